@@ -1,0 +1,187 @@
+"""The analytic estimator against real synthesis reports.
+
+``python -m benchmarks.estimates --designs FILE.parquet [--layers FILE.parquet] [--json] [--plots DIR]``
+prints per source, strategy and quantity: n, exact share, median APE, MAPE, sMAPE and R2; the table of
+targets beside what was measured; what was left out and why; and the cost per design.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.estimate_targets import Pair, target_rows
+from benchmarks.hls_reports import Reported, read_designs, read_layers
+from rfprune.estimate.analytic import EstimateTable, estimate, estimate_many
+
+F = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well one quantity of one source is predicted; errors in percent."""
+
+    source: str
+    strategy: str
+    quantity: str
+    n: int
+    exact: float
+    median_ape: float | None
+    mape: float | None
+    smape: float
+    r2: float | None
+
+
+def score(source: str, strategy: str, quantity: str, predicted: F, truth: F) -> Score:
+    """Return the errors of (n,) predictions; APE over rows with a truth above 0."""
+    some = truth > 0
+    ape = 100 * np.abs(predicted[some] - truth[some]) / truth[some]
+    size = np.abs(predicted) + np.abs(truth)
+    smape = np.where(size > 0, 200 * np.abs(predicted - truth) / np.maximum(size, 1e-9), 0.0)
+    spread = float(((truth - truth.mean()) ** 2).sum())
+    left = float(((truth - predicted) ** 2).sum())
+    return Score(
+        source,
+        strategy,
+        quantity,
+        len(truth),
+        100 * float((np.round(predicted) == truth).mean()),
+        float(np.median(ape)) if some.any() else None,
+        float(ape.mean()) if some.any() else None,
+        float(smape.mean()),
+        1 - left / spread if spread > 0 else None,
+    )
+
+
+def pairs_of(reports: list[Reported]) -> tuple[list[Pair], EstimateTable | None]:
+    """Return every (report, quantity, predicted, reported) whose report could be read."""
+    usable = [r for r in reports if r.design is not None]
+    if not usable:
+        return [], None
+    table = estimate_many([r.design for r in usable if r.design is not None])
+    columns = {**table.total, "latency_cycles": table.latency_cycles, "ii_cycles": table.ii_cycles}
+    pairs = [
+        Pair(report, quantity, float(columns[quantity][i]), truth)
+        for i, report in enumerate(usable)
+        for quantity, truth in report.targets.items()
+    ]
+    return pairs, table
+
+
+def scores(pairs: list[Pair]) -> list[Score]:
+    """Return the scores per source, strategy and quantity, and those of all projects together."""
+    found: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        found[pair.report.source, pair.report.strategy, pair.quantity].append(pair)
+        if pair.report.source.startswith("project:"):
+            found["all projects", "all", pair.quantity].append(pair)
+    return [
+        score(
+            *key,
+            np.array([pair.predicted for pair in group]),
+            np.array([pair.truth for pair in group]),
+        )
+        for key, group in sorted(found.items())
+    ]
+
+
+def costs(reports: list[Reported]) -> dict[str, float]:
+    """Return seconds per design, alone and in a batch of 1000 (a fresh reading of every design)."""
+    designs = [r.design for r in reports if r.design is not None]
+    batch = (designs * (1000 // len(designs) + 1))[:1000]
+    singles = designs[:: max(1, len(designs) // 50)]
+    estimate(designs[0])
+    begin = time.perf_counter()
+    for design in singles:
+        estimate(design)
+    alone = (time.perf_counter() - begin) / len(singles)
+    begin = time.perf_counter()
+    estimate_many(batch)
+    together = (time.perf_counter() - begin) / len(batch)
+    return {"seconds_single": alone, "seconds_in_batch_of_1000": together}
+
+
+def left_out(reports: list[Reported]) -> dict[str, int]:
+    """Return reason -> number of reports that could not be estimated."""
+    return dict(Counter(f"{r.source}: {r.reason}" for r in reports if r.design is None))
+
+
+def measure(designs: Path, layers: Path | None) -> dict[str, Any]:
+    """Return everything that is printed, as plain values."""
+    reports = read_designs(designs)
+    modules = [] if layers is None else read_layers(layers)
+    pairs, _ = pairs_of(reports)
+    module_pairs, _ = pairs_of(modules)
+    return {
+        "designs": str(designs.name),
+        "rows": len(reports),
+        "left_out": left_out(reports),
+        "left_out_modules": left_out(modules),
+        "scores": [asdict(s) for s in scores(pairs)],
+        "targets": target_rows(pairs, module_pairs),
+        "cost": costs(reports) if pairs else {},
+    }
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """Return rows as a markdown table."""
+    if not rows:
+        return "(none)\n"
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def report(result: dict[str, Any]) -> str:
+    """Return the whole result as markdown."""
+    missing = [{"n": n, "why": why} for why, n in result["left_out"].items()]
+    cost = [{"case": k, "microseconds": 1e6 * v} for k, v in result["cost"].items()]
+    return "\n".join(
+        [
+            f"{result['rows']} designs of {result['designs']}\n",
+            "## Targets\n",
+            markdown(result["targets"]),
+            "## Errors per source\n",
+            markdown(result["scores"]),
+            "## Left out\n",
+            markdown(missing),
+            "## Cost per design\n",
+            markdown(cost),
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--designs", type=Path, required=True)
+    parser.add_argument("--layers", type=Path, help="module reports; beside --designs if not given")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--plots", type=Path, help="folder for PNG plots")
+    arguments = parser.parse_args()
+    beside = arguments.designs.with_name("layers.parquet")
+    layers = arguments.layers or (beside if beside.is_file() else None)
+    result = measure(arguments.designs, layers)
+    print(json.dumps(result) if arguments.json else report(result))
+    if arguments.plots:
+        from benchmarks.estimate_plots import draw
+
+        draw(pairs_of(read_designs(arguments.designs))[0], arguments.plots)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""Reads published synthesis reports (the schema of ``hls_reports``) as designs with targets.
+
+A row that cannot be read as a design is kept with the reason, never dropped silently.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rfprune.errors import RfpruneError
+from rfprune.estimate.design import Design
+from rfprune.hardware.parts import PARTS
+
+__all__ = ["Reported", "read_designs", "read_layers"]
+
+_TYPES = {
+    "conv_2d_cl": "conv2d",
+    "conv_1d_cl": "conv1d",
+    "pointwise_conv_2d_cl": "conv2d",
+    "pointwise_conv_1d_cl": "conv1d",
+    "depthwise_conv_2d_cl": "depthwise_conv2d",
+    "depthwise_conv_1d_cl": "depthwise_conv2d",
+    "global_pooling1d_cl": "globalpool",
+    "global_pooling2d_cl": "globalpool",
+}
+_COUNTS = {
+    "uniq3": "w_mul_uniq",
+    "uniq2": "w_add_uniq",
+    "pow2": "w_pow2",
+    "naf_digits": "w_naf",
+    "max_bits": "w_maxbits",
+}
+_GEOMETRY = {
+    "in_height": "in_h",
+    "in_width": "in_w",
+    "in_channels": "n_chan",
+    "out_height": "out_h",
+    "out_width": "out_w",
+    "kernel_height": "filt_h",
+    "kernel_width": "filt_w",
+    "stride": "stride_w",
+    "n_sequence": "n_sequence",
+    "table_size": "table_size",
+}
+_PRECISIONS = {
+    "input_precision": "in_prec",
+    "weight_precision": "w_prec",
+    "bias_precision": "b_prec",
+    "accum_precision": "accum_prec",
+    "output_precision": "out_prec",
+}
+_TARGETS = {
+    "hls_dsp": "hls_dsp",
+    "hls_bram18": "hls_bram18",
+    "hls_lut": "hls_lut",
+    "hls_ff": "hls_ff",
+    "synthesis_dsp": "vs_dsp",
+    "synthesis_lut": "vs_lut",
+    "synthesis_ff": "vs_ff",
+}
+
+
+@dataclass(frozen=True)
+class Reported:
+    """One report: what was built, and what the tools said.
+
+    Attributes:
+        row: the row as it stands in the file.
+        design: what was built, or None if the row does not say.
+        reason: why there is no design.
+        targets: quantity -> reported value; absent where not reported.
+    """
+
+    row: dict[str, Any]
+    design: Design | None
+    reason: str = ""
+    targets: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """Where the report was published."""
+        return str(self.row.get("source") or self.row.get("repo"))
+
+    @property
+    def strategy(self) -> str:
+        """Strategy of the multiplying layers, ``mixed``, or ``unknown``."""
+        if self.design is None:
+            return "unknown"
+        found = {layer.strategy for layer in self.design.layers if layer.strategy}
+        return found.pop() if len(found) == 1 else "mixed" if found else "unknown"
+
+
+def _number(value: Any) -> float | None:
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if number == number else None
+
+
+def _fixed(text: Any) -> str | None:
+    """Return the fixed-point type inside `text` (``nnet::array<...>`` too), or None."""
+    if not isinstance(text, str):
+        return None
+    match = re.search(r"(?:ap_|ac_)?(u?)(fixed|int)<\s*(\d+)\s*(?:,\s*(-?\d+|\?))?([^>]*)", text)
+    if match is None:
+        return None
+    unsigned, kind, width, integer, modes = match.groups()
+    if not 1 <= int(width) <= 64:
+        return None
+    if kind == "int":
+        return f"{unsigned}int<{width}>"
+    whole = integer if integer not in (None, "?") else "1"
+    named = [m for m in re.findall(r"[A-Z_]+", modes.replace("AP_", "")) if m != "TRN"]
+    return f"{unsigned}fixed<{width},{whole}{''.join(',' + m for m in named[:2])}>"
+
+
+def _weights(layer: dict[str, Any]) -> dict[str, int] | None:
+    count, zero = _number(layer.get("w_count")), _number(layer.get("w_zero"))
+    if count is None or zero is None:
+        return None
+    counts = {"count": int(count), "nnz": int(count - zero)}
+    for name, key in _COUNTS.items():
+        value = _number(layer.get(key))
+        if value is not None:
+            counts[name] = int(value)
+    return counts
+
+
+def _layer(layer: dict[str, Any], name: str, variant: Any) -> dict[str, Any]:
+    kind = _TYPES.get(str(layer.get("fn")), str(layer.get("type")))
+    values: dict[str, Any] = {"name": name, "type": kind}
+    for field_name, keys in (("n_in", ("n_in",)), ("n_out", ("n_out", "n_filt", "n_chan", "n_in"))):
+        found = [v for v in (_number(layer.get(key)) for key in keys) if v and v >= 1]
+        if found:
+            values[field_name] = int(found[0])
+    reuse_factor = _number(layer.get("rf"))
+    if reuse_factor:
+        values["reuse_factor"] = int(reuse_factor)
+    if layer.get("strategy") in ("latency", "resource", "resource_unrolled"):
+        values["strategy"] = layer["strategy"]
+    values |= {k: t for k, v in _PRECISIONS.items() if (t := _fixed(layer.get(v))) is not None}
+    values |= {k: int(n) for k, v in _GEOMETRY.items() if (n := _number(layer.get(v))) and n > 0}
+    partitions = _number(layer.get("n_partitions"))
+    positions = (_number(layer.get("out_h")) or 1) * (_number(layer.get("out_w")) or 1)
+    if partitions and positions > partitions:
+        values["parallelization"] = int(positions // partitions)
+    if variant in ("mul_dsp", "mul_fabric"):
+        values["multiplier"] = str(variant).removeprefix("mul_")
+    if values.get("n_in") and (weights := _weights(layer)) is not None:
+        values["weights"] = weights
+    return values
+
+
+def _design(row: dict[str, Any], layers: list[dict[str, Any]]) -> Design:
+    tool = str(row.get("tool") or "")
+    version = re.match(r"\d{4}\.\d", str(row.get("tool_version") or ""))
+    vivado = tool.startswith("Vivado") or (not tool and version is not None and version[0] < "2021")
+    values: dict[str, Any] = {
+        "name": str(row.get("design_id")),
+        "part": row["part"] if PARTS.lookup(str(row.get("part"))) else "xcu250",
+        "clock_ns": _number(row.get("clock_ns")) or 5.0,
+        "backend": "Vivado" if vivado else "Vitis",
+        "tool": "Vivado HLS" if vivado else "Vitis HLS",
+        "io_type": "io_stream" if row.get("io_type") == "io_stream" else "io_parallel",
+        "precision": _fixed(row.get("default_prec")) or "fixed<16,6>",
+        "layers": [
+            _layer(layer, f"{i}_{layer.get('name') or layer.get('type')}", row.get("variant"))
+            for i, layer in enumerate(layers)
+        ],
+    }
+    if version is not None:
+        values["tool_version"] = version[0]
+    strategy = str(row.get("strategy")).lower()
+    if strategy in ("latency", "resource", "resource_unrolled"):
+        values["strategy"] = strategy
+        for layer in values["layers"]:
+            if layer["type"] in ("gru", "lstm"):
+                layer.setdefault("strategy", strategy)
+    return _checked(values)
+
+
+def _checked(values: dict[str, Any]) -> Design:
+    from rfprune.spec.files import parse_spec
+
+    return parse_spec(Design, values, values["name"])
+
+
+def _targets(row: dict[str, Any]) -> dict[str, float]:
+    found = {name: _number(row.get(key)) for name, key in _TARGETS.items()}
+    tiles = _number(row.get("vs_bram36"))
+    found["synthesis_bram18"] = None if tiles is None else 2 * tiles
+    # Images on a stream: hls4ml's kernels may skip pixels, and the worst case is the one that counts.
+    stream = row.get("io_type") == "io_stream"
+    found["latency_cycles"] = _number(row.get("hls_lat_max" if stream else "hls_lat_min"))
+    found["ii_cycles"] = _number(row.get("hls_ii_max" if stream else "hls_ii_min"))
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _read(row: dict[str, Any], layers_text: Any) -> Reported:
+    targets = _targets(row)
+    if not isinstance(layers_text, str) or not layers_text.strip():
+        return Reported(row, None, "the file does not say which layers", targets)
+    try:
+        layers = json.loads(layers_text)
+        layers = layers if isinstance(layers, list) else [layers]
+        if not layers:
+            return Reported(row, None, "the file does not say which layers", targets)
+        return Reported(row, _design(row, layers), "", targets)
+    except (json.JSONDecodeError, RfpruneError, AttributeError) as error:
+        return Reported(row, None, str(error).split(": ", 1)[-1], targets)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    import pandas
+
+    frame = pandas.read_parquet(path)
+    rows: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return rows
+
+
+def read_designs(path: Path) -> list[Reported]:
+    """Return every row of a ``designs.parquet``."""
+    return [_read(row, row.get("layers")) for row in _rows(path)]
+
+
+def read_layers(path: Path) -> list[Reported]:
+    """Return every row of a ``layers.parquet`` as a design of one layer."""
+    return [_read(row, row.get("layer")) for row in _rows(path)]

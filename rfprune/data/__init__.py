@@ -1,0 +1,19 @@
+"""Data sets as tensors in memory, with fixed, seeded splits.
+
+`load` turns the ``data:`` section of a sweep or trial file (`DataSpec`) into a `Dataset`: training,
+validation and test rows as float32 and int64 tensors. Named sets (`DATASETS`) are looked for in
+``$RFPRUNE_DATA``, then in the user's cache, then downloaded from their public source with a
+checksum. To add one: a function in `rfprune.data.sets` that returns a `RawData`, and its row in
+`DATASETS` (other packages: an entry point of the group ``rfprune.dataset``).
+
+This room does not know networks, batches or augmentation.
+"""
+
+from __future__ import annotations
+
+from rfprune.data.dataset import Dataset, RawData
+from rfprune.data.loading import load
+from rfprune.data.spec import DataSpec
+from rfprune.data.table import DATASETS
+
+__all__ = ["DATASETS", "DataSpec", "Dataset", "RawData", "load"]

@@ -1,0 +1,46 @@
+"""Resources and latency of a design: by rule, from generated code, or from a synthesis tool.
+
+`estimate(design, by=NAME)` asks one estimator of the table `ESTIMATORS`; each returns the same
+`Estimate`. Listing the table imports none of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from rfprune.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from rfprune.estimate.design import Design
+    from rfprune.estimate.result import Estimate, LayerEstimate
+
+__all__ = ["ESTIMATORS", "Estimate", "LayerEstimate", "estimate"]
+
+ESTIMATORS = Registry(
+    "estimator",
+    {
+        "analytic": Entry("rfprune.estimate.analytic:estimate", "rules per layer, milliseconds"),
+        "csynth": Entry("rfprune.estimate.csynth:estimate", "Vitis HLS or Vivado HLS on PATH"),
+        "codegen": Entry("rfprune.estimate.codegen:estimate", "multipliers in hls4ml's C++"),
+        "rule4ml": Entry("rfprune.estimate.rule4ml:estimate", "surrogate (extra 'rule4ml')"),
+        "da4ml": Entry("rfprune.estimate.da4ml:estimate", "distributed arithmetic (extra 'da4ml')"),
+    },
+)
+
+
+def __getattr__(name: str) -> object:
+    if name in ("Estimate", "LayerEstimate"):
+        from rfprune.estimate import result
+
+        return getattr(result, name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def estimate(design: Design, by: str = "analytic") -> Estimate:
+    """Return what estimator `by` says about `design`.
+
+    Raises:
+        UnknownNameError: no such estimator; names the nearest.
+        MissingExtraError: the estimator needs a package or program that is not installed.
+    """
+    return cast("Estimate", ESTIMATORS.load(by)(design))

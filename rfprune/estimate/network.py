@@ -1,0 +1,118 @@
+"""From a planned torch network to a design file's content, with its real weights counted."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import nn
+
+from rfprune.estimate.design import Design, LayerDesign
+from rfprune.estimate.weights import weight_statistics
+from rfprune.network import LayerPlan, Operation, Plan
+
+__all__ = ["design_of"]
+
+#: Operations that cost nothing in hardware or are gone after conversion.
+_FREE = ("flatten", "dropout", "identity")
+
+
+def design_of(plan: Plan, model: nn.Module, name: str = "design") -> Design:
+    """Return the design of a network as hls4ml will build it.
+
+    Args:
+        plan: strategy, reuse factor and types per layer.
+        model: the network with batch norm already folded, so that its weights are the ones built.
+        name: free text.
+    """
+    hardware = plan.hardware
+    planned = {layer.name: layer for layer in plan.layers}
+    merged = _folded_norms(plan)
+    layers = [
+        _weighted(operation, planned[operation.name], model)
+        if operation.name in planned
+        else _glue(operation)
+        for operation in plan.network.operations
+        if operation.type not in _FREE and operation.name not in merged
+    ]
+    return Design(
+        name=name,
+        part=hardware.part,
+        clock_ns=hardware.clock_ns,
+        backend=hardware.backend,
+        io_type=hardware.io_type,
+        precision=hardware.precision,
+        layers=tuple(layers),
+    )
+
+
+def _folded_norms(plan: Plan) -> set[str]:
+    """Return the names of batch norms that follow a weight layer and are folded into it."""
+    weighted = {layer.name for layer in plan.layers}
+    return {
+        operation.name
+        for operation in plan.network.operations
+        if operation.type == "batchnorm" and operation.inputs[0] in weighted
+    }
+
+
+def _weighted(operation: Operation, plan: LayerPlan, model: nn.Module) -> LayerDesign:
+    layer = plan.layer
+    module = model.get_submodule(layer.path)
+    flat = module.weight.detach().cpu().numpy().reshape(-1)  # type: ignore[operator,union-attr]
+    weight_hls = np.ascontiguousarray(flat[plan.order]).reshape(layer.n_out, layer.n_in)
+    geometry = _geometry(operation)
+    kernel = layer.weight_shape[2:]
+    return LayerDesign(
+        name=layer.name,
+        type=layer.kind.name,
+        n_in=layer.n_in,
+        n_out=layer.n_out,
+        reuse_factor=plan.reuse_factor,
+        strategy="resource" if _falls_back(plan) else plan.strategy,  # type: ignore[arg-type]
+        weight_precision=str(plan.weight),
+        bias_precision=str(plan.result),
+        input_precision=str(plan.data),
+        output_precision=str(plan.result),
+        kernel_height=kernel[0] if len(kernel) == 2 else 1,
+        kernel_width=kernel[-1] if kernel else 1,
+        stride=module.stride[0] if kernel else 1,  # type: ignore[index,arg-type,union-attr]
+        in_channels=layer.weight_shape[1] if kernel else None,
+        weights=weight_statistics(weight_hls, plan.weight, plan.reuse_factor),
+        **geometry,
+    )
+
+
+def _falls_back(plan: LayerPlan) -> bool:
+    return plan.strategy == "resource_unrolled" and not plan.droppable
+
+
+def _glue(operation: Operation) -> LayerDesign:
+    """Return a layer without weights: activation, pooling, merge."""
+    elements = int(np.prod(operation.out_shape))
+    channels = operation.out_shape[0]
+    geometry = _geometry(operation)
+    kind = operation.type
+    if kind in ("maxpool", "avgpool"):
+        kind = f"maxpool{len(operation.out_shape) - 1}d"
+    windowed = len(operation.out_shape) > 1
+    return LayerDesign(
+        name=operation.name,
+        type=kind,
+        n_in=int(np.prod(operation.in_shape)),
+        n_out=channels if windowed else elements,
+        in_channels=operation.in_shape[0] if windowed else None,
+        **geometry,
+    )
+
+
+def _geometry(operation: Operation) -> dict[str, int]:
+    """Return in/out height and width of images and sequences; nothing for vectors."""
+    if len(operation.out_shape) < 2 or len(operation.in_shape) < 2:
+        return {}
+    (*_, in_width), (*_, out_width) = operation.in_shape, operation.out_shape
+    tall = len(operation.in_shape) > 2
+    return {
+        "in_height": operation.in_shape[1] if tall else 1,
+        "in_width": in_width,
+        "out_height": operation.out_shape[1] if tall else 1,
+        "out_width": out_width,
+    }

@@ -1,0 +1,272 @@
+"""What each layer costs, and how layers add up to a network.
+
+One vectorised rule per quantity. Rules without fitted constants: DSP, block RAM, cycles, interval.
+Rules with (look-up tables, flip-flops): sums of terms, see `rfprune.estimate.terms`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rfprune.estimate.constants import rule_constants
+from rfprune.estimate.design import MULTIPLYING
+from rfprune.estimate.layers import Columns
+from rfprune.estimate.terms import RULES, Facts, facts
+from rfprune.hardware.memory import BRAM18_ASPECTS
+
+__all__ = ["Kinds", "LayerCosts", "kinds", "layer_costs", "network_cycles", "rule"]
+
+F = NDArray[np.float64]
+B = NDArray[np.bool_]
+
+#: Median over ten published designs with both numbers, HLS / logic synthesis: Latency LUT, any FF.
+_LATENCY_LUT_RATIO = 1.8
+_FF_RATIO = 1.4
+#: Stable softmax: 32 published module reports (medians).
+_SOFTMAX = {"lut": 1219.0, "ff": 1059.0, "latency": 12.0}
+#: Bits of an index table that make it a memory: 688 reports of Vivado HLS 2020.1.
+_ROM_MIN_BITS = 1024
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Which layers are what, (n_layers,) each."""
+
+    multiplies: B
+    constant: B
+    memory: B
+    unrolled: B
+    softmax: B
+    relu: B
+    recurrent: B
+
+
+@dataclass
+class LayerCosts:
+    """Costs per layer, arrays (n_layers,); NaN where not known.
+
+    Attributes:
+        hls_dsp, hls_bram18, hls_lut, hls_ff: as the C-synthesis report.
+        synthesis_dsp, synthesis_bram18, synthesis_lut, synthesis_ff: after logic synthesis.
+        latency, ii: cycles.
+        multiplies: the layer has weights that are multiplied.
+        bounded: some quantities of the layer are only bounded, since its weights are unknown.
+        bounds: quantity -> (low, high), equal to the estimate where nothing is unknown.
+    """
+
+    hls_dsp: F
+    hls_bram18: F
+    hls_lut: F
+    hls_ff: F
+    synthesis_dsp: F
+    synthesis_bram18: F
+    synthesis_lut: F
+    synthesis_ff: F
+    latency: F
+    ii: F
+    multiplies: B
+    bounded: B
+    bounds: dict[str, tuple[F, F]] = field(default_factory=dict)
+
+
+def kinds(c: Columns) -> Kinds:
+    """Return which layers are what; a memory of depth 1 is a set of constants."""
+    multiplies = c.is_type(*sorted(MULTIPLYING))
+    constant = multiplies & (c.is_strategy("latency") | (c.reuse_factor == 1))
+    memory = multiplies & ~constant
+    return Kinds(
+        multiplies=multiplies,
+        constant=constant,
+        memory=memory,
+        unrolled=memory & c.is_strategy("resource_unrolled"),
+        softmax=c.is_type("softmax"),
+        relu=c.is_type("relu"),
+        recurrent=c.is_type("gru", "lstm"),
+    )
+
+
+def rule(name: str, c: Columns, f: Facts) -> F:
+    """Return the sum of constant times term of one fitted rule, (n_layers,)."""
+    terms = RULES[name](c, f)
+    fitted = rule_constants(name, tuple(terms))
+    total = np.zeros(c.n_out.shape)
+    for constant, term in zip(fitted.tolist(), terms.values(), strict=True):
+        if constant:
+            total += constant * term
+    return total
+
+
+def _bram18(word_bits: F, depth: F) -> F:
+    best = np.full(word_bits.shape, np.inf)
+    for deep, width in BRAM18_ASPECTS:
+        best = np.minimum(best, np.ceil(word_bits / width) * np.ceil(depth / deep))
+    return np.where((depth > 1) & (word_bits > 0), best, 0.0)
+
+
+def _index_bits(c: Columns) -> F:
+    """Bits of one entry of the output index table; 0 where RF <= n_in."""
+    turns = np.maximum(c.reuse_factor / c.n_in, 1)
+    return np.ceil(np.log2(turns))  # type: ignore[no-any-return]
+
+
+def _bram(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
+    """Block RAMs: weights and index table; tables of softmax; and after logic synthesis.
+
+    Vitis HLS ignores the ROM directive of hls4ml's Resource kernels: in 49 of 71 synthesised networks
+    exactly the index tables were left as block RAMs and the weights went into look-up tables.
+    """
+    index = _index_bits(c)
+    weights = _bram18(f.all_multipliers * c.weight_bits, c.reuse_factor)
+    table = (c.reuse_factor * index >= _ROM_MIN_BITS).astype(np.float64)
+    live = _bram18(f.multipliers * c.weight_bits, c.reuse_factor)
+    vitis_rom = (c.vivado == 0) & ~k.unrolled
+    after = np.where(vitis_rom, 0.0, live) + np.where(table > 0, _bram18(index, c.reuse_factor), 0.0)
+    lookups = np.where(k.softmax, c.n_out, 0.0)
+    activations = np.where(k.recurrent, 1.5 * c.n_out, 0.0)
+    return (
+        np.where(k.memory, weights + table, lookups) + activations,
+        np.where(k.memory, after, lookups) + activations,
+    )
+
+
+def _dsp(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
+    """DSP blocks of both kinds of report."""
+    constants = f.shared * f.constant_dsp * np.where(c.data_bits > 26, 2.0, 1.0) * c.parallelization
+    softmax = np.where(k.softmax & (c.binding != 2) & (c.data_bits >= 14), c.n_out, 0.0)
+    products = f.multipliers * f.tiles
+    gated = f.gates * c.n_out * (f.tiles * f.hls_dsp)
+    hls = np.where(k.constant, constants, np.where(k.memory, products * f.hls_dsp, softmax))
+    after = np.where(k.constant, constants, np.where(k.memory, products * f.synthesis_dsp, softmax))
+    hls, after = hls + gated, after + gated
+    return hls, after
+
+
+def _lut(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
+    constant, relu = rule("latency_lut", c, f), rule("relu_lut", c, f)
+    glue = np.where(k.relu, relu, np.where(k.softmax, _SOFTMAX["lut"], 0.0))
+    hls = np.where(k.constant, constant, np.where(k.memory, rule("resource_lut", c, f), glue))
+    after = np.where(k.memory, rule("resource_lut_synthesis", c, f), hls / _LATENCY_LUT_RATIO)
+    return hls, after
+
+
+def _ff(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
+    constant = rule("latency_ff", c, f)
+    glue = np.where(k.softmax, _SOFTMAX["ff"], 0.0)
+    hls = np.where(k.constant, constant, np.where(k.memory, rule("resource_ff", c, f), glue))
+    after = np.where(k.memory, rule("resource_ff_synthesis", c, f), hls / _FF_RATIO)
+    return hls, after
+
+
+def _positions(c: Columns) -> F:
+    """How often a layer's kernel runs for one inference: pixels on a stream, partitions otherwise."""
+    streamed = c.in_height * c.in_width
+    return np.where(
+        c.stream == 1, streamed, np.ceil(c.out_height * c.out_width / c.parallelization)
+    )
+
+
+def _depth(c: Columns, f: Facts) -> F:
+    """Pipeline stages of a Latency kernel.
+
+    Stock hls4ml at 5 ns fits product and adder tree into one stage (28 layers); a few inputs fit into
+    none. Where a directive binds the multipliers, every level of the adder tree is registered
+    (74 layers), one more stage on each side below 4 ns.
+    """
+    fan_in = np.maximum(f.nnz / np.maximum(c.n_out, 1), 1)
+    stock = (fan_in >= 3).astype(np.float64)
+    levels = np.floor(np.log2(np.maximum(c.n_in, 2))) + np.where(c.clock_ns < 4, 2, 0)
+    return np.where(c.binding > 0, levels, stock)
+
+
+def _interval(c: Columns, f: Facts, k: Kinds) -> F:
+    """Cycles between two runs of a layer's kernel.
+
+    A multiplier of a Latency layer is used ``uniq3 / multipliers`` times, less than the reuse factor
+    asks for when constants repeat or vanish; two more cycles fill and drain it (58 layers), five where
+    a directive binds it to a DSP (37 layers).
+    """
+    turns = np.ceil(f.uniq3 / np.maximum(f.shared, 1))
+    waits = np.where(f.uniq3 > 0, turns + np.where(c.binding == 1, 5, 2), 3)
+    constant = np.where(c.reuse_factor > 1, np.minimum(c.reuse_factor, waits), 1.0)
+    return np.where(k.constant, constant, np.where(k.memory, c.reuse_factor, 1.0))
+
+
+def _cycles(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
+    """Latency and interval of each layer."""
+    ii = _interval(c, f, k)
+    immediate = ((c.reuse_factor == 2 * c.n_in) & ~f.hls_dsp) | (c.reuse_factor == c.n_in)
+    memory = c.reuse_factor + np.where(immediate & (c.vivado == 1), 0.0, 1.0)
+    constant = np.where(c.reuse_factor > 1, np.maximum(ii - 1, _depth(c, f)), _depth(c, f))
+    kernel = np.where(k.constant, constant, memory)
+    positions = _positions(c)
+    per_pixel = np.where(k.constant, ii + 2.0 * (c.vivado == 0), c.reuse_factor + 5)
+    many = positions > 1
+    streamed = np.where(k.multiplies, positions * per_pixel + 1, positions + 2)
+    parallel = positions * np.where(k.constant, ii, c.reuse_factor) + 2
+    layer = np.where(many & (c.stream == 1), streamed, np.where(many, parallel, kernel))
+    steps = np.where(k.recurrent, c.n_sequence * (c.reuse_factor + 9), 0.0)
+    glue = np.where(k.softmax, _SOFTMAX["latency"], np.where(many & (c.stream == 1), streamed, 0.0))
+    latency = np.where(k.recurrent, steps, np.where(k.multiplies, layer, glue))
+    interval = np.where(many & k.multiplies & ~k.recurrent, layer, ii)
+    return latency, np.where(k.recurrent, steps, np.where(many, np.maximum(interval, glue), interval))
+
+
+def _bounds(c: Columns, f: Facts, k: Kinds, costs: LayerCosts) -> dict[str, tuple[F, F]]:
+    """Bounds of what unknown weights leave open: from no weight left to every weight distinct."""
+    most = np.where(c.reuse_factor > 1, np.ceil(f.weights / c.reuse_factor), f.weights)
+    dsp = most * np.where(c.data_bits > 26, 2.0, 1.0) * c.parallelization
+    wide = c.accum_bits + c.data_bits * np.where(f.constant_dsp, 1.0, c.weight_bits)
+    open_ = costs.bounded
+    return {
+        "dsp": (np.where(open_, 0.0, costs.hls_dsp), np.where(open_, dsp, costs.hls_dsp)),
+        "lut": (
+            np.where(open_, 0.0, costs.hls_lut),
+            np.where(open_, 1.5 * f.weights * wide * c.parallelization, costs.hls_lut),
+        ),
+        "ff": (
+            np.where(open_, 0.0, costs.hls_ff),
+            np.where(open_, 3.0 * f.weights * c.accum_bits * c.parallelization, costs.hls_ff),
+        ),
+        "ii_cycles": (np.where(open_, 1.0, costs.ii), np.where(open_, c.reuse_factor, costs.ii)),
+    }
+
+
+def layer_costs(c: Columns) -> LayerCosts:
+    """Return the cost of every layer."""
+    f, k = facts(c), kinds(c)
+    dsp, lut, ff, bram = _dsp(c, f, k), _lut(c, f, k), _ff(c, f, k), _bram(c, f, k)
+    latency, ii = _cycles(c, f, k)
+    costs = LayerCosts(
+        hls_dsp=dsp[0],
+        hls_bram18=bram[0],
+        hls_lut=lut[0],
+        hls_ff=ff[0],
+        synthesis_dsp=dsp[1],
+        synthesis_bram18=bram[1],
+        synthesis_lut=lut[1],
+        synthesis_ff=ff[1],
+        latency=latency,
+        ii=ii,
+        multiplies=k.multiplies,
+        bounded=k.constant & ~f.known,
+    )
+    costs.bounds = _bounds(c, f, k, costs)
+    return costs
+
+
+def network_cycles(c: Columns, costs: LayerCosts) -> tuple[F, F]:
+    """Return latency and interval of each network, (n_designs,).
+
+    Layers follow each other with one register between two of those that multiply (71 networks of two
+    layers: ``sum RF + 2 L - 1``); image layers on a stream overlap, so the slowest one decides.
+    """
+    pixels = (c.stream == 1) & (_positions(c) > 1)
+    chained = costs.latency + costs.multiplies
+    starts = c.starts
+    in_line = np.add.reduceat(np.where(pixels, 0.0, chained), starts) - 1
+    overlapped = np.maximum.reduceat(np.where(pixels, costs.latency, 0.0), starts)
+    ii = np.maximum.reduceat(costs.ii, starts)
+    return np.maximum(in_line + overlapped, 0.0), ii

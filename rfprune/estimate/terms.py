@@ -1,0 +1,235 @@
+"""The terms whose sums are LUTs and flip-flops: one function per rule.
+
+Each function maps layers to ``{term: (n_layers,)}``; a rule's cost is the sum of constant times term.
+The terms say where the logic is: adders, multiplexers, registers, products in look-up tables. They
+were read off the kernels of hls4ml (`nnet_dense_resource.h`, `nnet_dense_latency.h`) and off how HLS
+reports what it builds, so they hold for any size; only their constants are fitted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rfprune.estimate.layers import Columns
+from rfprune.hardware.multiplier import (
+    DSP_PORTS,
+    HLS_MIN_SUM,
+    MIN_BITS,
+    SYNTHESIS_MIN_SUM,
+)
+
+__all__ = ["RULES", "Facts", "facts"]
+
+F = NDArray[np.float64]
+B = NDArray[np.bool_]
+Terms = dict[str, F]
+
+_PORTS = np.array(list(DSP_PORTS.values()), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What several rules need, one array (n_layers,) each.
+
+    Attributes:
+        multipliers: multipliers that hls4ml builds, live ones only in ResourceUnrolled.
+        all_multipliers: the same without pruning.
+        weights: weights of the layer.
+        gates: matrices side by side in a recurrent layer, 0 in any other.
+        nnz, uniq2, uniq3: counts over constants; without weights, those of a dense random layer.
+        known: the weights are known.
+        tiles: DSP blocks per product.
+        hls_dsp: C synthesis gives products of memory and data a DSP.
+        synthesis_dsp: logic synthesis does.
+        constant_dsp: products of constants and data get a DSP.
+        shared: multipliers of constants that are left when one is used `reuse_factor` times.
+        limit: multipliers that hls4ml allows a Latency layer, ceil(T / RF) - floor(zeros / RF).
+    """
+
+    multipliers: F
+    all_multipliers: F
+    weights: F
+    gates: F
+    nnz: F
+    uniq2: F
+    uniq3: F
+    known: B
+    tiles: F
+    hls_dsp: B
+    synthesis_dsp: B
+    constant_dsp: B
+    shared: F
+    limit: F
+
+
+def _tiles(a: F, b: F, ports: F) -> F:
+    across = np.maximum(1, np.ceil((a - 1) / (ports[:, 0] - 1)))
+    return across * np.maximum(1, np.ceil((b - 1) / (ports[:, 1] - 1)))  # type: ignore[no-any-return]
+
+
+def _multipliers(c: Columns, weights: F) -> tuple[F, F]:
+    """Multipliers before and after pruning, all copies."""
+    per_copy = np.ceil(weights / c.reuse_factor)
+    live = np.where(np.isnan(c.live_groups), per_copy, np.minimum(c.live_groups, per_copy))
+    unrolled = c.is_strategy("resource_unrolled") & (c.reuse_factor > 1)
+    return per_copy * c.parallelization, np.where(unrolled, live, per_copy) * c.parallelization
+
+
+def _digit_counts(c: Columns, weights: F) -> tuple[F, F, F]:
+    """Non-zero weights, and distinct constants per input with exactly two and with three digits.
+
+    Where only the digits in all are known, the weights with three or more have 3.5 on average; where
+    nothing is known, a dense layer whose weights fill a quarter of their type's range.
+    """
+    nnz = np.where(np.isnan(c.nnz), weights, c.nnz)
+    rest = nnz - np.where(np.isnan(c.pow2), 0.0, c.pow2)
+    digits = np.where(np.isnan(c.naf_digits), np.nan, c.naf_digits - c.pow2)
+    span = 2.0 ** np.clip(c.weight_bits - 2, 1, 20)
+    typical = np.where(c.weight_bits >= 5, 1 - 2.0 ** (4 - c.weight_bits), 0.0)
+    three = np.where(np.isnan(digits), typical * nnz, np.clip((digits - 2 * rest) / 1.5, 0, rest))
+    per_input = three / np.maximum(c.n_in, 1)
+    distinct = c.n_in * span * (1 - np.exp(-per_input / span))
+    uniq3 = np.where(np.isnan(c.uniq3), np.minimum(distinct, three), c.uniq3)
+    two = np.where(np.isnan(digits), (1 - typical) * nnz / 2, rest - three)
+    return nnz, np.where(np.isnan(c.uniq2), two, c.uniq2), uniq3
+
+
+def facts(c: Columns) -> Facts:
+    """Return the facts of every layer."""
+    gates = np.where(c.is_type("gru"), 3.0, np.where(c.is_type("lstm"), 4.0, 1.0))
+    recurrent = np.where(gates > 1, c.n_out, 0.0)
+    weights = gates * c.n_out * (c.n_in + recurrent)
+    built, live = _multipliers(c, weights)
+    nnz, uniq2, uniq3 = _digit_counts(c, weights)
+    ports = _PORTS[c.dsp_type.astype(np.intp)]
+    tiles = np.minimum(
+        _tiles(c.weight_bits, c.data_bits, ports), _tiles(c.data_bits, c.weight_bits, ports)
+    )
+    both = c.weight_bits + c.data_bits
+    wide = np.minimum(c.weight_bits, c.data_bits) >= MIN_BITS
+    own_bits = np.where(np.isnan(c.max_bits), c.weight_bits, c.max_bits + 1)
+    stock = (own_bits + c.data_bits >= HLS_MIN_SUM) & (c.data_bits >= 12)
+    zeros = np.maximum(weights - nnz, 0.0)
+    limit = np.ceil(weights / c.reuse_factor) - np.floor(zeros / c.reuse_factor)
+    return Facts(
+        multipliers=live,
+        all_multipliers=built,
+        weights=weights,
+        gates=np.where(gates > 1, gates, 0.0),
+        nnz=nnz,
+        uniq2=uniq2,
+        uniq3=uniq3,
+        known=~np.isnan(c.uniq3) | ~np.isnan(c.naf_digits),
+        tiles=tiles,
+        hls_dsp=wide & (both >= HLS_MIN_SUM),
+        synthesis_dsp=wide & (both >= SYNTHESIS_MIN_SUM),
+        constant_dsp=np.where(c.binding == 0, stock, c.binding == 1),
+        shared=np.where(c.reuse_factor > 1, np.minimum(uniq3, limit), uniq3),
+        limit=limit,
+    )
+
+
+def _next_power(x: F) -> F:
+    return 2.0 ** np.ceil(np.log2(np.maximum(x, 1)))  # type: ignore[no-any-return]
+
+
+def resource_lut(c: Columns, f: Facts) -> Terms:
+    """C-synthesis LUTs of Resource layers.
+
+    Input selection (`input`), accumulator registers (`output`), a selector of the accumulator per
+    multiplier when RF > 2 n_in (`select`) or of the datum when RF < n_in (`pick`), an adder each.
+    """
+    turns = c.reuse_factor / c.n_in
+    select = np.where(turns > 2, _next_power(c.n_out) - 1, 0.0)
+    pick = np.where(turns < 1, _next_power(c.reuse_factor) - 1, 0.0)
+    return {
+        "input": c.n_in * c.data_bits,
+        "output": c.n_out * c.accum_bits,
+        "select": f.multipliers * c.accum_bits * select,
+        "pick": f.multipliers * c.data_bits * pick,
+        "adder": f.multipliers * c.accum_bits * (turns <= 2),
+        "product": f.multipliers * c.weight_bits * c.data_bits * ~f.hls_dsp,
+        "index": ((turns > 1) & (c.vivado == 1)).astype(np.float64) * c.first,
+    }
+
+
+def resource_ff(c: Columns, f: Facts) -> Terms:
+    """C-synthesis flip-flops of Resource layers: accumulators, weight words, one more stage beyond 2 n_in."""
+    turns = c.reuse_factor / c.n_in
+    return {
+        "one": np.ones_like(turns),
+        "output": c.n_out * c.accum_bits,
+        "word": f.multipliers * c.weight_bits,
+        "stage": f.multipliers * c.weight_bits * (turns > 2),
+        "pick": f.multipliers * c.data_bits * (turns < 1),
+    }
+
+
+def resource_lut_synthesis(c: Columns, f: Facts) -> Terms:
+    """LUTs of Resource layers after logic synthesis; Vitis keeps most weights in LUTs."""
+    live = f.multipliers / np.maximum(f.all_multipliers, 1)
+    return {
+        "output": c.n_out * c.accum_bits,
+        "weight_bits": f.weights * live * c.weight_bits,
+        "weights": f.weights * live,
+    }
+
+
+def resource_ff_synthesis(c: Columns, _f: Facts) -> Terms:
+    """Flip-flops of Resource layers after logic synthesis: ports, buffers between layers, accumulators."""
+    return {
+        "port": c.n_in * c.data_bits * c.first,
+        "buffer": c.n_in * c.data_bits * (1 - c.first),
+        "output": c.n_out * c.accum_bits,
+    }
+
+
+def latency_lut(c: Columns, f: Facts) -> Terms:
+    """C-synthesis LUTs of Latency layers: adders of the sums, shift-adds, products of constants."""
+    copies = c.parallelization
+    return {
+        "adder": f.nnz * c.accum_bits * copies,
+        "shift_add": f.uniq2 * c.data_bits * copies,
+        "fabric": f.shared * c.data_bits * c.weight_bits * ~f.constant_dsp * copies,
+        "dsp": f.uniq3 * c.data_bits * f.constant_dsp * copies,
+    }
+
+
+def latency_ff(c: Columns, f: Facts) -> Terms:
+    """C-synthesis flip-flops of Latency layers: inputs, partial sums, products; all stages if bound."""
+    copies = c.parallelization
+    bound = c.binding > 0
+    stages = np.log2(np.maximum(f.nnz / c.n_out, 1) + 1) >= 2
+    stock = ~bound & stages
+    return {
+        "input": c.n_in * c.data_bits * stock * copies,
+        "sum": f.nnz * stock * copies,
+        "product": f.uniq3 * c.data_bits * stock * copies,
+        "stage": f.nnz * c.accum_bits * bound * copies,
+        "turns": f.uniq3 * c.accum_bits * (stock & (c.reuse_factor > 1)) * copies,
+    }
+
+
+def relu_lut(c: Columns, _f: Facts) -> Terms:
+    """C-synthesis LUTs of ReLU: a comparison and a selection per element, more to round and saturate."""
+    n = _parallel_elements(c)
+    return {"element": n * c.output_bits, "rounding": n * c.data_bits * c.rounds}
+
+
+def _parallel_elements(c: Columns) -> F:
+    return np.where(c.stream == 1, c.channels, c.n_out)
+
+
+#: Rule -> terms of a layer.
+RULES = {
+    "resource_lut": resource_lut,
+    "resource_ff": resource_ff,
+    "resource_lut_synthesis": resource_lut_synthesis,
+    "resource_ff_synthesis": resource_ff_synthesis,
+    "latency_lut": latency_lut,
+    "latency_ff": latency_ff,
+    "relu_lut": relu_lut,
+}

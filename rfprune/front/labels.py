@@ -1,0 +1,64 @@
+"""How quantities and searched paths are shown to people: words, units, number of digits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rfprune.front.front import Front
+
+__all__ = ["FRACTIONS", "LABELS", "number", "plain", "summary"]
+
+#: Axis titles, with units. Counts have none.
+LABELS: dict[str, str] = {
+    "accuracy": "test accuracy",
+    "val_accuracy": "validation accuracy",
+    "sparsity": "sparsity (fraction of zero weights)",
+    "dsp": "DSP blocks",
+    "bram18": "block RAM (18 Kb blocks)",
+    "lut": "look-up tables",
+    "ff": "flip-flops",
+    "latency_cycles": "latency (clock cycles)",
+    "ii_cycles": "initiation interval (clock cycles)",
+    "latency_ns": "latency (ns)",
+    "power_mw": "power (mW)",
+    "seconds": "wall time (s)",
+}
+
+#: Quantities between 0 and 1.
+FRACTIONS = ("accuracy", "val_accuracy", "sparsity")
+
+
+def plain(value: float | None) -> float | int | None:
+    """Return a whole number as int, so that files say 532 and not 532.0."""
+    if value is None or not float(value).is_integer():
+        return value
+    return int(value)
+
+
+def number(name: str, value: float | None) -> str:
+    """Return a quantity as text: four decimals for fractions, thousands apart for counts."""
+    if value is None:
+        return "-"
+    if name in FRACTIONS:
+        return f"{value:.4f}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def summary(front: Front) -> str:
+    """Return one line: how many points, of how many steps and trials, and the hypervolume."""
+    counts = front.counts
+    parts = [
+        f"{len(front.points)} points on the front of {len(front.view.candidates)} accepted steps",
+        f"{counts.complete} trials complete",
+    ]
+    parts += [f"{counts.infeasible} of them infeasible"] if counts.infeasible else []
+    parts += [f"{counts.failed} failed"] if counts.failed else []
+    parts += [f"{counts.running} not finished"] if counts.running else []
+    if front.hypervolume is not None:
+        parts.append(f"hypervolume {front.hypervolume:,.6g}")
+    if front.unknown:
+        parts.append(f"{front.unknown} steps left out, an objective is not known")
+    if front.view.damaged:
+        parts.append(f"{len(front.view.damaged)} run folders cannot be read")
+    return "  ·  ".join(parts)

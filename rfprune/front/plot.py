@@ -1,0 +1,192 @@
+"""A front as a picture (PNG): the first objective to maximise over every cost objective."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rfprune.front.axes import LOG_RATIO, axis_pairs, upper_edge
+from rfprune.front.front import Front
+from rfprune.front.labels import LABELS, number, summary
+from rfprune.front.points import Candidate, selecting
+from rfprune.quantities import DIRECTIONS
+from rfprune.spec import Condition
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["front_png"]
+
+_FRONT = "#1d5fb8"
+_FAINT = "#98a4b3"
+_INFEASIBLE = "#c4573f"
+_INK = "#22303f"
+_GRID = "#e4e8ed"
+_PANELS_PER_ROW = 3
+_MARKERS: dict[str, dict[str, Any]] = {
+    "accepted step": {"s": 14, "color": _FAINT, "alpha": 0.5, "linewidths": 0},
+    "infeasible": {"s": 18, "color": _INFEASIBLE, "alpha": 0.6, "linewidths": 0.9, "marker": "x"},
+    "dense network": {
+        "s": 34,
+        "facecolors": "none",
+        "edgecolors": _INK,
+        "linewidths": 0.9,
+        "marker": "D",
+    },
+    "Pareto front": {
+        "s": 36,
+        "color": _FRONT,
+        "edgecolors": "white",
+        "linewidths": 0.8,
+        "zorder": 4,
+    },
+}
+
+
+def front_png(front: Front) -> bytes:
+    """Return the front as a PNG file: one panel per objective beside the one on the y axis."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    pairs = axis_pairs(front)
+    columns = min(len(pairs), _PANELS_PER_ROW)
+    rows = -(-len(pairs) // columns)
+    # Figure without pyplot: no global state, so that it may be drawn outside the main thread.
+    figure = Figure(figsize=(max(5.6 * columns, 7.0), 4.4 * rows + 0.9), dpi=130)
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, (x, y) in zip(panels, pairs, strict=False):
+        _panel(panel, front, x, y)
+    for panel in panels[len(pairs) :]:
+        panel.set_visible(False)
+    _frame(figure, front, panels[0])
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white")
+    return buffer.getvalue()
+
+
+def _frame(figure: Figure, front: Front, panel: Axes) -> None:
+    """Add the title and one legend for all panels."""
+    height = figure.get_figheight()
+    figure.text(
+        0.012, 1 - 0.14 / height, front.view.name, color=_INK, size=14, weight="bold", va="top"
+    )
+    figure.text(
+        0.012,
+        1 - 0.45 / height,
+        summary(front),
+        color="#5b6775",
+        size=9.5,
+        va="top",
+    )
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(0.006, 0.0),
+        ncols=len(labels),
+        frameon=False,
+        fontsize=9,
+        labelcolor=_INK,
+        handletextpad=0.3,
+        columnspacing=1.6,
+    )
+    figure.tight_layout(rect=(0, 0.34 / height, 1, 1 - 0.7 / height), w_pad=2.0)
+
+
+def _panel(panel: Axes, front: Front, x: str, y: str) -> None:
+    chosen = {(point.trial, point.step) for point in front.points}
+    rest = [c for c in front.view.candidates if (c.trial, c.step) not in chosen]
+    groups = {
+        "accepted step": [c for c in rest if c.feasible],
+        "infeasible": [c for c in rest if not c.feasible],
+        "dense network": [c for c in front.view.candidates if c.step == 0],
+        "Pareto front": front.points,
+    }
+    for name, points in groups.items():
+        if points:
+            panel.scatter(*_xy(points, x, y), label=name, **_MARKERS[name])
+    edge = _xy(upper_edge(front.points, x, y), x, y)
+    panel.plot(*edge, color=_FRONT, linewidth=1.4, alpha=0.8, drawstyle=_step_style(x), zorder=3)
+    _scale(panel, front, x, y)
+    _constraint_lines(panel, front, x, y)
+
+
+def _xy(points: Sequence[Candidate], x: str, y: str) -> tuple[list[float], list[float]]:
+    pairs = [(p.metrics.get(x), p.metrics.get(y)) for p in points]
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return [a for a, _ in known], [b for _, b in known]
+
+
+def _step_style(x: str) -> str:
+    # A staircase is what a front guarantees between two points: the worse of the two values.
+    return "steps-post" if DIRECTIONS[x] == "min" else "steps-pre"
+
+
+def _scale(panel: Axes, front: Front, x: str, y: str) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    values, _ = _xy(front.view.candidates, x, y)
+    _, heights = _xy(front.points, x, y)
+    if values and min(values) > 0 and max(values) / min(values) > LOG_RATIO:
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        panel.xaxis.set_minor_formatter(NullFormatter())
+    if DIRECTIONS[x] == "min":
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda v, _: number(x, round(v, 2))))
+    if heights:
+        # Steps far below the front are cut off: they would press the front into a line.
+        span = max(max(heights) - min(heights), 0.01 * abs(max(heights)), 1e-9)
+        low, high = panel.get_ylim()
+        panel.set_ylim(max(low, min(heights) - 0.6 * span), min(high, max(heights) + 0.15 * span))
+    panel.set_xlabel(LABELS[x], color=_INK)
+    panel.set_ylabel(LABELS[y], color=_INK)
+    panel.grid(color=_GRID, linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.tick_params(colors=_INK, labelsize=9, length=3)
+    for side, spine in panel.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#b9c2cc")
+
+
+def _shown(condition: Condition) -> str:
+    return str(condition).replace("<=", "≤").replace(">=", "≥")
+
+
+def _constraint_lines(panel: Axes, front: Front, x: str, y: str) -> None:
+    for condition in front.view.constraints:
+        style: dict[str, Any] = {
+            "color": _INFEASIBLE,
+            "linewidth": 1.1,
+            "linestyle": (0, (4, 3)),
+            "zorder": 2,
+        }
+        text: dict[str, Any] = {"color": _INFEASIBLE, "size": 8.5}
+        low, high = panel.get_xlim()
+        if selecting(condition.name) == x and low <= condition.bound <= high:
+            panel.axvline(condition.bound, **style)
+            panel.annotate(
+                _shown(condition),
+                (condition.bound, 0.01),
+                (-3, 2),
+                rotation=90,
+                ha="right",
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                **text,
+            )
+        low, high = panel.get_ylim()
+        if selecting(condition.name) == y and low <= condition.bound <= high:
+            panel.axhline(condition.bound, **style)
+            panel.annotate(
+                _shown(condition),
+                (0.99, condition.bound),
+                (0, 3),
+                ha="right",
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                **text,
+            )

@@ -1,0 +1,60 @@
+"""What one multiplier and one memory word of a layer hold, from one table of sourced constants.
+
+DSP and BRAM18 are exact counts of what hls4ml asks for. LUT and FF are first-order: the product's
+logic where no DSP is used, and the registers of operands and product; the estimator, not this table,
+predicts totals. The selection needs only how layers compare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rfprune.hardware.memory import bram18_column_bits, bram_word_groups
+from rfprune.hardware.multiplier import dsp_per_product
+from rfprune.network.plan import LayerPlan
+from rfprune.quantities import RESOURCES, Resources
+
+__all__ = ["UnitCost", "unit_cost"]
+
+#: A w x d array multiplier in logic takes about one LUT per partial-product bit; two rows share a
+#: carry chain (AMD UG574, CLB carry logic), hence one half.
+_LUT_PER_PRODUCT_BIT = 0.5
+#: LUTs around a DSP multiplier (operand selection per data bit): slope of LUT over data bits in the
+#: Resource designs of the public wa-hls4ml set.
+_LUT_PER_DATA_BIT = 1.0
+
+
+@dataclass(frozen=True)
+class UnitCost:
+    """Resources of one multiplier and of one memory word, each (R,) in the order of RESOURCES.
+
+    Attributes:
+        per_multiplier: of one live multiplier.
+        multipliers_per_word: multipliers that share whole BRAM columns; 0 without memory.
+        per_word: of one such set of columns.
+    """
+
+    per_multiplier: NDArray[np.float64]
+    multipliers_per_word: int
+    per_word: NDArray[np.float64]
+
+
+def unit_cost(plan: LayerPlan) -> UnitCost:
+    """Return what one multiplier and one memory word of this layer hold."""
+    w, d = plan.weight.width, plan.data.width
+    dsp = dsp_per_product(w, d, plan.dsp_type)
+    lut = _LUT_PER_DATA_BIT * d if dsp else _LUT_PER_PRODUCT_BIT * w * d
+    multiplier = _vector(Resources(dsp=dsp, bram18=0, lut=lut, ff=w + d))
+    if plan.strategy == "latency" or plan.reuse_factor == 1:
+        return UnitCost(multiplier, 0, _vector(Resources(0, 0, 0, 0)))
+    column = bram18_column_bits(plan.reuse_factor)
+    sharing = bram_word_groups(w, plan.reuse_factor)
+    word = _vector(Resources(dsp=0, bram18=sharing * w / column, lut=0, ff=0))
+    return UnitCost(multiplier, sharing, word)
+
+
+def _vector(resources: Resources) -> NDArray[np.float64]:
+    return np.array([getattr(resources, name) or 0.0 for name in RESOURCES])

@@ -1,0 +1,211 @@
+"""All groups of a network: labels, costs, norms, masks.
+
+Axes: G groups, L layers, R resources (`rfprune.quantities.RESOURCES`), N weights of one layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rfprune.groups.costs import unit_cost
+from rfprune.groups.count import live_multipliers, used
+from rfprune.groups.structure import default_structure, run_length
+from rfprune.network.plan import LayerPlan, Plan, check_layer_names
+from rfprune.quantities import RESOURCES
+from rfprune.spec.trial import PruneSpec
+
+__all__ = ["Groups", "LayerGroups", "Masks", "build_groups", "layer_used"]
+
+#: Layer name to a weight mask in torch's shape; 1 = kept, 0 = pruned.
+Masks = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LayerGroups:
+    """The groups of one layer.
+
+    Attributes:
+        plan: the layer with its hardware.
+        structure: weight, dsp, bram or filter.
+        run: weights per group (the last group may be shorter).
+        label: (N,) group of each weight, in flat torch order, from 0 in each layer.
+        cost: (G_l, R) what each group holds, exactly the change of `count.used` when it goes.
+        floor: groups that are kept at least.
+    """
+
+    plan: LayerPlan
+    structure: str
+    run: int
+    label: Tensor
+    cost: NDArray[np.float64]
+    floor: int
+
+    @property
+    def count(self) -> int:
+        """Groups in this layer."""
+        return int(self.cost.shape[0])
+
+    def weight_of(self, model: nn.Module) -> Tensor:
+        """Return this layer's weight in `model`."""
+        weight = model.get_submodule(self.plan.layer.path).weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    def norms(self, weight: Tensor, order: int = 2) -> Tensor:
+        """Return (G_l,) the L1 or L2 norm of each group, differentiable."""
+        flat = weight.reshape(-1)
+        zeros = flat.new_zeros(self.count)
+        label = self.label.to(flat.device)
+        if order == 1:
+            return zeros.index_add(0, label, flat.abs())
+        return zeros.index_add(0, label, flat * flat).sqrt()
+
+    def mask(self, keep: NDArray[np.bool_]) -> Tensor:
+        """Return the weight mask, in the weight's shape, that keeps the groups in `keep` (G_l,)."""
+        kept = torch.from_numpy(np.ascontiguousarray(keep))
+        return kept[self.label].reshape(self.plan.layer.weight_shape).to(torch.float32)
+
+    def nonzero(self, weight: Tensor) -> NDArray[np.bool_]:
+        """Return (N,) in HLS order: True where the weight is not exactly zero."""
+        flat = weight.detach().cpu().reshape(-1).numpy() != 0
+        return np.ascontiguousarray(flat[self.plan.order])
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of every layer; layers that cannot drop groups have none and only a fixed cost.
+
+    Attributes:
+        plan: the network on its FPGA.
+        layers: the layers that are pruned.
+        fixed: (R,) what no pruning frees: the layers that cannot drop groups or are exempt.
+    """
+
+    plan: Plan
+    layers: tuple[LayerGroups, ...]
+    fixed: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return sum(layer.count for layer in self.layers)
+
+    def split(self, vector: NDArray[np.bool_]) -> Iterator[tuple[LayerGroups, NDArray[np.bool_]]]:
+        """Yield each layer with its part of a (G,) vector."""
+        start = 0
+        for layer in self.layers:
+            yield layer, vector[start : start + layer.count]
+            start += layer.count
+
+    @property
+    def layer_index(self) -> NDArray[np.int64]:
+        """(G,) the layer of each group."""
+        counts = [layer.count for layer in self.layers]
+        return np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+
+    @property
+    def cost(self) -> NDArray[np.float64]:
+        """(G, R) what each group holds."""
+        return np.concatenate([layer.cost for layer in self.layers])
+
+    @property
+    def floor(self) -> NDArray[np.int64]:
+        """(L,) groups that each layer keeps at least."""
+        return np.array([min(layer.floor, layer.count) for layer in self.layers], dtype=np.int64)
+
+    @property
+    def dense(self) -> NDArray[np.float64]:
+        """(R,) what the dense network's weights hold."""
+        return self.used_by({})
+
+    def masks(self, keep: NDArray[np.bool_]) -> Masks:
+        """Return the weight masks that keep the groups in `keep` (G,)."""
+        return {layer.plan.name: layer.mask(part) for layer, part in self.split(keep)}
+
+    def used_by(self, masks: Mapping[str, Tensor]) -> NDArray[np.float64]:
+        """Return (R,) what the network holds under weight masks; a layer without one is dense."""
+        total = self.fixed.copy()
+        for layer in self.layers:
+            mask = masks.get(layer.plan.name)
+            total += layer_used(layer, mask)
+        return total
+
+    def live(self, model: nn.Module) -> dict[str, int]:
+        """Return the multipliers that hls4ml will generate, by layer, from the weights of `model`."""
+        found = {plan.name: plan.n_multipliers for plan in self.plan.layers}
+        for layer in self.layers:
+            found[layer.plan.name] = live_multipliers(
+                layer.plan, layer.nonzero(layer.weight_of(model))
+            )
+        return found
+
+
+def layer_used(layer: LayerGroups, mask: Tensor | None) -> NDArray[np.float64]:
+    """Return (R,) what one layer holds under its weight mask (None = dense)."""
+    if mask is None:
+        return used(layer.plan, np.ones(layer.plan.layer.n_weights, dtype=bool))
+    return used(layer.plan, layer.nonzero(mask))
+
+
+def build_groups(plan: Plan, spec: PruneSpec, structure: str | None = None) -> Groups:
+    """Return the groups of a network on its FPGA.
+
+    Args:
+        plan: the network with its hardware.
+        spec: which structure, floors and exemptions the file asks for.
+        structure: overrides the file's, for methods that are bound to one.
+
+    Raises:
+        SpecError: a layer that does not exist, or a structure that its strategy does not have.
+    """
+    check_layer_names("prune.layers", spec.layers, plan.network)
+    resources = tuple(spec.budget)
+    layers: list[LayerGroups] = []
+    fixed = np.zeros(len(RESOURCES))
+    for layer in plan.layers:
+        own = spec.layers.get(layer.name)
+        if not layer.droppable or (own is not None and not own.prune):
+            fixed += used(layer, np.ones(layer.layer.n_weights, dtype=bool))
+            continue
+        asked = structure or (own and own.structure) or spec.structure
+        chosen = default_structure(layer, resources) if asked == "auto" else asked
+        floor = spec.floor if own is None or own.floor is None else own.floor
+        layers.append(_layer_groups(layer, chosen, floor))
+    return Groups(plan, tuple(layers), fixed)
+
+
+def _layer_groups(plan: LayerPlan, structure: str, floor: int) -> LayerGroups:
+    run = run_length(plan, structure)
+    n = plan.layer.n_weights
+    label = np.empty(n, dtype=np.int64)
+    label[plan.order] = np.arange(n, dtype=np.int64) // run
+    return LayerGroups(
+        plan, structure, run, torch.from_numpy(label), _group_costs(plan, run), floor
+    )
+
+
+def _group_costs(plan: LayerPlan, run: int) -> NDArray[np.float64]:
+    """Return (G_l, R): a run counted on its own. Full runs are alike; the last may be shorter."""
+    n = plan.layer.n_weights
+    count = -(-n // run)
+    alone = np.zeros(n, dtype=bool)
+    alone[:run] = True
+    cost = np.tile(_alone(plan, alone), (count, 1))
+    if n % run:
+        alone = np.zeros(n, dtype=bool)
+        alone[(count - 1) * run :] = True
+        cost[-1] = _alone(plan, alone)
+    return cost
+
+
+def _alone(plan: LayerPlan, nonzero: NDArray[np.bool_]) -> NDArray[np.float64]:
+    if plan.strategy == "latency":
+        # Constants share multipliers in time: each weight is 1/RF of one (exactly one at RF 1).
+        return unit_cost(plan).per_multiplier * (np.count_nonzero(nonzero) / plan.reuse_factor)
+    return used(plan, nonzero)
+
+

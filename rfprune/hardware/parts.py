@@ -1,0 +1,213 @@
+"""FPGA parts and boards that hls4ml users have: what each offers, by part number or board name.
+
+Counts are those of the programmable logic that a design may use. One RAMB36 tile counts as two
+``bram18``. Static power is a typical figure of an idle device at 25 degrees and typical process; it
+moves by a factor of two with temperature and process, and is None where no figure was found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rfprune.errors import UnknownNameError
+from rfprune.registry import nearest
+
+__all__ = ["PARTS", "Part", "PartTable", "find_part"]
+
+_SUFFIXES = re.compile(r"^[-_ ]?(?:[a-z]{2,4}[a-z]?\d{3,4})?(?:[-_].*)?$")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One device: its resources, the DSP block it has, and where the figures come from.
+
+    Attributes:
+        name: device name without package and speed grade, e.g. ``xc7z020``.
+        boards: other names it is known by (boards, cards).
+        family: AMD device family.
+        dsp_type: DSP48E1 (25 x 18 bits), DSP48E2 (27 x 18) or DSP58 (27 x 24).
+        dsp: DSP blocks.
+        bram18: 18 Kb block RAMs.
+        lut: look-up tables with six inputs.
+        ff: flip-flops.
+        uram: 288 Kb UltraRAMs.
+        static_power_mw: typical power of the idle device in mW, or None.
+        source: document or report with these counts.
+    """
+
+    name: str
+    boards: tuple[str, ...]
+    family: str
+    dsp_type: str
+    dsp: int
+    bram18: int
+    lut: int
+    ff: int
+    uram: int
+    static_power_mw: float | None
+    source: str
+
+
+_E1, _E2, _D58 = "DSP48E1", "DSP48E2", "DSP58"
+_DS180 = "AMD DS180, 7 Series FPGAs Data Sheet: Overview"
+_DS190 = "AMD DS190, Zynq-7000 SoC Data Sheet: Overview"
+_DS890 = "AMD DS890, UltraScale Architecture and Product Data Sheet: Overview"
+_DS891 = "AMD DS891, Zynq UltraScale+ MPSoC Data Sheet: Overview"
+_DS889 = "AMD DS889, Zynq UltraScale+ RFSoC Data Sheet: Overview"
+_DS950 = "AMD DS950, Versal Architecture and Product Data Sheet: Overview"
+_DS987 = "AMD DS987, Kria K26 SOM Data Sheet"
+_HLS = "'Available' row of an HLS report for this part"
+
+# name, boards, family, DSP type, DSP, BRAM18, LUT, FF, URAM, static mW, source
+_ROWS: tuple[tuple[str, tuple[str, ...], str, str, int, int, int, int, int, float | None, str], ...]
+_ROWS = (
+    ("xc7a35t", ("arty-a7-35", "basys3"), "Artix-7", _E1, 90, 100, 20800, 41600, 0, 72, _DS180),
+    ("xc7a100t", ("arty-a7-100", "nexys-a7"), "Artix-7", _E1, 240, 270, 63400, 126800, 0, 97, _DS180),
+    ("xc7a200t", ("nexys-video",), "Artix-7", _E1, 740, 730, 134600, 269200, 0, 140, _DS180),
+    ("xc7k160t", (), "Kintex-7", _E1, 600, 650, 101400, 202800, 0, None, _DS180),
+    ("xc7k325t", ("kc705", "genesys2"), "Kintex-7", _E1, 840, 890, 203800, 407600, 0, 160, _DS180),
+    ("xc7k410t", (), "Kintex-7", _E1, 1540, 1590, 254200, 508400, 0, None, _DS180),
+    ("xc7vx485t", ("vc707",), "Virtex-7", _E1, 2800, 2060, 303600, 607200, 0, 245, _DS180),
+    ("xc7vx690t", ("vc709",), "Virtex-7", _E1, 3600, 2940, 433200, 866400, 0, 340, _DS180),
+    ("xc7z007s", ("minized", "cora-z7-07s"), "Zynq-7000", _E1, 66, 100, 14400, 28800, 0, None, _HLS),
+    ("xc7z010", ("zybo", "zybo-z7-10"), "Zynq-7000", _E1, 80, 120, 17600, 35200, 0, 95, _DS190),
+    (
+        "xc7z020", ("pynq-z1", "pynq-z2", "zedboard", "zc702", "zybo-z7-20", "arty-z7-20"),
+        "Zynq-7000", _E1, 220, 280, 53200, 106400, 0, 110, _HLS,
+    ),
+    ("xc7z030", ("picozed-7030",), "Zynq-7000", _E1, 400, 530, 78600, 157200, 0, None, _DS190),
+    ("xc7z045", ("zc706",), "Zynq-7000", _E1, 900, 1090, 218600, 437200, 0, 210, _DS190),
+    ("xc7z100", (), "Zynq-7000", _E1, 2020, 1510, 277400, 554800, 0, None, _DS190),
+    ("xcku035", (), "Kintex UltraScale", _E2, 1700, 1080, 203128, 406256, 0, None, _DS890),
+    ("xcku040", ("kcu105",), "Kintex UltraScale", _E2, 1920, 1200, 242400, 484800, 0, 480, _DS890),
+    ("xcku060", (), "Kintex UltraScale", _E2, 2760, 2160, 331680, 663360, 0, None, _DS890),
+    (
+        "xcku115", ("ku115",), "Kintex UltraScale",
+        _E2, 5520, 4320, 663360, 1326720, 0, 1300, _DS890,
+    ),
+    (
+        "xcku5p", ("kcu116",), "Kintex UltraScale+",
+        _E2, 1824, 960, 216960, 433920, 64, 470, _DS890,
+    ),
+    ("xcku15p", (), "Kintex UltraScale+", _E2, 1968, 1968, 522720, 1045440, 128, None, _DS890),
+    ("xcvu7p", (), "Virtex UltraScale+", _E2, 4560, 2880, 788160, 1576320, 640, None, _DS890),
+    (
+        "xcvu9p", ("vcu118", "vu9p", "aws-f1"), "Virtex UltraScale+",
+        _E2, 6840, 4320, 1182240, 2364480, 960, 2500, _DS890,
+    ),
+    ("xcvu13p", ("vu13p",), "Virtex UltraScale+", _E2, 12288, 5376, 1728000, 3456000, 1280, 3000, _DS890),
+    (
+        "xcvu37p", ("vcu128",), "Virtex UltraScale+ HBM",
+        _E2, 9024, 4032, 1303680, 2607360, 960, 3200, _DS890,
+    ),
+    (
+        "xcu50", ("u50", "alveo-u50"), "Virtex UltraScale+ HBM",
+        _E2, 5952, 2688, 871680, 1743360, 640, None, _HLS,
+    ),
+    (
+        "xcu55c", ("u55c", "alveo-u55c"), "Virtex UltraScale+ HBM",
+        _E2, 9024, 4032, 1303680, 2607360, 960, None, "AMD DS978, Alveo U55C Data Sheet",
+    ),
+    (
+        "xcu200", ("u200", "alveo-u200"), "Virtex UltraScale+",
+        _E2, 6840, 4320, 1182240, 2364480, 960, 2500, "AMD DS962, Alveo U200 and U250 Data Sheet",
+    ),
+    (
+        "xcu250", ("u250", "alveo-u250"), "Virtex UltraScale+",
+        _E2, 12288, 5376, 1728000, 3456000, 1280, 3000, _HLS,
+    ),
+    (
+        "xcu280", ("u280", "alveo-u280"), "Virtex UltraScale+ HBM",
+        _E2, 9024, 4032, 1303680, 2607360, 960, 3200, "AMD DS963, Alveo U280 Data Sheet",
+    ),
+    ("xczu1eg", ("zuboard-1cg",), "Zynq UltraScale+", _E2, 216, 216, 37440, 74880, 0, None, _DS891),
+    ("xczu2eg", (), "Zynq UltraScale+", _E2, 240, 300, 47232, 94464, 0, None, _DS891),
+    (
+        "xczu3eg", ("ultra96", "ultra96-v2", "zu3eg"), "Zynq UltraScale+",
+        _E2, 360, 432, 70560, 141120, 0, 280, _DS891,
+    ),
+    ("xczu5ev", ("zu5ev",), "Zynq UltraScale+", _E2, 1248, 288, 117120, 234240, 64, 310, _DS891),
+    (
+        "xck26", ("kv260", "kr260", "k26"), "Zynq UltraScale+",
+        _E2, 1248, 288, 117120, 234240, 64, 310, _DS987,
+    ),
+    (
+        "xczu7ev", ("zcu104", "zcu106", "zu7ev"), "Zynq UltraScale+",
+        _E2, 1728, 624, 230400, 460800, 96, 590, _DS891,
+    ),
+    (
+        "xczu9eg", ("zcu102", "zu9eg"), "Zynq UltraScale+",
+        _E2, 2520, 1824, 274080, 548160, 0, 600, _DS891,
+    ),
+    (
+        "xczu28dr", ("zcu111",), "Zynq UltraScale+ RFSoC",
+        _E2, 4272, 2160, 425280, 850560, 80, None, _DS889,
+    ),
+    (
+        "xczu48dr", ("rfsoc4x2", "zcu208"), "Zynq UltraScale+ RFSoC",
+        _E2, 4272, 2160, 425280, 850560, 80, None, _DS889,
+    ),
+    ("xcvc1902", ("vck190", "vck5000"), "Versal AI Core", _D58, 1968, 1934, 899840, 1799680, 463, None, _DS950),
+    ("xcvm1802", ("vmk180",), "Versal Prime", _D58, 1968, 1934, 899840, 1799680, 463, None, _DS950),
+    ("xcve2802", ("vek280",), "Versal AI Edge", _D58, 1312, 1200, 520704, 1041408, 264, None, _DS950),
+)
+
+
+class PartTable(Mapping[str, Part]):
+    """Every known part by name, in the order of family and size."""
+
+    def __init__(self, parts: tuple[Part, ...]) -> None:
+        self._parts = {part.name: part for part in parts}
+        self._boards = {board: part for part in parts for board in part.boards}
+
+    def __getitem__(self, name: str) -> Part:
+        return find_part(name) if name not in self._parts else self._parts[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def lookup(self, name: str) -> Part | None:
+        """Return the part with this device name, board name or full part number, or None."""
+        key = name.strip().lower().replace("_", "-")
+        exact = self._parts.get(key) or self._boards.get(key) or self._parts.get(f"xc{key}")
+        if exact is not None:
+            return exact
+        if re.match(r"^\d", key):  # Vivado writes `7z020clg400-1`
+            key = f"xc{key}"
+        starts = [part for device, part in self._parts.items() if key.startswith(device)]
+        starts = [part for part in starts if _SUFFIXES.match(key[len(part.name) :])]
+        return max(starts, key=lambda part: len(part.name), default=None)
+
+    def names(self) -> list[str]:
+        """Return every device and board name."""
+        return [*self._parts, *self._boards]
+
+
+PARTS = PartTable(tuple(Part(*row) for row in _ROWS))
+
+
+def find_part(name: str) -> Part:
+    """Return the part called `name`: a device, a board, or a full part number in any case.
+
+    Args:
+        name: e.g. ``xcvu9p-flgb2104-2-e``, ``xc7z020clg400-1``, ``PYNQ-Z2``, ``U250``.
+
+    Raises:
+        UnknownNameError: no such part; names the nearest one.
+    """
+    part = PARTS.lookup(name)
+    if part is None:
+        device = re.split(r"[-_ ]", name.strip().lower())[0]
+        hint = nearest(name.lower(), PARTS.names()) or nearest(device, PARTS.names())
+        raise UnknownNameError(
+            f"unknown part '{name}'.{hint} `rfprune list parts` shows every part and board."
+        )
+    return part

@@ -1,0 +1,51 @@
+"""Reuse factors that hls4ml keeps, and the one it would silently take instead.
+
+A layer with ``n_in`` products per output and ``n_out`` outputs holds ``T = n_in * n_out`` weights. hls4ml
+(`backends/fpga/fpga_backend.py`, ``get_valid_reuse_factors``) accepts RF iff ::
+
+    T % RF == 0  and  (RF divides n_in,  or  RF = k * n_in with k dividing n_out)
+
+and otherwise rounds to the nearest valid value with a printed line. Rounding moves the borders of the
+weights that one multiplier serves, so nothing here ever rounds on its own: it only says what is valid.
+"""
+
+from __future__ import annotations
+
+from rfprune.errors import ReuseFactorError
+
+__all__ = ["check_reuse_factor", "nearest_valid_reuse_factor", "valid_reuse_factors"]
+
+
+def _divisors(n: int) -> list[int]:
+    small = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
+    return sorted({*small, *(n // d for d in small)})
+
+
+def valid_reuse_factors(n_in: int, n_out: int) -> list[int]:
+    """Return every reuse factor that hls4ml keeps for an ``n_in`` x ``n_out`` layer, ascending.
+
+    Closed form of hls4ml's own O(n_in * n_out) loop: the divisors of ``n_in``, and ``k * n_in`` for
+    the divisors ``k`` of ``n_out``.
+    """
+    return sorted({*_divisors(n_in), *(k * n_in for k in _divisors(n_out))})
+
+
+def nearest_valid_reuse_factor(n_in: int, n_out: int, reuse_factor: int) -> int:
+    """Return what hls4ml would take instead of `reuse_factor`; a tie goes to the smaller one."""
+    valid = valid_reuse_factors(n_in, n_out)
+    return min(valid, key=lambda rf: (abs(rf - reuse_factor), rf))
+
+
+def check_reuse_factor(name: str, n_in: int, n_out: int, reuse_factor: int) -> None:
+    """Raise if hls4ml would build layer `name` with another reuse factor than the one asked for.
+
+    Raises:
+        ReuseFactorError: names the layer, what hls4ml would use, and every valid value.
+    """
+    valid = valid_reuse_factors(n_in, n_out)
+    if reuse_factor not in valid:
+        nearest = nearest_valid_reuse_factor(n_in, n_out, reuse_factor)
+        raise ReuseFactorError(
+            f"{name}: reuse factor {reuse_factor} does not divide {n_in}x{n_out}; hls4ml would "
+            f"silently use {nearest}. Valid: {' '.join(map(str, valid))}."
+        )

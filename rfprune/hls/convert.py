@@ -1,0 +1,206 @@
+"""torch to hls4ml, and back: what was built is compared with what was asked for, layer by layer.
+
+hls4ml falls back without an error (unknown strategies become latency, invalid reuse factors the
+nearest valid one, ...), so nothing is believed until it is read back. Result and accumulator types
+stay ``auto`` in weight layers: setting them would disable hls4ml's own width inference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from rfprune.errors import ConversionError
+from rfprune.hls.codegen import count_code
+from rfprune.network import LayerPlan, Plan, fold_batch_norm
+
+__all__ = ["PROJECT_NAME", "Conversion", "convert", "quiet"]
+
+PROJECT_NAME = "rfprune_design"
+
+#: Strategy names as hls4ml spells them; every other spelling silently becomes latency.
+_STRATEGIES = {
+    "latency": "Latency",
+    "resource": "Resource",
+    "resource_unrolled": "ResourceUnrolled",
+}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted network.
+
+    Attributes:
+        graph: hls4ml's ModelGraph; nothing is on disk until `write`.
+        plan: what was asked for, and read back.
+        network: the folded torch network that was converted.
+    """
+
+    graph: Any
+    plan: Plan
+    network: nn.Module
+
+    def write(self) -> Path:
+        """Write the HLS project and return its folder."""
+        with quiet():
+            try:
+                self.graph.write()
+            except Exception as error:  # hls4ml raises bare Exception
+                raise ConversionError(f"hls4ml cannot write the project: {error}.") from error
+        return Path(self.graph.config.get_output_dir())
+
+    def generated_code(self, layer: LayerPlan) -> str | None:
+        """Return the C++ that hls4ml generated for a ResourceUnrolled layer, else None."""
+        source = self.graph.graph[layer.name].get_attr("resource_unrolled_dense_codegen")
+        return None if source is None else str(source)
+
+    def live_multipliers(self) -> dict[str, int]:
+        """Return, by layer, the multipliers in the code that hls4ml generated in memory.
+
+        Only ResourceUnrolled layers have generated code; the others are not in the answer.
+        """
+        return {
+            layer.name: count_code(code, layer.reuse_factor)[2]
+            for layer in self.plan.layers
+            if (code := self.generated_code(layer)) is not None
+        }
+
+
+def convert(model: nn.Module, plan: Plan, folder: Path) -> Conversion:
+    """Convert a trained network with hls4ml and check that it did what was asked.
+
+    Args:
+        model: the network; batch norm is folded in a copy.
+        plan: strategy, reuse factor and types per layer.
+        folder: where `Conversion.write` will put the project.
+
+    Raises:
+        ConversionError: hls4ml fails, or built another strategy, reuse factor or code.
+    """
+    import hls4ml
+
+    folded = fold_batch_norm(model)
+    hardware = plan.hardware
+    shape = (None, *plan.network.input_shape)
+    with quiet() as said:
+        try:
+            config = hls4ml.utils.config_from_pytorch_model(
+                folded,
+                shape,
+                granularity="name",
+                backend=hardware.backend,
+                default_precision=hardware.precision,
+                default_reuse_factor=max(layer.reuse_factor for layer in plan.layers),
+                channels_last_conversion="internal" if _streams_images(plan) else "full",
+            )
+            _configure(config, plan)
+            graph = hls4ml.converters.convert_from_pytorch_model(
+                folded,
+                hls_config=config,
+                backend=hardware.backend,
+                io_type=hardware.io_type,
+                part=plan.part.name if "-" in plan.part.name else hardware.part,
+                clock_period=hardware.clock_ns,
+                output_dir=str(folder),
+                project_name=PROJECT_NAME,
+            )
+        except Exception as error:  # hls4ml raises bare Exception
+            raise ConversionError(
+                f"hls4ml cannot convert the network: {error}. {_last_line(said.getvalue())}"
+            ) from error
+    conversion = Conversion(graph, plan, folded)
+    for layer in plan.layers:
+        _read_back(conversion, layer)
+    return conversion
+
+
+def _streams_images(plan: Plan) -> bool:
+    return plan.hardware.io_type == "io_stream" and len(plan.network.input_shape) > 1
+
+
+def _configure(config: dict[str, Any], plan: Plan) -> None:
+    """Write strategy, reuse factor and types of every layer into hls4ml's configuration."""
+    layers = config["LayerName"]
+    planned = {layer.name: layer for layer in plan.layers}
+    result = plan.hardware.precision
+    for name, entry in layers.items():
+        layer = planned.get(name)
+        if layer is None:
+            # Dictionary keys only: a plain string on every layer switches hls4ml's fusions off.
+            if isinstance(entry.get("Precision"), dict):
+                entry["Precision"]["result"] = result
+            continue
+        entry["Strategy"] = _STRATEGIES[layer.strategy]
+        entry["ReuseFactor"] = layer.reuse_factor
+        entry["Precision"]["weight"] = str(layer.weight)
+        entry["Precision"]["bias"] = str(layer.result)
+        result = str(layer.result)
+    missing = [name for name in planned if name not in layers]
+    if missing:
+        raise ConversionError(
+            f"{missing[0]}: hls4ml does not know this layer. It knows: {', '.join(layers)}."
+        )
+    config["Model"]["Strategy"] = "Latency"
+
+
+def _read_back(conversion: Conversion, layer: LayerPlan) -> None:
+    """Raise a ConversionError where hls4ml built something else than was asked for."""
+    node = conversion.graph.graph.get(layer.name)
+    if node is None:
+        raise ConversionError(f"{layer.name}: the layer is gone after conversion.")
+    built = {
+        "strategy": str(node.get_attr("strategy")).lower(),
+        "reuse_factor": int(node.get_attr("reuse_factor")),
+    }
+    asked = {"strategy": _expected_strategy(layer), "reuse_factor": layer.reuse_factor}
+    for key, value in asked.items():
+        if built[key] != value:
+            raise ConversionError(
+                f"{layer.name}: asked for {key} {value}, hls4ml built {built[key]}."
+            )
+    if asked["strategy"] == "resource_unrolled" and conversion.generated_code(layer) is None:
+        raise ConversionError(
+            f"{layer.name}: hls4ml generated no code for resource_unrolled at reuse factor "
+            f"{layer.reuse_factor}."
+        )
+    _check_weights(node, layer, conversion)
+
+
+def _expected_strategy(layer: LayerPlan) -> str:
+    if layer.strategy == "resource_unrolled" and not layer.droppable:
+        return "resource"
+    return layer.strategy
+
+
+def _check_weights(node: Any, layer: LayerPlan, conversion: Conversion) -> None:
+    """Raise if hls4ml's weights are not ours in the order that the groups were built for."""
+    weight = conversion.network.get_submodule(layer.layer.path).weight
+    ours = weight.detach().numpy().reshape(-1)[layer.order]  # type: ignore[operator]
+    data = np.asarray(node.weights["weight"].data)
+    # Latency keeps (..., n_out); the resource strategies have stored the transposed array already.
+    stored = data if layer.strategy != "latency" else np.moveaxis(data, -1, 0)
+    if not np.array_equal(stored.reshape(-1), ours):
+        raise ConversionError(
+            f"{layer.name}: the order of hls4ml's weights is not the one that the groups were "
+            "built for."
+        )
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.strip().split("\n") if line.strip()]
+    return lines[-1] if lines else ""
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[io.StringIO]:
+    """Keep hls4ml's prints out of the terminal; what it said is returned."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        yield said

@@ -1,0 +1,39 @@
+"""Pruning methods, by name. A new method is a function `Problem -> Choice` and one row here."""
+
+from __future__ import annotations
+
+from rfprune.methods.problem import Choice, Method, Problem, check_choice
+from rfprune.registry import Entry, Registry
+
+__all__ = ["METHODS", "Choice", "Method", "Problem", "check_choice", "find_method"]
+
+METHODS = Registry(
+    "method",
+    {
+        "knapsack": Entry(
+            "rfprune.methods.table:KNAPSACK",
+            "highest total value under all budgets at once, proven optimal (arXiv 2308.05170)",
+        ),
+        "greedy": Entry("rfprune.methods.table:GREEDY", "by value per share of the scarcest budget"),
+        "uniform": Entry("rfprune.methods.table:UNIFORM", "the same fraction of every layer"),
+        "random": Entry("rfprune.methods.table:RANDOM", "random groups, the reference"),
+        "magnitude": Entry(
+            "rfprune.methods.table:MAGNITUDE", "unstructured: the smallest weights, one threshold"
+        ),
+        "l1": Entry(
+            "rfprune.methods.table:L1", "unstructured, with an L1 penalty on every weight"
+        ),
+        "none": Entry("rfprune.methods.table:NONE", "no pruning: the dense network"),
+    },
+)
+
+
+def find_method(name: str) -> Method:
+    """Return a method by name.
+
+    Raises:
+        UnknownNameError: no such method; names the nearest.
+    """
+    method = METHODS.load(name)
+    assert isinstance(method, Method)
+    return method

@@ -1,0 +1,97 @@
+"""What every pruning method is given, and what it returns.
+
+A method chooses which groups to keep under all budgets at once. It sees values and costs, not the
+network; whatever it returns is checked against the budget before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rfprune.errors import SolverError
+from rfprune.quantities import RESOURCES
+
+__all__ = ["Choice", "Method", "Problem", "check_choice"]
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Keep groups of the highest value within the budget.
+
+    Attributes:
+        value: (G,) >= 0, what is lost if the group goes.
+        cost: (G, R) what the group holds alone.
+        budget: (R,) what all kept groups may hold together; inf = free.
+        layer: (G,) layer of each group.
+        floor: (L,) groups that each layer keeps at least.
+        used: counts (R,) what a set of kept groups (G,) really holds. It equals ``cost[keep].sum(0)``
+            except for single weights that share a multiplier.
+        rng: random numbers, seeded by the trial.
+    """
+
+    value: FloatArray
+    cost: FloatArray
+    budget: FloatArray
+    layer: NDArray[np.int64]
+    floor: NDArray[np.int64]
+    used: Callable[[BoolArray], FloatArray]
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a method keeps, and what it can say about how good that is.
+
+    Attributes:
+        keep: (G,) True = kept.
+        prices: (R,) value of one more unit of each resource, or None if the method has no prices.
+        gap: proven relative distance from the best choice, or None.
+    """
+
+    keep: BoolArray
+    prices: FloatArray | None = None
+    gap: float | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A pruning method.
+
+    Attributes:
+        select: chooses the groups.
+        structure: a structure that the method is bound to, or None for the file's.
+        penalty: what the regularizer acts on: ``group``, ``weight`` (L1) or ``none``.
+        prunes: False for the dense baseline.
+    """
+
+    select: Callable[[Problem], Choice]
+    structure: str | None = None
+    penalty: str = "group"
+    prunes: bool = True
+
+
+def check_choice(problem: Problem, choice: Choice) -> None:
+    """Raise a SolverError if a choice breaks a budget or a floor; never used before this check."""
+    used = problem.used(choice.keep)
+    tolerance = 1e-9 * np.maximum(1.0, np.where(np.isfinite(problem.budget), problem.budget, 1.0))
+    over = np.flatnonzero(used > problem.budget + tolerance)
+    if over.size:
+        worst = int(over[0])
+        raise SolverError(
+            f"the selection holds {used[worst]:g} {RESOURCES[worst]}, "
+            f"budget {problem.budget[worst]:g}."
+        )
+    kept = np.bincount(problem.layer[choice.keep], minlength=len(problem.floor))
+    short = np.flatnonzero(kept < problem.floor)
+    if short.size:
+        layer = int(short[0])
+        raise SolverError(
+            f"layer {layer} keeps {kept[layer]} groups, its floor is {problem.floor[layer]}."
+        )

@@ -1,0 +1,26 @@
+"""Networks by name, from the user's own function, or from a saved file.
+
+`build` turns the ``model:`` section of a sweep or trial file (`ModelSpec`) into a
+``torch.nn.Module`` whose output are logits. The table `MODELS` holds networks made only of layers
+that hls4ml's PyTorch front end takes. To add one: a function in `rfprune.models.networks` and its
+row in `MODELS` (other packages: an entry point of the group ``rfprune.model``).
+
+This room does not know data, hardware or training. Importing it does not import torch.
+"""
+
+from __future__ import annotations
+
+from rfprune.models.building import architecture, build
+from rfprune.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from rfprune.models.spec import ModelSpec
+from rfprune.models.table import MODELS
+
+__all__ = [
+    "MODELS",
+    "Checkpoint",
+    "ModelSpec",
+    "architecture",
+    "build",
+    "load_checkpoint",
+    "save_checkpoint",
+]

@@ -1,0 +1,77 @@
+"""The layer types that hold weights: one row each, and the only place that knows their shapes.
+
+hls4ml streams the weights of a layer in *HLS order*, output index slowest, channel fastest
+(`hls4ml/model/optimizer/passes/convert_to_channels_last.py`, then
+`backends/vivado/passes/resource_strategy.py`). A row says how many products an output takes
+(``n_in``), how many outputs there are (``n_out``), and the permutation from HLS order to torch order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+__all__ = ["WEIGHT_KINDS", "WeightKind", "dense_after_flatten_order", "kind_of"]
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class WeightKind:
+    """One type of layer that holds weights.
+
+    Attributes:
+        name: as in design files and tables.
+        module: the torch class.
+        hls_axes: the weight's axes (output first) in the order in which HLS nests them.
+    """
+
+    name: str
+    module: type[nn.Module]
+    hls_axes: tuple[int, ...]
+
+    def n_out(self, weight_shape: tuple[int, ...]) -> int:
+        """Outputs per position: neurons, or filters."""
+        return weight_shape[0]
+
+    def n_in(self, weight_shape: tuple[int, ...]) -> int:
+        """Products per output: inputs, or channels times kernel size."""
+        return prod(weight_shape[1:])
+
+    def order(self, weight_shape: tuple[int, ...]) -> IntArray:
+        """Return (N,): the flat torch index of the weight at each flat HLS position."""
+        index = np.arange(prod(weight_shape), dtype=np.int64).reshape(weight_shape)
+        return np.ascontiguousarray(index.transpose(self.hls_axes)).reshape(-1)
+
+
+#: A new layer type is one more row here (and, if it is new to it, one in `estimate.analytic`).
+WEIGHT_KINDS: tuple[WeightKind, ...] = (
+    WeightKind("dense", nn.Linear, (0, 1)),
+    WeightKind("conv1d", nn.Conv1d, (0, 2, 1)),
+    WeightKind("conv2d", nn.Conv2d, (0, 2, 3, 1)),
+)
+
+
+def kind_of(module: nn.Module) -> WeightKind | None:
+    """Return the row of a module, or None if it holds no prunable weights."""
+    for kind in WEIGHT_KINDS:
+        if type(module) is kind.module:
+            return kind
+    return None
+
+
+def dense_after_flatten_order(n_out: int, flattened: tuple[int, ...]) -> IntArray:
+    """Return the order of the first Linear after a Flatten of (C, ...) features in io_parallel.
+
+    There hls4ml folds the transpose of the features into the weights
+    (`convert_to_channels_last.py`, ``RemoveTransposeBeforeFlatten``), so that channels run fastest.
+    In io_stream the transpose stays a layer of its own and the plain order holds.
+    """
+    index = np.arange(n_out * prod(flattened), dtype=np.int64).reshape(n_out, *flattened)
+    return np.ascontiguousarray(np.moveaxis(index, 1, -1)).reshape(-1)
+
+

@@ -1,0 +1,303 @@
+"""A torch network as hls4ml will see it: a chain of operations, some of which hold weights.
+
+The network is traced with ``torch.fx``, as hls4ml does, so a layer's name here is its name there.
+What hls4ml cannot take, or takes and gets wrong without a word, is refused with a sentence
+(`hls4ml/converters/pytorch_to_hls.py` and ``converters/pytorch/``, version 1.3).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from rfprune.errors import NetworkError
+from rfprune.network.kinds import WeightKind, kind_of
+
+__all__ = ["Network", "Operation", "WeightLayer", "trace"]
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class WeightLayer:
+    """One layer that holds weights.
+
+    Attributes:
+        name: hls4ml's name for it (dots become underscores).
+        path: torch's dotted path of the module.
+        kind: its row in `rfprune.network.kinds`.
+        n_in: products per output.
+        n_out: outputs per position.
+        positions: output positions per inference: 1 for dense, height * width for convolutions.
+        weight_shape: of the torch weight, output first.
+        flattened: (C, H, W) or (C, L) if it is the first Linear after a Flatten of features.
+    """
+
+    name: str
+    path: str
+    kind: WeightKind
+    n_in: int
+    n_out: int
+    positions: int
+    weight_shape: Shape
+    flattened: Shape | None = None
+
+    @property
+    def n_weights(self) -> int:
+        """Weights of the layer, biases not counted."""
+        return self.n_in * self.n_out
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the network, in order of execution.
+
+    Attributes:
+        name: hls4ml's name.
+        type: dense, conv1d, conv2d, relu, maxpool, flatten, batchnorm, add, ...
+        inputs: names of the operations it reads.
+        in_shape: of its first input, without the batch.
+        out_shape: of its output, without the batch.
+        path: torch's dotted path, or an empty string for a function call.
+    """
+
+    name: str
+    type: str
+    inputs: tuple[str, ...]
+    in_shape: Shape
+    out_shape: Shape
+    path: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """A traced network: every operation, and those that hold weights."""
+
+    operations: tuple[Operation, ...]
+    layers: tuple[WeightLayer, ...]
+    input_shape: Shape
+    n_outputs: int
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Layer name to (n_in, n_out)."""
+        return {layer.name: (layer.n_in, layer.n_out) for layer in self.layers}
+
+
+def _pool_fault(module: Any) -> str | None:
+    if getattr(module, "ceil_mode", False):
+        return "ceil_mode=True, which hls4ml drops silently (pad by hand instead)"
+    dilation = getattr(module, "dilation", 1)
+    return "dilation in pooling" if dilation not in (1, (1,), (1, 1)) else None
+
+
+def _conv_fault(module: Any) -> str | None:
+    if module.groups != 1:
+        return f"groups={module.groups} (depthwise and grouped convolutions)"
+    if module.padding_mode != "zeros":
+        return f"padding_mode='{module.padding_mode}' (only zeros)"
+    if isinstance(module.padding, str):
+        return f"padding='{module.padding}' (give whole numbers)"
+    return f"dilation={module.dilation}" if set(module.dilation) != {1} else None
+
+
+def _none(module: Any) -> str | None:
+    return None
+
+
+#: Torch class -> (type, function that returns what hls4ml cannot take about it, or None).
+_MODULES: dict[type[nn.Module], tuple[str, Callable[[Any], str | None]]] = {
+    nn.Linear: ("dense", _none),
+    nn.Conv1d: ("conv1d", _conv_fault),
+    nn.Conv2d: ("conv2d", _conv_fault),
+    nn.BatchNorm1d: ("batchnorm", _none),
+    nn.BatchNorm2d: ("batchnorm", _none),
+    nn.ReLU: ("relu", _none),
+    nn.LeakyReLU: ("leaky_relu", _none),
+    nn.ELU: ("elu", _none),
+    nn.Sigmoid: ("sigmoid", _none),
+    nn.Tanh: ("tanh", _none),
+    nn.Softmax: ("softmax", _none),
+    nn.MaxPool1d: ("maxpool", _pool_fault),
+    nn.MaxPool2d: ("maxpool", _pool_fault),
+    nn.AvgPool1d: ("avgpool", _pool_fault),
+    nn.AvgPool2d: ("avgpool", _pool_fault),
+    nn.Flatten: ("flatten", _none),
+    nn.Dropout: ("dropout", _none),
+    nn.Identity: ("identity", _none),
+}
+_FUNCTIONS: dict[Any, str] = {
+    torch.relu: "relu",
+    nn.functional.relu: "relu",
+    torch.flatten: "flatten",
+    operator.add: "add",
+    torch.add: "add",
+    "relu": "relu",
+    "flatten": "flatten",
+}
+#: Operations between a Flatten and its Linear that leave hls4ml's graph before conversion.
+_TRANSPARENT = ("dropout", "identity")
+
+
+def trace(model: nn.Module, input_shape: Shape) -> Network:
+    """Return `model` as a chain of operations with shapes.
+
+    Args:
+        model: any network that ``torch.fx`` can trace; it is not changed.
+        input_shape: of one sample, without the batch.
+
+    Raises:
+        NetworkError: not traceable, wrong input shape, or an operation that hls4ml cannot take.
+    """
+    graph = _graph(model)
+    _propagate(graph, input_shape)
+    operations, layers = _operations(graph)
+    if not layers:
+        raise NetworkError("the network holds no Linear, Conv1d or Conv2d layer to prune.")
+    return Network(operations, layers, input_shape, operations[-1].out_shape[-1])
+
+
+def _graph(model: nn.Module) -> fx.GraphModule:
+    try:
+        return fx.symbolic_trace(model)
+    except Exception as error:  # torch.fx raises whatever the network's code raises
+        raise NetworkError(
+            f"{type(model).__name__}: torch.fx cannot trace the network ({error}); hls4ml needs a "
+            "forward() without branches or loops that depend on data."
+        ) from error
+
+
+def _propagate(graph: fx.GraphModule, input_shape: Shape) -> None:
+    device = next((p.device for p in graph.parameters()), torch.device("cpu"))
+    training = graph.training
+    graph.eval()
+    try:
+        with torch.no_grad():
+            ShapeProp(graph).propagate(torch.zeros(2, *input_shape, device=device))
+    except Exception as error:  # shape errors come as RuntimeError, ValueError, IndexError, ...
+        reason = str(error).split("\n")[0]
+        raise NetworkError(
+            f"the network does not take an input of shape {input_shape}: {reason}"
+        ) from error
+    finally:
+        graph.train(training)
+
+
+def _shape(node: fx.Node) -> Shape:
+    return tuple(node.meta["tensor_meta"].shape[1:])
+
+
+def _operations(graph: fx.GraphModule) -> tuple[tuple[Operation, ...], tuple[WeightLayer, ...]]:
+    modules = dict(graph.named_modules())
+    operations: list[Operation] = []
+    layers: list[WeightLayer] = []
+    used: set[str] = set()
+    for node in graph.graph.nodes:
+        if node.op in ("placeholder", "output"):
+            continue
+        operation = _operation(node, modules)
+        operations.append(operation)
+        module = modules.get(operation.path)
+        kind = kind_of(module) if module is not None else None
+        if kind is None or module is None:
+            continue
+        if operation.path in used:
+            raise NetworkError(f"{operation.path}: is called twice; hls4ml cannot share weights.")
+        used.add(operation.path)
+        layers.append(_weight_layer(operation, module, kind, operations))
+    _refuse_colliding_names(layers)
+    return tuple(operations), tuple(layers)
+
+
+def _operation(node: fx.Node, modules: dict[str, nn.Module]) -> Operation:
+    inputs = tuple(arg.name for arg in node.all_input_nodes)
+    in_shape = _shape(node.all_input_nodes[0]) if inputs else ()
+    if node.op == "call_module":
+        path = str(node.target)
+        return Operation(
+            node.name, _module_type(path, modules[path]), inputs, in_shape, _shape(node), path
+        )
+    function = _FUNCTIONS.get(node.target) if node.op.startswith("call_") else None
+    if function is None:
+        shown = getattr(node.target, "__name__", node.target)
+        raise NetworkError(
+            f"{node.name}: hls4ml cannot take the operation '{shown}'. Allowed: modules "
+            f"{_allowed()}, and the functions relu, flatten, +."
+        )
+    return Operation(node.name, function, inputs, in_shape, _shape(node), "")
+
+
+def _allowed() -> str:
+    return ", ".join(sorted(cls.__name__ for cls in _MODULES))
+
+
+def _module_type(path: str, module: nn.Module) -> str:
+    row = _MODULES.get(type(module))
+    if row is None:
+        hint = {
+            "AdaptiveAvgPool2d": " Use AvgPool2d with a fixed kernel.",
+            "AdaptiveAvgPool1d": " Use AvgPool1d with a fixed kernel.",
+            "GELU": " Use ReLU.",
+        }.get(type(module).__name__, "")
+        raise NetworkError(
+            f"{path}: hls4ml cannot take a layer of type {type(module).__name__}.{hint} "
+            f"Allowed: {_allowed()}."
+        )
+    fault = row[1](module)
+    if fault is not None:
+        raise NetworkError(f"{path}: hls4ml cannot take {type(module).__name__} with {fault}.")
+    return row[0]
+
+
+def _weight_layer(
+    operation: Operation, module: nn.Module, kind: WeightKind, operations: list[Operation]
+) -> WeightLayer:
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    shape = tuple(weight.shape)
+    if kind.name == "dense" and len(operation.in_shape) != 1:
+        raise NetworkError(
+            f"{operation.path}: a Linear on an input of shape {operation.in_shape} is not supported; "
+            "use a Conv1d with kernel 1, or flatten first."
+        )
+    positions = 1
+    for size in operation.out_shape[1:]:
+        positions *= size
+    return WeightLayer(
+        name=operation.name,
+        path=operation.path,
+        kind=kind,
+        n_in=kind.n_in(shape),
+        n_out=kind.n_out(shape),
+        positions=positions,
+        weight_shape=shape,
+        flattened=_flattened(operation, operations),
+    )
+
+
+def _flattened(operation: Operation, operations: list[Operation]) -> Shape | None:
+    """Return the shape before the Flatten that feeds `operation`, if one does and it matters."""
+    by_name = {op.name: op for op in operations}
+    source = by_name.get(operation.inputs[0])
+    while source is not None and source.type in _TRANSPARENT:
+        source = by_name.get(source.inputs[0])
+    if source is None or source.type != "flatten" or len(source.in_shape) < 2:
+        return None
+    return source.in_shape
+
+
+def _refuse_colliding_names(layers: list[WeightLayer]) -> None:
+    seen: dict[str, str] = {}
+    for layer in layers:
+        other = seen.setdefault(layer.name.lower(), layer.path)
+        if other != layer.path:
+            raise NetworkError(
+                f"{layer.path} and {other}: hls4ml looks layers up without regard to case, so both "
+                f"would be '{layer.name.lower()}'; rename one."
+            )

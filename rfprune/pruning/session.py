@@ -1,0 +1,134 @@
+"""Everything that one pruning run works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rfprune.data import Dataset
+from rfprune.groups import Groups, Masks
+from rfprune.methods import Method, Problem
+from rfprune.pruning.budget import step_budget
+from rfprune.quantities import RESOURCES
+from rfprune.spec.trial import TrialSpec
+from rfprune.training import Penalty, evaluate, fixed_point, group_penalty, weight_penalty
+
+__all__ = ["Session"]
+
+#: Training rows that gradient-based scores look at, and their batch size.
+_SCORE_ROWS, _SCORE_BATCH = 4096, 512
+
+
+@dataclass(frozen=True)
+class Session:
+    """One pruning run: the network with its data, groups and method.
+
+    Attributes:
+        spec: the trial.
+        model: changed in place.
+        data: on the model's device.
+        groups: the groups that are pruned.
+        method: how they are chosen.
+        fractions: final budget by resource, as a fraction of dense.
+        dense_val_accuracy: reference of the tolerance.
+    """
+
+    spec: TrialSpec
+    model: nn.Module
+    data: Dataset
+    groups: Groups
+    method: Method
+    fractions: dict[str, float]
+    dense_val_accuracy: float
+
+    @property
+    def accepted_from(self) -> float:
+        """Validation accuracy from which on a step is accepted."""
+        return (1 - self.spec.prune.tolerance) * self.dense_val_accuracy
+
+    def seed(self, step: int, purpose: int) -> int:
+        """Return a seed that depends on the trial, the step and the purpose alone.
+
+        So a resumed trial draws the same numbers as one that was never interrupted.
+        """
+        mixed = np.random.SeedSequence([self.spec.seed % 2**32, step, purpose])
+        return int(mixed.generate_state(1)[0])
+
+    def val_accuracy(self) -> float:
+        """Return the accuracy on the validation rows; it decides."""
+        return self._accuracy(self.data.x_val, self.data.y_val)
+
+    def accuracy(self) -> float:
+        """Return the accuracy on the test rows; it is only reported."""
+        return self._accuracy(self.data.x_test, self.data.y_test)
+
+    def _accuracy(self, x: Tensor, y: Tensor) -> float:
+        with fixed_point(self.model, self.groups.plan, self.spec.prune.fixed_point):
+            return evaluate(self.model, x, y)
+
+    def score_batches(self) -> list[tuple[Tensor, Tensor]]:
+        """Return training rows for gradient-based scores; always the same ones."""
+        x, y = self.data.x_train[:_SCORE_ROWS], self.data.y_train[:_SCORE_ROWS]
+        return list(zip(x.split(_SCORE_BATCH), y.split(_SCORE_BATCH), strict=True))
+
+    def problem(self, value: np.ndarray, progress: float, step: int) -> Problem:
+        """Return the selection problem of one step."""
+        groups = self.groups
+
+        def used(keep: np.ndarray) -> np.ndarray:
+            return groups.used_by(groups.masks(keep)) - groups.fixed
+
+        return Problem(
+            value=value,
+            cost=groups.cost,
+            budget=np.maximum(step_budget(groups, self.fractions, progress) - groups.fixed, 0.0),
+            layer=groups.layer_index,
+            floor=groups.floor,
+            used=used,
+            rng=np.random.default_rng(self.seed(step, 2)),
+        )
+
+    def penalty(self, prices: np.ndarray | None) -> Penalty | None:
+        """Return the regularizer, or None if its weight is 0 in every layer.
+
+        With ``prune.regularizer.priced`` a group's factor grows with what its resources are worth:
+        ``weight * (1 + price . cost / mean)``.
+        """
+        if self.method.penalty == "none":
+            return None
+        strength = [self._strength(index, prices) for index in range(len(self.groups.layers))]
+        if all(float(s.max()) == 0 for s in strength):
+            return None
+        build = group_penalty if self.method.penalty == "group" else weight_penalty
+        form = self.spec.prune.regularizer.form
+        return build(self.model, self.groups, strength, form == "proximal")
+
+    def _strength(self, index: int, prices: np.ndarray | None) -> Tensor:
+        layer = self.groups.layers[index]
+        own = self.spec.prune.layers.get(layer.plan.name)
+        regularizer = self.spec.prune.regularizer
+        weight = regularizer.weight
+        if own is not None and own.regularizer_weight is not None:
+            weight = own.regularizer_weight
+        factor = np.ones(layer.count)
+        if regularizer.priced and prices is not None:
+            # A resource without a limit has no price; the mean makes the factor unit-free.
+            finite = np.where(np.isfinite(prices), prices, 0.0)
+            worth = layer.cost @ finite
+            mean = float((self.groups.cost @ finite).mean())
+            factor = 1.0 + (worth / mean if mean > 0 else 0.0)
+        return torch.from_numpy(weight * factor).to(torch.float32)
+
+    def masks_by_path(self, masks: Masks) -> dict[str, Tensor]:
+        """Return masks by torch path instead of layer name."""
+        paths = {layer.plan.name: layer.plan.layer.path for layer in self.groups.layers}
+        return {paths[name]: mask for name, mask in masks.items()}
+
+    def price_table(self, prices: np.ndarray | None) -> dict[str, float]:
+        """Return prices by resource, for those that have a budget."""
+        if prices is None:
+            return {}
+        return {name: float(prices[RESOURCES.index(name)]) for name in self.fractions}

@@ -1,0 +1,93 @@
+"""Tables of things that a file can name: models, data sets, methods, estimators, ...
+
+A table maps a name to a `module:attribute` string and imports it only when it is asked for, so that
+listing names costs nothing. Other packages add rows through entry points of the group
+``rfprune.<kind>``; a user's own function is named as ``package.module:function``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from rfprune.errors import UnknownNameError
+
+__all__ = ["Entry", "Registry", "nearest", "resolve"]
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the closest allowed name, or an empty string."""
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def resolve(target: str) -> Any:
+    """Import ``package.module:attribute`` and return the attribute.
+
+    Raises:
+        UnknownNameError: the module or the attribute does not exist, with the reason.
+    """
+    module_name, _, attribute = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UnknownNameError(f"'{target}': cannot import '{module_name}' ({error}).") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        public = [name for name in dir(module) if not name.startswith("_")]
+        raise UnknownNameError(
+            f"'{target}': module '{module_name}' has no '{attribute}'.{nearest(attribute, public)}"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a table: where the thing lives, and one line that says what it is."""
+
+    target: str
+    summary: str
+
+
+class Registry(Mapping[str, Entry]):
+    """A table of one kind of thing, e.g. ``Registry("model", {"mlp": Entry(...)})``."""
+
+    def __init__(self, kind: str, rows: dict[str, Entry]) -> None:
+        self.kind = kind
+        self._rows = rows
+        self._plugins_read = False
+
+    def _read_plugins(self) -> None:
+        if not self._plugins_read:
+            self._plugins_read = True
+            for point in entry_points(group=f"rfprune.{self.kind}"):
+                self._rows.setdefault(point.name, Entry(point.value, f"from {point.module}"))
+
+    def __getitem__(self, name: str) -> Entry:
+        self._read_plugins()
+        if name not in self._rows:
+            known = ", ".join(sorted(self._rows))
+            raise UnknownNameError(
+                f"unknown {self.kind} '{name}'.{nearest(name, self._rows)} Known: {known}."
+            )
+        return self._rows[name]
+
+    def __contains__(self, name: object) -> bool:
+        self._read_plugins()
+        return name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        self._read_plugins()
+        return iter(sorted(self._rows))
+
+    def __len__(self) -> int:
+        self._read_plugins()
+        return len(self._rows)
+
+    def load(self, name: str) -> Any:
+        """Return the thing itself: a row of the table, or any ``package.module:attribute``."""
+        return resolve(name if ":" in name and name not in self else self[name].target)

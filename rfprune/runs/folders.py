@@ -1,0 +1,157 @@
+"""Run folders: the truth of every sweep. Reports and MLflow are views that can be made again.
+
+::
+
+    runs/digits/
+        sweep.json              the sweep as it runs, every default written out
+        study.journal           the Optuna study (the record of the search)
+        dense/<key>/            dense networks, trained once per distinct setting
+        trials/0007/
+            spec.json           the resolved trial
+            steps.jsonl         one line per pruning step, as it happens
+            steps/003.pt        checkpoint of every accepted step (weights and masks)
+            steps/003.json      its estimate, layer by layer
+            result.json         written last: the trial is finished
+            log.txt
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rfprune.errors import RunsError
+from rfprune.registry import nearest
+from rfprune.runs.files import append_line, write_json
+from rfprune.runs.records import StepRecord, TrialResult
+from rfprune.spec import SweepSpec, TrialSpec
+
+__all__ = ["SweepFolder", "TrialFolder", "find_sweep"]
+
+
+class TrialFolder:
+    """One trial's folder; see the module's docstring for its files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def number(self) -> int:
+        """The trial's number in the study; 0 for a trial without a sweep."""
+        return int(self.path.name) if self.path.name.isdigit() else 0
+
+    def write_spec(self, spec: TrialSpec) -> None:
+        """Write the resolved trial."""
+        write_json(self.path / "spec.json", spec.canonical())
+
+    def spec(self) -> TrialSpec:
+        """Return the resolved trial."""
+        return TrialSpec.model_validate(_read_json(self.path / "spec.json"))
+
+    def append_step(self, record: StepRecord) -> None:
+        """Add one step's metrics."""
+        append_line(self.path / "steps.jsonl", record.model_dump(mode="json"))
+
+    def steps(self) -> list[StepRecord]:
+        """Return the steps so far; a last line cut off by a crash is left out."""
+        path = self.path / "steps.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").split("\n")
+        # Only a line that ends in a newline was written whole; the last piece is empty or cut off.
+        return [StepRecord.model_validate_json(line) for line in lines[:-1] if line]
+
+    def rewrite_steps(self, records: list[StepRecord]) -> None:
+        """Replace the step log, when a resumed trial goes back to its last accepted step."""
+        from rfprune.runs.files import write_atomic
+
+        lines = [record.model_dump_json() + "\n" for record in records]
+        write_atomic(self.path / "steps.jsonl", "".join(lines))
+
+    def checkpoint(self, step: int) -> Path:
+        """Return the path of a step's checkpoint, which exists for accepted steps only."""
+        return self.path / "steps" / f"{step:03d}.pt"
+
+    def estimate(self, step: int) -> Path:
+        """Return the path of a step's estimate by layer."""
+        return self.path / "steps" / f"{step:03d}.json"
+
+    def write_result(self, result: TrialResult) -> None:
+        """Write the result; from here on the trial is finished."""
+        write_json(self.path / "result.json", result.as_json())
+
+    def result(self) -> TrialResult | None:
+        """Return the result, or None while the trial is not finished."""
+        path = self.path / "result.json"
+        return TrialResult.model_validate(_read_json(path)) if path.exists() else None
+
+
+class SweepFolder:
+    """One sweep's folder; see the module's docstring for its files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def study_path(self) -> Path:
+        """The default store of the study."""
+        return self.path / "study.journal"
+
+    @property
+    def dense_dir(self) -> Path:
+        """Where dense networks are kept."""
+        return self.path / "dense"
+
+    def write_spec(self, spec: SweepSpec, extra: dict[str, Any]) -> None:
+        """Write the sweep as it runs; `extra` holds facts fixed at its start."""
+        write_json(self.path / "sweep.json", {"spec": spec.canonical(), **extra})
+
+    def spec(self) -> SweepSpec:
+        """Return the sweep as it was started."""
+        return SweepSpec.model_validate(self.facts()["spec"])
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything in ``sweep.json``: the spec and what was fixed at the start."""
+        facts = _read_json(self.path / "sweep.json")
+        if not isinstance(facts, dict) or "spec" not in facts:
+            raise RunsError(f"{self.path / 'sweep.json'}: is no sweep of rfprune.")
+        return facts
+
+    def trial(self, number: int) -> TrialFolder:
+        """Return the folder of one trial, which need not exist yet."""
+        return TrialFolder(self.path / "trials" / f"{number:04d}")
+
+    def trials(self) -> Iterator[TrialFolder]:
+        """Yield the folders of all trials that have begun, by number."""
+        root = self.path / "trials"
+        if root.is_dir():
+            for path in sorted(root.iterdir()):
+                if path.is_dir() and path.name.isdigit():
+                    yield TrialFolder(path)
+
+
+def find_sweep(runs: Path, name: str) -> SweepFolder:
+    """Return the folder of the sweep `name` under `runs`.
+
+    Raises:
+        RunsError: there is none; names those that exist.
+    """
+    folder = SweepFolder(runs / name)
+    if (folder.path / "sweep.json").exists():
+        return folder
+    known = sorted(p.parent.name for p in runs.glob("*/sweep.json"))
+    listed = f" Known: {', '.join(known)}." if known else " No sweep has run there yet."
+    raise RunsError(f"no sweep '{name}' under {runs}.{nearest(name, known)}{listed}")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunsError(f"{path}: no such file.") from None
+    except (OSError, ValueError, ValidationError) as error:
+        raise RunsError(f"{path}: cannot be read ({error}).") from error

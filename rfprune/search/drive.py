@@ -1,0 +1,338 @@
+"""Runs or continues a sweep: one driver, a Ray cluster (this machine's, or a given one), one study.
+
+A restart never restores Tune's state: it takes the lock, opens the study, puts orphans back into
+the queue and begins a new Tune experiment that runs what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rfprune.errors import ClusterError, WorkError
+from rfprune.runs import SweepFolder
+from rfprune.search.expand import expand
+from rfprune.search.progress import Listener, SweepEvent
+from rfprune.search.record import Record, check_constraints
+from rfprune.search.sampler import Choice
+from rfprune.search.study import Counts, count_trials, lock, open_study
+from rfprune.search.worker import DEFAULT_FUNCTION, Workplace, encode_end, encode_step, execute
+from rfprune.spec import SweepSpec
+
+if TYPE_CHECKING:
+    from rfprune.search.searcher import StopRequest, StudySearcher
+
+__all__ = ["SweepOutcome", "run_sweep"]
+
+_OBJECT_STORE_BYTES = 80_000_000
+_SLOTS_SECONDS = 5.0
+_TUNE_FOLDER = ".tune"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+#: Tune and Ray print nothing, phone nobody, and keep no state that would be restored from.
+_ENVIRONMENT = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """How a driver's work on a sweep ended.
+
+    Attributes:
+        counts: of all trials in the study.
+        wanted: complete trials that were asked for.
+        interrupted: a signal ended it; the same command goes on.
+        gave_up: why it ended early, because too many trials fail; empty otherwise.
+        exhausted: the space has no further points.
+        sampler: which sampler drew the points, and why.
+        seconds: wall time of this driver.
+        first_trial_seconds: from the driver's start to the first trial's, None without one.
+    """
+
+    counts: Counts
+    wanted: int
+    interrupted: bool
+    gave_up: str
+    exhausted: bool
+    sampler: Choice
+    seconds: float
+    first_trial_seconds: float | None = None
+
+    @property
+    def reached(self) -> bool:
+        """Whether all that was wanted, or all there is, is complete."""
+        return self.counts.complete >= self.wanted or (self.exhausted and not self.gave_up)
+
+
+def run_sweep(
+    spec: SweepSpec,
+    folder: SweepFolder,
+    layers: Mapping[str, tuple[int, int]],
+    *,
+    base_dir: Path,
+    trial_function: str = DEFAULT_FUNCTION,
+    progress: Listener | None = None,
+    address: str | None = None,
+) -> SweepOutcome:
+    """Run the sweep until it has ``spec.trials`` complete trials, or continue one that was cut off.
+
+    Args:
+        spec: the sweep file.
+        folder: where everything about the sweep is kept.
+        layers: ``(n_in, n_out)`` of every layer that holds weights, by name.
+        base_dir: folder of the sweep file: relative paths and the user's own modules.
+        trial_function: ``module:function`` with the parameters of `rfprune.trial.run_trial`.
+        progress: is told what happens, e.g. a `rfprune.search.progress.Display`.
+        address: of a running Ray cluster; this machine if not set here or in ``RAY_ADDRESS``.
+
+    Raises:
+        SpecError: the search space does not fit the network.
+        RunsError: the folder is in use, or its study is unreadable, foreign or of another file.
+        ClusterError: the Ray cluster cannot be reached, or no node can hold a trial.
+        WorkError: the record cannot be written any more, e.g. because the disk is full.
+    """
+    watch = _Watch(progress)
+    check_constraints(spec)
+    space = expand(spec, layers)
+    folder = SweepFolder(folder.path.resolve())
+    cpus = spec.resources.cpus
+    place = Workplace(folder.path, base_dir.resolve(), trial_function, max(1, int(cpus)))
+    with lock(folder):
+        study = open_study(spec, folder, layers)
+        record = Record(spec, folder, space, study)
+        folder.write_spec(spec, _facts(folder, record))
+        interrupted = not record.finished and _run(record, place, watch, address)
+        return SweepOutcome(
+            counts=count_trials(study),
+            wanted=spec.trials,
+            interrupted=interrupted,
+            gave_up=record.gave_up,
+            exhausted=record.exhausted,
+            sampler=record.choice,
+            seconds=watch.seconds(),
+            first_trial_seconds=watch.first_trial_seconds,
+        )
+
+
+class _Watch:
+    """A listener that takes the time and passes every event on."""
+
+    def __init__(self, listener: Listener | None) -> None:
+        self.first_trial_seconds: float | None = None
+        self._listener = listener
+        self._began = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def __call__(self, event: SweepEvent) -> None:
+        if self.first_trial_seconds is None:
+            self.first_trial_seconds = self.seconds()
+        if self._listener is not None:
+            self._listener(event)
+
+
+def _facts(folder: SweepFolder, record: Record) -> dict[str, Any]:
+    """Return what ``sweep.json`` says besides the spec: facts of its first start are kept."""
+    known = folder.facts() if (folder.path / "sweep.json").exists() else {}
+    kept = {name: value for name, value in known.items() if name != "spec"}
+    return {**kept, "sampler": record.choice._asdict()}
+
+
+def _run(record: Record, place: Workplace, listener: Listener, address: str | None) -> bool:
+    """Execute trials until the record has enough; return whether a signal ended it."""
+    address = address or os.environ.get("RAY_ADDRESS")
+    with _environment(), _cluster(address):
+        from rfprune.search.searcher import StopRequest, StudySearcher
+
+        slots = _Slots(record.spec, elastic=address is not None)
+        searcher = StudySearcher(record, slots, listener)
+        stop = StopRequest()
+        try:
+            with _stopped_by_signals(stop):
+                _execute(record.spec, place, searcher, stop)
+        except OSError as error:
+            raise WorkError(
+                f"{place.sweep}: the record of the sweep cannot be written ({error}). What is "
+                "finished is kept; the same command goes on from there."
+            ) from error
+        finally:
+            # On a full disk the next driver finds them running and does the same.
+            with contextlib.suppress(OSError):
+                searcher.orphan_live()
+            shutil.rmtree(place.sweep / _TUNE_FOLDER, ignore_errors=True)
+    return stop.requested
+
+
+def _execute(spec: SweepSpec, place: Workplace, searcher: StudySearcher, stop: StopRequest) -> None:
+    """Let Tune run trials until the searcher is finished or `stop` is requested."""
+    from ray import tune
+
+    from rfprune.search.searcher import Obituary
+
+    def trial(config: dict[str, int]) -> None:
+        ended = execute(
+            place,
+            config["folder"],
+            config["attempt"],
+            lambda step: tune.report(encode_step(step)),
+        )
+        tune.report(encode_end(ended))
+
+    def name(trial: Any) -> str:
+        return f"trial-{trial.config['folder']:04d}-{trial.config['attempt']}"
+
+    tune.run(
+        trial,
+        name=uuid.uuid4().hex[:8],
+        storage_path=str(place.sweep / _TUNE_FOLDER),
+        search_alg=searcher,
+        num_samples=-1,
+        resources_per_trial=_needs(spec),
+        reuse_actors=True,
+        max_failures=0,
+        raise_on_failed_trial=False,
+        stop=stop,
+        callbacks=[Obituary(searcher)],
+        trial_name_creator=name,
+        trial_dirname_creator=name,
+        verbose=0,
+    )
+
+
+def _needs(spec: SweepSpec) -> dict[str, float]:
+    wanted = spec.resources
+    needs: dict[str, float] = {"cpu": wanted.cpus}
+    if wanted.gpus:
+        needs["gpu"] = wanted.gpus
+    if wanted.memory_gb:
+        needs["memory"] = int(wanted.memory_gb * 1e9)
+    return needs
+
+
+class _Slots:
+    """How many trials the cluster's nodes hold at once.
+
+    On a given cluster one more is let in: what waits there asks an autoscaler for a node, and a node
+    that comes is used. On this machine none is, so that no point is drawn before it can run.
+    """
+
+    def __init__(self, spec: SweepSpec, elastic: bool) -> None:
+        self._needs = {
+            "GPU" if name == "gpu" else name.upper() if name == "cpu" else name: amount
+            for name, amount in _needs(spec).items()
+        }
+        self._elastic = elastic
+        self._counted_at = float("-inf")
+        self._n = 0
+        if not elastic and self._count() == 0:
+            wanted = ", ".join(f"{name} {amount:g}" for name, amount in self._needs.items())
+            raise ClusterError(
+                f"{spec.name}: resources: a trial needs {wanted}, which no node has. "
+                f"There is: {self._largest()}."
+            )
+
+    def __call__(self) -> int:
+        if not self._elastic:
+            return self._n
+        if time.monotonic() - self._counted_at > _SLOTS_SECONDS:
+            self._count()
+        return self._n + 1
+
+    def _count(self) -> int:
+        self._counted_at = time.monotonic()
+        self._n = sum(
+            min(int(node.get(name, 0) / amount + 1e-9) for name, amount in self._needs.items())
+            for node in _nodes()
+        )
+        return self._n
+
+    def _largest(self) -> str:
+        node = max(_nodes(), key=lambda node: node.get("CPU", 0), default={})
+        return ", ".join(f"{name} {node.get(name, 0):g}" for name in self._needs)
+
+
+def _nodes() -> list[dict[str, float]]:
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Set Ray's and Tune's variables for the time of the sweep."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _cluster(address: str | None) -> Iterator[None]:
+    """Connect to the cluster at `address`, or start one on this machine and end it afterwards."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        # Named outright: without it a cluster that happens to run on the host would be taken.
+        options.update(include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES)
+    try:
+        ray.init(address=address or "local", **options)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        where = address or "on this machine"
+        first = str(error).strip().split("\n")[0]
+        raise ClusterError(f"the Ray cluster {where} cannot be reached ({first}).") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: StopRequest) -> Iterator[None]:
+    """Let the first signal end the sweep in good order, and the second one at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def request(number: int, frame: FrameType | None) -> None:
+        stop.requested = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        for number in _SIGNALS:
+            signal.signal(number, request)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,328 @@
+"""From the search section of a sweep file to a space that fits the network, or a sentence why not.
+
+Checks everything that can be known before the first trial: that each path exists and takes the
+values, that layers exist, and that no point holds a reuse factor or strategy that hls4ml would
+silently replace. The network arrives as the weight matrix of each layer, ``{name: (n_in, n_out)}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rfprune.errors import ReuseFactorError, SpecError
+from rfprune.hardware.reuse import check_reuse_factor, valid_reuse_factors
+from rfprune.registry import nearest
+from rfprune.search.parameters import Listed, Numbers, Parameter, Scalar
+from rfprune.search.space import Space, assignments, merge, named_in_conditions, trial_values
+from rfprune.spec import SweepSpec, TrialSpec
+from rfprune.spec.files import get_path, parse_spec, path_type
+from rfprune.spec.space import Choices, Entry, Range, ValidReuseFactors
+
+__all__ = ["expand"]
+
+Layers = Mapping[str, tuple[int, int]]
+
+_SECTIONS = ("hardware.layers", "prune.layers")
+_GLOBAL_REUSE = "hardware.reuse_factor"
+_GLOBAL_STRATEGY = "hardware.strategy"
+
+
+def expand(spec: SweepSpec, layers: Layers) -> Space:
+    """Return the search space of `spec` on a network with these `layers`.
+
+    Args:
+        spec: the sweep file.
+        layers: ``(n_in, n_out)`` of every layer that holds weights, by name, in network order.
+
+    Raises:
+        SpecError: a path or layer that does not exist, a value that its field refuses, a condition
+            that never holds, or strategy resource_unrolled at reuse factor 1.
+        ReuseFactorError: a reuse factor that hls4ml would silently round.
+    """
+    base = trial_values(spec)
+    builder = _Builder(spec, layers, base)
+    parameters = [builder.parameter(path, entry) for path, entry in builder.entries().items()]
+    ordered = _parents_first(_conditions_met(parameters, base, spec.name), spec.name)
+    space = Space(tuple(ordered), base)
+    for parameter in ordered:
+        _check_values(spec, parameter, base)
+    for layer in layers:
+        _check_layer(space, layer, layers[layer])
+    return replace(space, starts=tuple(_starts(spec, space, layers)))
+
+
+@dataclass(frozen=True)
+class _Builder:
+    spec: SweepSpec
+    layers: Layers
+    base: Mapping[str, Any]
+
+    def entries(self) -> dict[str, Entry]:
+        """Return the entries with every ``*`` written out; a layer's own entry wins."""
+        explicit = {path for path in self.spec.search if "*" not in path}
+        found: dict[str, Entry] = {}
+        for path, entry in self.spec.search.items():
+            source = f"{self.spec.name}: search.{path}"
+            path_type(TrialSpec, path, f"{self.spec.name}: search")
+            for concrete, layer in _write_out(path, self.layers, source):
+                if concrete == path or concrete not in explicit:
+                    when = self._same_layer(entry, layer, f"{source}.when")
+                    found[concrete] = entry.model_copy(update={"when": when})
+        return found
+
+    def _same_layer(self, entry: Entry, layer: str, source: str) -> dict[str, Any]:
+        """Return the entry's conditions, in which ``*`` stands for the entry's own layer."""
+        when = {}
+        for key, value in entry.when.items():
+            path_type(TrialSpec, key, source)
+            if "*" in key and not layer:
+                raise SpecError(f"{source}: '{key}': '*' needs a searched path of one layer.")
+            concrete = key.replace("*", layer)
+            when[next(_write_out(concrete, self.layers, source))[0]] = value
+        return when
+
+    def parameter(self, path: str, entry: Entry) -> Parameter:
+        """Return the parameter that `entry` stands for."""
+        source = f"{self.spec.name}: search.{path}"
+        when = {key: _as_tuple(value) for key, value in entry.when.items()}
+        if isinstance(entry, ValidReuseFactors):
+            return Listed(path, self._valid(path, entry, source), ordered=True, when=when)
+        parameter = _plain(path, entry, when, source)
+        if _is_reuse_factor(path):
+            self._check_reuse_factors(path, parameter, source)
+        return parameter
+
+    def _valid(self, path: str, entry: ValidReuseFactors, source: str) -> tuple[int, ...]:
+        """Return the reuse factors between the entry's ends that all its layers keep."""
+        if not _is_reuse_factor(path):
+            raise SpecError(
+                f"{source}: 'valid: true' is for reuse factors. Allowed: hardware.reuse_factor "
+                "and hardware.layers.*.reuse_factor; elsewhere low and high, or choices."
+            )
+        shapes = self._layers_of(path)
+        common = set.intersection(*(set(valid_reuse_factors(*s)) for s in shapes.values()))
+        chosen = sorted(
+            rf for rf in common if rf >= entry.low and (entry.high is None or rf <= entry.high)
+        )
+        if not chosen:
+            end = "up" if entry.high is None else f"to {entry.high}"
+            near = min(common, key=lambda rf: (abs(rf - (entry.high or entry.low)), rf))
+            names = ", ".join(f"{name} ({n}x{m})" for name, (n, m) in shapes.items())
+            raise SpecError(
+                f"{source}: no reuse factor from {entry.low} {end} is valid for {names}; the "
+                f"nearest is {near}. Valid: {' '.join(map(str, sorted(common)))}."
+            )
+        return tuple(chosen)
+
+    def _check_reuse_factors(self, path: str, parameter: Parameter, source: str) -> None:
+        values = parameter.values if isinstance(parameter, Listed) else _whole_values(parameter)
+        low, *_, high = (*parameter.samples(), parameter.samples()[-1])
+        shapes = self._layers_of(path)
+        for value in values:
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SpecError(f"{source}: {value!r} is no reuse factor. Allowed: 1, 2, 3, ...")
+            for name, shape in shapes.items():
+                try:
+                    check_reuse_factor(name, *shape, value)
+                except ReuseFactorError as error:
+                    raise ReuseFactorError(
+                        f"{source}: {error} Write {{valid: true, low: {low}, high: {high}}} to "
+                        "search the valid ones only."
+                    ) from None
+
+    def _layers_of(self, path: str) -> dict[str, tuple[int, int]]:
+        """Return the layers whose reuse factor `path` may decide."""
+        if path != _GLOBAL_REUSE:
+            name = path.split(".")[2]
+            return {name: self.layers[name]}
+        always = {concrete for concrete, entry in self.entries().items() if not entry.when}
+        rest = {}
+        for name, shape in self.layers.items():
+            own = f"hardware.layers.{name}.reuse_factor"
+            if own not in always and get_path(dict(self.base), own) is None:
+                rest[name] = shape
+        if not rest:
+            raise SpecError(
+                f"{self.spec.name}: search.{path}: decides nothing; every layer has its own reuse "
+                "factor. Leave it out."
+            )
+        return rest
+
+
+def _write_out(path: str, layers: Layers, source: str) -> Iterator[tuple[str, str]]:
+    """Yield the paths that `path` stands for, each with its layer (empty if it names none)."""
+    names = path.split(".")
+    section = ".".join(names[:2])
+    if "*" in path and (section not in _SECTIONS or names[2] != "*" or path.count("*") > 1):
+        allowed = " and ".join(f"{known}.*" for known in _SECTIONS)
+        raise SpecError(f"{source}: '*' stands for every layer. Allowed only in {allowed}.")
+    if section not in _SECTIONS or len(names) < 3:
+        yield path, ""
+    elif names[2] == "*":
+        for layer in layers:
+            yield ".".join([section, layer, *names[3:]]), layer
+    elif names[2] not in layers:
+        raise SpecError(
+            f"{source}: the network has no layer '{names[2]}'.{nearest(names[2], layers)} "
+            f"Layers: {', '.join(layers)}."
+        )
+    else:
+        yield path, names[2]
+
+
+def _as_tuple(value: Scalar | list[Scalar]) -> tuple[Scalar, ...]:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _is_reuse_factor(path: str) -> bool:
+    return path == _GLOBAL_REUSE or (
+        path.startswith("hardware.layers.") and path.endswith(".reuse_factor")
+    )
+
+
+def _plain(
+    path: str, entry: Range | Choices, when: dict[str, tuple[Scalar, ...]], source: str
+) -> Parameter:
+    if isinstance(entry, Range):
+        high = Numbers.last_on_grid(entry.low, entry.high, entry.step)
+        return Numbers(path, entry.low, high, entry.step, entry.log, when)
+    twice = [value for i, value in enumerate(entry.choices) if value in entry.choices[:i]]
+    if twice:
+        raise SpecError(f"{source}: the choice {twice[0]!r} stands twice; leave one out.")
+    if not _is_reuse_factor(path):
+        return Listed(path, tuple(entry.choices), when=when)
+    return Listed(path, tuple(sorted(entry.choices, key=_number)), ordered=True, when=when)
+
+
+def _number(value: Scalar) -> float:
+    return float("inf") if isinstance(value, str) else float(value)
+
+
+def _whole_values(numbers: Numbers) -> Iterator[Scalar]:
+    """Yield the values one after the other, or one that shows that they are not whole."""
+    if isinstance(numbers.low, int) and isinstance(numbers.high, int):
+        yield from range(numbers.low, numbers.high + 1, int(numbers.step or 1))
+    else:
+        yield float(numbers.samples()[-2 if len(numbers.samples()) > 1 else 0])
+
+
+def _conditions_met(
+    parameters: list[Parameter], base: Mapping[str, Any], name: str
+) -> list[Parameter]:
+    """Return the parameters without conditions that always hold; refuse those that never do."""
+    by_path = {parameter.path: parameter for parameter in parameters}
+    kept = []
+    for parameter in parameters:
+        when = {}
+        for path, allowed in parameter.when.items():
+            fixed = get_path(dict(base), path)
+            parent = by_path.get(path)
+            for value in allowed:
+                possible = parent is not None and parent.contains(value)
+                if not possible and value != fixed:
+                    takes = parent.text() if parent else repr(fixed)
+                    raise SpecError(
+                        f"{name}: search.{parameter.path}.when: {path} is never {value!r}. "
+                        f"It is: {takes}."
+                    )
+            if parent is not None:
+                when[path] = allowed
+        kept.append(replace(parameter, when=when))
+    return kept
+
+
+def _parents_first(parameters: list[Parameter], name: str) -> list[Parameter]:
+    ordered: list[Parameter] = []
+    waiting = list(parameters)
+    while waiting:
+        placed = {parameter.path for parameter in ordered}
+        ready = [p for p in waiting if placed.issuperset(p.when)]
+        if not ready:
+            circle = ", ".join(parameter.path for parameter in waiting)
+            raise SpecError(f"{name}: search: the conditions of {circle} wait for each other.")
+        ordered.append(ready[0])
+        waiting.remove(ready[0])
+    return ordered
+
+
+def _check_values(spec: SweepSpec, parameter: Parameter, base: Mapping[str, Any]) -> None:
+    """Build a trial at every value that stands for others; a refusal names path and value."""
+    for value in parameter.samples():
+        values = merge(base, {parameter.path: value})
+        parse_spec(TrialSpec, values, f"{spec.name}: search.{parameter.path} = {value!r}")
+
+
+def _check_layer(space: Space, name: str, shape: tuple[int, int]) -> None:
+    """Refuse points at which hls4ml would build layer `name` otherwise than asked."""
+    own = f"hardware.layers.{name}."
+    reuse = [f"{own}reuse_factor", _GLOBAL_REUSE]
+    strategy = [f"{own}strategy", _GLOBAL_STRATEGY]
+    parameters = _with_parents(space, {*reuse, *strategy})
+    named = dict(named_in_conditions(parameters))
+    for parameter in parameters:
+        if parameter.path in reuse and isinstance(parameter, Listed):
+            named[parameter.path] = list(parameter.values)
+        elif parameter.path in reuse:
+            named[parameter.path] = [1]
+        elif parameter.path in strategy:
+            named[parameter.path] = list(parameter.samples())
+    checked: set[tuple[Scalar, Scalar]] = set()
+    for values, _ in assignments(space, parameters, named):
+        pair = (_effective(space, values, strategy), _effective(space, values, reuse))
+        if pair not in checked:
+            checked.add(pair)
+            _check_pair(name, shape, str(pair[0]), int(pair[1]))
+
+
+def _with_parents(space: Space, paths: set[str]) -> list[Parameter]:
+    wanted = set(paths)
+    for parameter in reversed(space.parameters):
+        if parameter.path in wanted:
+            wanted.update(parameter.when)
+    return [parameter for parameter in space.parameters if parameter.path in wanted]
+
+
+def _effective(space: Space, values: Mapping[str, Scalar], paths: list[str]) -> Scalar:
+    """Return the value that holds: the layer's own, else the one for all layers."""
+    found: list[Scalar | None] = [
+        values.get(path, get_path(dict(space.base), path)) for path in paths
+    ]
+    return next(value for value in found if value is not None)
+
+
+def _check_pair(name: str, shape: tuple[int, int], strategy: str, reuse_factor: int) -> None:
+    check_reuse_factor(name, *shape, reuse_factor)
+    if strategy == "resource_unrolled" and reuse_factor == 1:
+        # The rule and its sentence stand there; it is imported only where it will speak, as it
+        # brings torch along.
+        from rfprune.network.plan import resolve_strategy
+
+        resolve_strategy(name, strategy, reuse_factor, valid_reuse_factors(*shape))
+
+
+def _starts(spec: SweepSpec, space: Space, layers: Layers) -> Iterator[dict[str, Scalar]]:
+    """Yield the starting points with every ``*`` written out, checked against the space."""
+    for number, point in enumerate(spec.start):
+        source = f"{spec.name}: start[{number}]"
+        explicit = {path for path in point if "*" not in path}
+        values: dict[str, Scalar] = {}
+        for path, value in point.items():
+            for concrete, _ in _write_out(path, layers, f"{source}.{path}"):
+                if concrete == path or concrete not in explicit:
+                    values[concrete] = value
+        space.encode(values, source)
+        parse_spec(TrialSpec, merge(space.base, values), source)
+        _check_active(space, values, source)
+        yield values
+
+
+def _check_active(space: Space, values: Mapping[str, Scalar], source: str) -> None:
+    """Refuse a value of a path that is not searched at this point."""
+    searched = {parameter.path for parameter in space.parameters}
+    for parameter in space.parameters:
+        open_parents = [p for p in parameter.when if p in searched and p not in values]
+        if parameter.path in values and not open_parents and not space.active(parameter, values):
+            given = ", ".join(f"{path} = {values.get(path)!r}" for path in parameter.when)
+            raise SpecError(f"{source}: {parameter.path} is not searched where {given}.")

@@ -1,0 +1,144 @@
+"""Tune's view of a record: it asks for trials here and brings their results back.
+
+Tune sees only the number of a run folder per trial. Its own state is never restored from (a restart
+begins a new Tune experiment from the study), so what it would keep on disk is kept small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.exceptions import OutOfMemoryError
+from ray.tune import Callback, Stopper
+from ray.tune.search import Searcher
+
+from rfprune.search.progress import Listener, SweepEvent
+from rfprune.search.record import Ended, Job, Record
+from rfprune.search.worker import decode
+
+__all__ = ["Obituary", "StopRequest", "StudySearcher"]
+
+_WORDS = 300
+
+
+class StudySearcher(Searcher):  # type: ignore[misc]
+    """Joins Ray Tune, which executes trials, and the study, which remembers them.
+
+    Args:
+        record: the study of the sweep.
+        slots: returns how many trials may be live now.
+        listener: is told what happens.
+    """
+
+    def __init__(self, record: Record, slots: Callable[[], int], listener: Listener) -> None:
+        super().__init__(metric=None, mode=None)
+        self.record = record
+        self._slots = slots
+        self._listener = listener
+        self._jobs: dict[str, Job] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, int] | str | None:
+        """Return the next trial's run folder, None for not now, or FINISHED."""
+        if len(self.record.live) >= self._slots():
+            return None
+        job = self.record.ask()
+        if job is None:
+            # Once told FINISHED, Tune never asks again, and the retry of a late failure were lost.
+            return str(Searcher.FINISHED) if self.record.finished else None
+        self._jobs[trial_id] = job
+        self._tell("started", job)
+        return {"folder": job.folder, "attempt": job.attempt}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass a pruning step on to the listener."""
+        facts, job = decode(result), self._jobs.get(trial_id)
+        if job is not None and isinstance(facts, dict):
+            self._tell("step", job, metrics=facts)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Record how a trial ended; for a death `bury` follows with its cause."""
+        if error or trial_id not in self._jobs:
+            return
+        facts = decode(result)
+        job = self._jobs.pop(trial_id)
+        ended = facts if isinstance(facts, Ended) else Ended("missing", "the trial said nothing")
+        ended = self.record.finish(job.number, ended)
+        kind = "failed" if ended.reason else "complete"
+        self._tell(self._again(job, kind), job, ended.metrics, _words(ended), ended.seconds)
+
+    def bury(self, trial_id: str, cause: Exception | None) -> None:
+        """Record that a trial's process or node is gone."""
+        job = self._jobs.pop(trial_id, None)
+        if job is None:
+            return
+        reason = "memory" if isinstance(cause, OutOfMemoryError) else "died"
+        error = " ".join(str(cause).split())[:_WORDS] if cause else "its process ended"
+        self.record.died(job.number, error, reason)
+        self._tell(self._again(job, "failed"), job, reason=_words(Ended(reason, error)))
+
+    def orphan_live(self) -> None:
+        """Give up what still runs, for the next driver."""
+        for job in self.record.orphan_live():
+            self._tell("orphaned", job)
+        self._jobs.clear()
+
+    def _again(self, job: Job, kind: str) -> str:
+        return "retried" if kind == "failed" and job.number in self.record.retried else kind
+
+    def _tell(
+        self,
+        kind: Any,
+        job: Job,
+        metrics: dict[str, float | None] | None = None,
+        reason: str = "",
+        seconds: float = 0.0,
+    ) -> None:
+        self._listener(
+            SweepEvent(kind, job.folder, job.attempt, job.values, metrics or {}, reason, seconds)
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: the study is the state."""
+        return {"_metric": None, "_mode": None}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing: the study is the state."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Write nothing: the study is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Read nothing: the study is the state."""
+
+
+def _words(ended: Ended) -> str:
+    return f"{ended.reason}: {ended.error}" if ended.error else ended.reason
+
+
+class Obituary(Callback):  # type: ignore[misc]
+    """Brings the searcher the cause of a death, which Tune tells callbacks only."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        self._searcher = searcher
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Pass the cause on."""
+        self._searcher.bury(trial.trial_id, trial.get_pickled_error() or trial.get_error())
+
+
+class StopRequest(Stopper):  # type: ignore[misc]
+    """Ends the experiment in an orderly way once `requested` is set."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Never stop a single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether the whole experiment should stop."""
+        return self.requested

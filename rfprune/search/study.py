@@ -1,0 +1,411 @@
+"""The persistent Optuna study of a sweep: opened, locked, compared with the sweep file, counted.
+
+The study is the record of the search: every trial with its point, its state and, if it failed, its
+reason. It is kept in the sweep's folder (a journal file) or on a database server (``storage:`` in
+the sweep file). One driver at a time writes it; reports only read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from rfprune.errors import MissingExtraError, RunsError
+from rfprune.runs import SweepFolder
+from rfprune.spec import SweepSpec
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial, Trial
+
+__all__ = [
+    "RETRIED",
+    "Counts",
+    "count_trials",
+    "fail",
+    "lock",
+    "open_study",
+    "queue_retries",
+    "read_study",
+    "release_orphans",
+    "set_aside",
+    "to_be_retried",
+]
+
+#: Keys of a sweep file that may change between start and continuation.
+FREE_KEYS = ("trials", "resources", "retries")
+#: Reasons of failures that say nothing about the point itself; such a trial is tried again.
+RETRIED = ("orphan", "died", "memory")
+
+_MARK = "rfprune"
+_FORMAT = 1
+_LOCK = ".driver.lock"
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many trials of a study are in which state.
+
+    Attributes:
+        complete: finished with finite objectives, infeasible ones among them.
+        failed: ended without a result and not to be tried again.
+        infeasible: complete, but against a constraint.
+        running: told by nobody yet.
+        waiting: queued, retries among them.
+        duplicate: drawn a second time and not run.
+    """
+
+    complete: int = 0
+    failed: int = 0
+    infeasible: int = 0
+    running: int = 0
+    waiting: int = 0
+    duplicate: int = 0
+
+
+@contextlib.contextmanager
+def lock(folder: SweepFolder) -> Iterator[None]:
+    """Hold the sweep for this driver; the lock goes with the process, however it ends.
+
+    Raises:
+        RunsError: another driver holds it, or the folder cannot be written.
+    """
+    path = folder.path / _LOCK
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunsError(f"{folder.path}: cannot be written ({error.strerror}).") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunsError(
+                f"{folder.path}: the sweep is in use by {_holder(path)}. Wait for it, stop it, or "
+                "give this sweep another name."
+            ) from None
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        os.truncate(handle, 0)
+        os.pwrite(handle, json.dumps(facts).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _holder(path: Path) -> str:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {facts['pid']} on {facts['host']} since {facts['since']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def open_study(
+    spec: SweepSpec, folder: SweepFolder, layers: Mapping[str, tuple[int, int]]
+) -> Study:
+    """Open or create the study of `spec`; call with the lock held.
+
+    Raises:
+        RunsError: the study is unreadable, foreign, or of a sweep file that says otherwise.
+    """
+    import optuna
+
+    where = spec.storage or str(folder.study_path)
+    if spec.storage is None:
+        _mend_journal(folder.study_path)
+    maximize, minimize = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
+    directions = [maximize if d == "max" else minimize for d in spec.objectives.values()]
+    with _readable(where):
+        storage = _storage(spec, folder)
+        known = any(s.study_name == spec.name for s in optuna.get_all_study_summaries(storage))
+        if known:
+            study = optuna.load_study(study_name=spec.name, storage=storage)
+        else:
+            study = optuna.create_study(
+                study_name=spec.name, storage=storage, directions=directions
+            )
+        n_trials = len(study.get_trials(deepcopy=False))
+        mark = study.user_attrs.get(_MARK)
+    fresh = {"format": _FORMAT, "spec": spec.canonical(), "layers": _plain(layers)}
+    if mark is None and n_trials == 0:
+        _check_folder_is_new(folder, where)
+        study.set_user_attr(_MARK, fresh)
+    else:
+        _check_same(mark, fresh, where, spec.name)
+        _check_folder_is_ours(folder, where, n_trials)
+    return study
+
+
+def read_study(folder: SweepFolder) -> Study:
+    """Return the study of a sweep for reading.
+
+    Raises:
+        RunsError: there is none, or it is unreadable.
+    """
+    import optuna
+
+    spec = folder.spec()
+    where = spec.storage or str(folder.study_path)
+    if spec.storage is None and not folder.study_path.exists():
+        raise RunsError(f"{where}: no such file; the record of the sweep '{spec.name}' is missing.")
+    name = spec.name if spec.storage is None else folder.path.name
+    with _readable(where):
+        return optuna.load_study(study_name=name, storage=_storage(spec, folder))
+
+
+def set_aside(spec: SweepSpec, folder: SweepFolder) -> Path | None:
+    """Rename a sweep's folder (and its study on a server) so that a fresh one can begin.
+
+    Returns:
+        Where everything stands now, or None if there was nothing.
+
+    Raises:
+        RunsError: another driver is at work on the sweep.
+    """
+    import optuna
+
+    if not folder.path.exists():
+        return None
+    with lock(folder):
+        target = _free_name(folder.path)
+        if spec.storage is not None:
+            with _readable(spec.storage):
+                storage = _storage(spec, folder)
+                if any(s.study_name == spec.name for s in optuna.get_all_study_summaries(storage)):
+                    optuna.copy_study(
+                        from_study_name=spec.name,
+                        from_storage=storage,
+                        to_storage=storage,
+                        to_study_name=target.name,
+                    )
+                    optuna.delete_study(study_name=spec.name, storage=storage)
+        folder.path.rename(target)
+    return target
+
+
+def _free_name(path: Path) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    names = [f"{path.name}.old-{stamp}"] + [f"{path.name}.old-{stamp}.{k}" for k in range(1, 100)]
+    return next(path.with_name(name) for name in names if not path.with_name(name).exists())
+
+
+def _storage(spec: SweepSpec, folder: SweepFolder) -> BaseStorage:
+    import optuna
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if spec.storage is None:
+        return JournalStorage(JournalFileBackend(str(folder.study_path)))
+    if "://" not in spec.storage:
+        raise RunsError(
+            f"storage: '{spec.storage}' is no URL. Allowed: sqlite:///FILE, "
+            "postgresql://USER:PASSWORD@HOST/NAME, mysql://USER:PASSWORD@HOST/NAME, or leave it "
+            "out for a journal file in the sweep's folder."
+        )
+    return RDBStorage(spec.storage)
+
+
+@contextlib.contextmanager
+def _readable(where: str) -> Iterator[None]:
+    """Turn whatever a damaged or foreign store raises into one sentence."""
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    where = _without_password(where)
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(
+            f"storage {where}: its database driver is not installed ({error.__cause__ or error}); "
+            "install psycopg2-binary for postgresql, mysqlclient for mysql."
+        ) from None
+    except (SQLAlchemyError, OptunaError) as error:
+        reason = str(error.__cause__ or error).strip().split("\n")[0]
+        raise RunsError(f"{where}: is no Optuna study that can be opened ({reason}).") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        if isinstance(error, RunsError):
+            raise
+        raise RunsError(
+            f"{where}: is no Optuna study that can be read ({type(error).__name__}: {error}). "
+            "Give the sweep another name, or use --fresh to set the folder aside."
+        ) from None
+
+
+def _without_password(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    if not mark or "@" not in rest:
+        return url
+    user, _, host = rest.rpartition("@")
+    return f"{scheme}://{user.partition(':')[0]}@{host}"
+
+
+def _mend_journal(path: Path) -> None:
+    """Cut off a last line that was not written whole, and remove a dead driver's file lock.
+
+    Without this, the next line would be glued to the torn one and the journal be unreadable; and
+    the first write would wait 30 s for the dead owner of the lock. Both need the driver's own lock.
+    """
+    Path(f"{path}.lock").unlink(missing_ok=True)
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        # Only a journal is mended: a foreign file is left as it is, for the reader to refuse.
+        if 0 < whole < len(content) and content.startswith(b'{"op_code":'):
+            file.truncate(whole)
+
+
+def _plain(layers: Mapping[str, tuple[int, int]]) -> dict[str, list[int]]:
+    return {name: list(shape) for name, shape in layers.items()}
+
+
+def _check_folder_is_new(folder: SweepFolder, where: str) -> None:
+    if next(folder.trials(), None) is not None:
+        raise RunsError(
+            f"{folder.path}: holds trials, but their study {_without_password(where)} is empty or "
+            "gone. Restore it, use --fresh to set the folder aside, or choose another name."
+        )
+
+
+def _check_folder_is_ours(folder: SweepFolder, where: str, n_trials: int) -> None:
+    if n_trials and not (folder.path / "sweep.json").exists():
+        raise RunsError(
+            f"{_without_password(where)}: holds {n_trials} trials of a sweep with this name whose "
+            f"folder is not {folder.path}. Use that folder (--runs), or choose another name."
+        )
+
+
+def _check_same(mark: Any, fresh: dict[str, Any], where: str, name: str) -> None:
+    """Refuse a study that is not ours, or whose sweep file said something else."""
+    if not isinstance(mark, dict) or mark.get("format") != _FORMAT:
+        raise RunsError(
+            f"{_without_password(where)}: the study '{name}' was not made by this version of "
+            "rfprune. Give the sweep another name."
+        )
+    try:
+        # Read again, so that keys which are newer than the study have their defaults.
+        stored = SweepSpec.model_validate(mark["spec"]).canonical()
+    except ValidationError as error:
+        key = ".".join(map(str, error.errors()[0]["loc"]))
+        raise RunsError(
+            f"{_without_password(where)}: the study '{name}' has a sweep file that cannot be read "
+            f"any more (key '{key}'). Use --fresh, or choose another name."
+        ) from None
+    old = _flat({**stored, "layers of the network": mark.get("layers")})
+    new = _flat({**fresh["spec"], "layers of the network": fresh["layers"]})
+    changed = [
+        f"{key}: {old.get(key, 'not set')} -> {new.get(key, 'not set')}"
+        for key in [*old, *(key for key in new if key not in old)]
+        if old.get(key) != new.get(key) and key.split(".")[0] not in FREE_KEYS
+    ]
+    if changed:
+        more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+        raise RunsError(
+            f"{name}: the sweep file has changed since the sweep began: "
+            f"{'; '.join(changed[:_SHOWN])}{more}. Take the change back, use --fresh to begin "
+            f"again, or choose another name. Free to change: {', '.join(FREE_KEYS)}."
+        )
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        return {path: value}
+    items: dict[str, Any] = {}
+    for key, inner in value.items():
+        items.update(_flat(inner, f"{path}.{key}" if path else str(key)))
+    return items
+
+
+def fail(study: Study, trial: Trial | FrozenTrial, reason: str, error: str = "") -> None:
+    """Tell the study that a running trial failed, why, and in what words."""
+    from optuna.trial import TrialState
+
+    # The reason first: a crash between the two leaves a running trial, which is swept again.
+    study._storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+    if error:
+        study._storage.set_trial_user_attr(trial._trial_id, "error", error)
+    study.tell(trial.number, state=TrialState.FAIL)
+
+
+def release_orphans(study: Study) -> int:
+    """Tell FAIL for every trial whose driver is gone; return how many there were."""
+    from optuna.trial import TrialState
+
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    for trial in running:
+        fail(study, trial, "orphan")
+    return len(running)
+
+
+def queue_retries(study: Study, retries: int) -> int:
+    """Queue what is to be tried again and is not queued yet; return how many there were.
+
+    Derived from the trials alone, so that a crash between telling a failure and queueing its retry
+    loses nothing. An orphan keeps its count of attempts: its driver went, not the trial.
+    """
+    trials = study.get_trials(deepcopy=False)
+    followed = {trial.user_attrs.get("retry_of") for trial in trials}
+    queued = 0
+    for trial in trials:
+        if trial.number in followed or not to_be_retried(trial, retries):
+            continue
+        attrs = trial.user_attrs
+        attempt = attrs.get("attempt", 0) + (attrs["reason"] != "orphan")
+        fixed = trial.system_attrs.get("fixed_params", {})
+        study.enqueue_trial(
+            {**fixed, **trial.params},
+            user_attrs={
+                "retry_of": trial.number,
+                "attempt": attempt,
+                "folder": attrs.get("folder", trial.number),
+            },
+        )
+        queued += 1
+    return queued
+
+
+def to_be_retried(trial: FrozenTrial, retries: int) -> bool:
+    """Return whether a failed trial says nothing about its point and has an attempt left."""
+    reason = trial.user_attrs.get("reason")
+    if trial.state.name != "FAIL" or reason not in RETRIED:
+        return False
+    return reason == "orphan" or int(trial.user_attrs.get("attempt", 0)) < retries
+
+
+def count_trials(study: Study) -> Counts:
+    """Return how many trials are in which state; retried failures are not counted as failed."""
+    trials = study.get_trials(deepcopy=False)
+    followed = {trial.user_attrs.get("retry_of") for trial in trials}
+    found = dict.fromkeys(("COMPLETE", "FAIL", "RUNNING", "WAITING"), 0)
+    infeasible = duplicate = 0
+    for trial in trials:
+        if trial.user_attrs.get("reason") == "duplicate":
+            duplicate += 1
+        elif trial.number not in followed:
+            found[trial.state.name] = found.get(trial.state.name, 0) + 1
+            infeasible += trial.state.name == "COMPLETE" and any(
+                excess > 0 for excess in trial.constraints.values()
+            )
+    return Counts(
+        complete=found["COMPLETE"],
+        failed=found["FAIL"],
+        infeasible=infeasible,
+        running=found["RUNNING"],
+        waiting=found["WAITING"],
+        duplicate=duplicate,
+    )

@@ -1,0 +1,152 @@
+"""One trial in a worker process: threads, imports, the trial function, and an honest end.
+
+Runs inside Tune's function thread, on whatever node Ray chose; knows the run folder and nothing of
+the study. Whatever the trial function does short of killing its process becomes an `Ended`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rfprune.errors import TrialError
+from rfprune.registry import resolve
+from rfprune.runs import StepRecord, SweepFolder, TrialFolder, TrialResult
+from rfprune.search.record import Ended
+
+__all__ = ["DEFAULT_FUNCTION", "Workplace", "decode", "encode_end", "encode_step", "execute"]
+
+DEFAULT_FUNCTION = "rfprune.trial:run_trial"
+
+#: A worker whose driver was killed may live a few seconds longer than the driver's next start.
+_PREDECESSOR_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What all trials of a sweep share; travels to the workers once.
+
+    Attributes:
+        sweep: absolute path of the sweep's folder.
+        base_dir: absolute folder of the sweep file: relative paths and the user's own modules.
+        function: ``module:function`` that runs a trial, as `rfprune.trial.run_trial` does.
+        threads: compute threads of one trial.
+    """
+
+    sweep: Path
+    base_dir: Path
+    function: str = DEFAULT_FUNCTION
+    threads: int = 1
+
+
+def execute(
+    place: Workplace, folder: int, attempt: int, on_step: Callable[[StepRecord], None]
+) -> Ended:
+    """Run the trial whose spec lies in run folder number `folder`, and say how it ended."""
+    began = time.monotonic()
+    trial = SweepFolder(place.sweep).trial(folder)
+    try:
+        _set_threads(place.threads)
+        if str(place.base_dir) not in sys.path:
+            sys.path.append(str(place.base_dir))
+        with _alone_in(trial.path):
+            function = resolve(place.function)
+            result = function(
+                trial.spec(),
+                trial,
+                dense_dir=SweepFolder(place.sweep).dense_dir,
+                base_dir=place.base_dir,
+                attempt=attempt,
+                on_step=on_step,
+            )
+        ended = _end_of(trial, result)
+    except (Exception, SystemExit) as error:
+        ended = _failure(trial, attempt, error)
+    return dataclasses.replace(ended, seconds=time.monotonic() - began)
+
+
+def _set_threads(threads: int) -> None:
+    """Give the trial as many threads as it has CPUs, whether torch is loaded already or not."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep a second worker out of a run folder while the first still writes there."""
+    with (folder / ".worker.lock").open("w") as file:
+        deadline = time.monotonic() + _PREDECESSOR_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TrialError(
+                        f"{folder}: another worker has held this trial's folder for "
+                        f"{_PREDECESSOR_SECONDS:.0f} s."
+                    ) from None
+                time.sleep(0.2)
+        yield
+
+
+def _end_of(trial: TrialFolder, result: object) -> Ended:
+    if not isinstance(result, TrialResult):
+        kind = type(result).__name__
+        return Ended("missing", f"the trial function returned {kind} instead of a TrialResult")
+    if result.state == "failed":
+        return Ended("error", result.error or "no reason given")
+    final = next((s for s in trial.steps() if s.step == result.final_step), None)
+    if final is None:
+        return Ended("missing", f"the run folder holds no step {result.final_step}")
+    metrics = {**final.metrics(), "step": float(final.step)}
+    return Ended(metrics=metrics, stopped=result.stopped)
+
+
+def _failure(trial: TrialFolder, attempt: int, error: BaseException) -> Ended:
+    """Keep the traceback in the trial's log, and its last line as the reason."""
+    words = str(error).strip()
+    words = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    with contextlib.suppress(OSError), (trial.path / "log.txt").open("a") as log:
+        log.write("".join(traceback.format_exception(error)))
+    out_of_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+    if out_of_memory:
+        # Says nothing about the point: the driver decides whether it is tried again.
+        return Ended("memory", words)
+    with contextlib.suppress(OSError):
+        trial.write_result(
+            TrialResult(trial=trial.number, attempt=attempt, state="failed", error=words)
+        )
+    return Ended("error", words)
+
+
+def encode_step(step: StepRecord) -> dict[str, str]:
+    """Return a step as one string, which Tune neither flattens nor averages."""
+    facts = {**step.metrics(), "step": step.step, "accepted": step.accepted}
+    return {"event": json.dumps({"kind": "step", **facts})}
+
+
+def encode_end(ended: Ended) -> dict[str, str]:
+    """Return an end as one string; see `encode_step`."""
+    return {"event": json.dumps({"kind": "end", **dataclasses.asdict(ended)})}
+
+
+def decode(result: dict[str, Any] | None) -> dict[str, Any] | Ended | None:
+    """Return what Tune's result says: a step's facts, an end, or None."""
+    if not result or "event" not in result:
+        return None
+    facts: dict[str, Any] = json.loads(result["event"])
+    return Ended(**facts) if facts.pop("kind") == "end" else facts

@@ -1,0 +1,20 @@
+"""File formats: trial files and sweep files, strict, with faults as sentences.
+
+Knows what a file may say, not whether a network has the layers it names: that needs the network and
+is checked in `rfprune.search.space` and `rfprune.trial`.
+"""
+
+from rfprune.spec.base import Spec
+from rfprune.spec.sweep import Condition, SweepSpec, parse_condition
+from rfprune.spec.trial import HardwareSpec, PruneSpec, TrainSpec, TrialSpec
+
+__all__ = [
+    "Condition",
+    "HardwareSpec",
+    "PruneSpec",
+    "Spec",
+    "SweepSpec",
+    "TrainSpec",
+    "TrialSpec",
+    "parse_condition",
+]

@@ -1,0 +1,209 @@
+"""Reading files: YAML in, a strict spec out, every fault as one sentence that names file and key."""
+
+from __future__ import annotations
+
+import os
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from rfprune.errors import RfpruneError, SpecError
+from rfprune.registry import nearest
+
+__all__ = ["apply_override", "get_path", "parse_spec", "path_type", "read_yaml", "set_path"]
+
+S = TypeVar("S", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses duplicate keys and reads ``1e-5`` as a number, as YAML 1.2 does."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises:
+        SpecError: no such file, unreadable, YAML syntax (with line and column), or no mapping.
+    """
+    if path.is_dir():
+        raise SpecError(f"{path}: is a folder. Allowed: a YAML file.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        folder = path.parent if path.parent.is_dir() else Path()
+        near = nearest(path.name, os.listdir(folder))
+        raise SpecError(f"{path}: no such file.{near}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read ({error}).") from error
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, source: str) -> dict[str, Any]:
+    """Return the mapping in YAML `text`; `source` names it in messages."""
+    try:
+        value = yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise SpecError(f"{source}{where}: YAML syntax: {error.problem}.") from error
+    except yaml.YAMLError as error:
+        raise SpecError(f"{source}: YAML syntax: {error}.") from error
+    if not isinstance(value, dict):
+        raise SpecError(f"{source}: holds {type(value).__name__}. Allowed: a mapping of keys.")
+    return value
+
+
+def parse_spec(model: type[S], values: dict[str, Any], source: str) -> S:
+    """Return `values` as a checked `model`.
+
+    Raises:
+        SpecError: the first fault, with file, dotted key, value, what is allowed, nearest choice.
+    """
+    try:
+        return model.model_validate(values)
+    except RfpruneError as error:
+        raise SpecError(f"{source}: {error}") from error
+    except ValidationError as error:
+        faults = error.errors()
+        # An unknown key explains the missing one beside it, so it is told first.
+        first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
+        more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise SpecError(f"{source}: {_sentence(model, first)}{more}") from None
+
+
+def _sentence(model: type[BaseModel], fault: ErrorDetails) -> str:
+    names = [str(part) for part in fault["loc"] if part not in ("range", "choices", "valid")]
+    key = ".".join(names)
+    if fault["type"] == "extra_forbidden":
+        allowed = _fields_at(model, names[:-1])
+        listed = f" Allowed: {', '.join(allowed)}." if allowed else ""
+        return f"unknown key '{key}'.{nearest(names[-1], allowed)}{listed}"
+    if fault["type"] == "missing":
+        return f"the key '{key}' is missing."
+    message = fault["msg"].removeprefix("Value error, ").rstrip(".")
+    shown = fault["input"]
+    value = "" if isinstance(shown, dict) else f" (value: {shown!r})"
+    prefix = f"{key}: " if key else ""
+    return f"{prefix}{message[0].lower() + message[1:] if message else message}{value}."
+
+
+def _fields_at(model: type[BaseModel], names: list[str]) -> list[str]:
+    kind: Any = model
+    for name in names:
+        kind = _member(kind, name)
+    models = [m for m in _alternatives(kind) if isinstance(m, type) and issubclass(m, BaseModel)]
+    return sorted({field for m in models for field in m.model_fields})
+
+
+def _alternatives(kind: Any) -> list[Any]:
+    """Return the types that `kind` may be, without None, annotations and aliases."""
+    origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        return _alternatives(typing.get_args(kind)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [a for arg in typing.get_args(kind) for a in _alternatives(arg)]
+    return [] if kind is type(None) else [kind]
+
+
+def _member(kind: Any, name: str) -> Any:
+    """Return the type of member `name` of a model or mapping type, or None if there is none."""
+    for option in _alternatives(kind):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            if name in option.model_fields:
+                return option.model_fields[name].annotation
+        elif typing.get_origin(option) is dict:
+            return typing.get_args(option)[1]
+        elif option in (dict, Any):
+            return Any
+    return None
+
+
+def path_type(model: type[BaseModel], path: str, source: str) -> Any:
+    """Return the type of the value at dotted `path` in `model`.
+
+    Raises:
+        SpecError: the path leads nowhere; names the nearest key at the point where it leaves.
+    """
+    kind: Any = model
+    names = path.split(".")
+    for depth, name in enumerate(names):
+        inner = _member(kind, name)
+        if inner is None:
+            allowed = _fields_at(model, names[:depth])
+            listed = f" Allowed here: {', '.join(allowed)}." if allowed else ""
+            raise SpecError(
+                f"{source}: the path '{path}' does not exist: no '{name}' in "
+                f"'{'.'.join(names[:depth]) or 'the file'}'.{nearest(name, allowed)}{listed}"
+            )
+        kind = inner
+    return kind
+
+
+def get_path(values: dict[str, Any], path: str) -> Any:
+    """Return the value at dotted `path` of nested mappings, or None where it is not set."""
+    here: Any = values
+    for name in path.split("."):
+        if not isinstance(here, dict) or name not in here:
+            return None
+        here = here[name]
+    return here
+
+
+def set_path(values: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at dotted `path` of nested mappings in place, making mappings on the way."""
+    *parents, last = path.split(".")
+    here = values
+    for name in parents:
+        inner = here.get(name)
+        if not isinstance(inner, dict):
+            inner = {}
+            here[name] = inner
+        here = inner
+    here[last] = value
+
+
+def apply_override(values: dict[str, Any], text: str, model: type[BaseModel]) -> None:
+    """Apply one ``--set KEY=VALUE`` (VALUE is YAML) to the mapping of a file, in place.
+
+    Raises:
+        SpecError: no ``=``, a key that does not exist, or a value that is no YAML.
+    """
+    source = f"--set {text}"
+    path, sign, raw = text.partition("=")
+    if not sign or not path:
+        raise SpecError(f"{source}: no KEY=VALUE. Example: --set train.epochs=5")
+    path = path.strip()
+    if not path.startswith("search."):
+        path_type(model, path, source)
+    try:
+        value = yaml.load(raw, _Loader)
+    except yaml.YAMLError:
+        raise SpecError(f"{source}: the value '{raw}' is no YAML.") from None
+    if path.startswith("search."):
+        values.setdefault("search", {})[path.removeprefix("search.")] = value
+    else:
+        set_path(values, path, value)

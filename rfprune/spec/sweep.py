@@ -1,0 +1,139 @@
+"""The sweep file: a trial file with a search space, objectives and a budget of trials."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+
+from rfprune.quantities import DIRECTIONS
+from rfprune.registry import nearest
+from rfprune.spec.base import Spec
+from rfprune.spec.space import Entry
+from rfprune.spec.trial import TrialSpec
+
+__all__ = ["Condition", "SamplerSpec", "SweepSpec", "TrialResources", "parse_condition"]
+
+_CONDITION = re.compile(r"^\s*([a-z_0-9]+)\s*(<=|>=|==|!=|<|>)\s*([-+0-9.eE]+)\s*$")
+#: Names that a condition may use besides the measured quantities.
+_FLAGS = ("feasible", "fits", "trial", "step")
+
+
+class Condition(Spec):
+    """One condition on a measured quantity, e.g. ``dsp <= 60``."""
+
+    name: str
+    operator: Literal["<=", ">=", "<", ">", "==", "!="]
+    bound: float
+
+    def excess(self, value: float | None) -> float:
+        """Return by how much `value` breaks the condition; <= 0 where it holds, inf if unknown."""
+        if value is None:
+            return float("inf")
+        over = value - self.bound
+        if self.operator in ("<=", "<"):
+            return over if over != 0 else (0.0 if self.operator == "<=" else 1e-12)
+        if self.operator in (">=", ">"):
+            return -over if over != 0 else (0.0 if self.operator == ">=" else 1e-12)
+        return abs(over) if self.operator == "==" else (1.0 if over == 0 else 0.0)
+
+    def holds(self, value: float | None) -> bool:
+        """Return whether `value` meets the condition; an unknown value does not."""
+        return self.excess(value) <= 0
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.operator} {self.bound:g}"
+
+
+def parse_condition(text: str) -> Condition:
+    """Read ``dsp<=60`` or ``val_accuracy >= 0.9``.
+
+    Raises:
+        ValueError: the text is no condition, or names an unknown quantity.
+    """
+    match = _CONDITION.match(text)
+    if match is None:
+        raise ValueError(
+            f"'{text}' is no condition. Allowed: NAME OPERATOR NUMBER with one of "
+            "<= >= < > == !=, e.g. 'dsp<=60'"
+        )
+    name, operator, number = match.groups()
+    allowed = (*DIRECTIONS, *_FLAGS)
+    if name not in allowed:
+        raise ValueError(
+            f"'{text}' names the unknown quantity '{name}'.{nearest(name, allowed)} "
+            f"Allowed: {', '.join(allowed)}"
+        )
+    try:
+        bound = float(number)
+    except ValueError:
+        raise ValueError(f"'{text}': '{number}' is no number") from None
+    return Condition(name=name, operator=operator, bound=bound)
+
+
+class SamplerSpec(Spec):
+    """How the next point of the search space is chosen."""
+
+    name: Literal["auto", "tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid"] = "auto"
+    seed: int = 0
+
+
+class TrialResources(Spec):
+    """What one trial occupies while it runs."""
+
+    cpus: PositiveFloat = 1
+    gpus: NonNegativeFloat = 0
+    memory_gb: PositiveFloat | None = None
+
+
+class SweepSpec(TrialSpec):
+    """A search over trials. Every key of a trial file holds here too and is the starting point."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    search: dict[str, Entry] = Field(min_length=1, description="search space by dotted path")
+    objectives: dict[str, Literal["max", "min"]] = Field(
+        default_factory=lambda: {"val_accuracy": "max", "dsp": "min"}, min_length=1
+    )
+    constraints: list[str] = Field(default_factory=list, description="e.g. 'dsp <= 500'")
+    reference_point: dict[str, float] | None = Field(
+        None, description="of the hypervolume; fixed from the dense networks if not set"
+    )
+    sampler: SamplerSpec = SamplerSpec()
+    trials: PositiveInt = 24
+    start: list[dict[str, bool | int | float | str]] = Field(
+        default_factory=list, description="points that are tried first"
+    )
+    resources: TrialResources = TrialResources()
+    retries: Annotated[int, Field(ge=0)] = Field(
+        1, description="further attempts after a trial's process has died"
+    )
+    storage: str | None = Field(None, description="URL of the study; a journal file if not set")
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, objectives: dict[str, str]) -> dict[str, str]:
+        for name, direction in objectives.items():
+            if name == "accuracy":
+                raise ValueError(
+                    "'accuracy' is the test accuracy, which is only reported; the search may look "
+                    "at 'val_accuracy'"
+                )
+            if name not in DIRECTIONS:
+                raise ValueError(
+                    f"unknown objective '{name}'.{nearest(name, DIRECTIONS)} "
+                    f"Allowed: {', '.join(DIRECTIONS)}"
+                )
+            if direction != DIRECTIONS[name]:
+                raise ValueError(f"'{name}' is better when {DIRECTIONS[name]}, not {direction}")
+        return objectives
+
+    @field_validator("constraints")
+    @classmethod
+    def _readable_constraints(cls, constraints: list[str]) -> list[str]:
+        return [str(parse_condition(text)) for text in constraints]
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """The constraints, parsed."""
+        return [parse_condition(text) for text in self.constraints]

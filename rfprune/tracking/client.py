@@ -1,0 +1,82 @@
+"""The connection to MLflow: a client, an experiment, and faults as sentences."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rfprune.errors import RfpruneError, WorkError
+from rfprune.tracking.config import TrackingConfig
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+__all__ = ["connect", "experiment_id", "faults_as_sentences", "quiet_environment"]
+
+#: MLflow's own defaults (7 retries, 120 s) let one call on a dead server last four minutes.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def quiet_environment() -> dict[str, str]:
+    """Return the variables that keep MLflow from talking; what the user has set stays."""
+    return {name: os.environ.get(name, value) for name, value in (_QUIET | _PATIENCE).items()}
+
+
+def connect(config: TrackingConfig) -> MlflowClient:
+    """Return a client for ``config.tracking_uri``; nothing is sent yet."""
+    os.environ.update(quiet_environment())
+    # The tables of a new database are announced line by line; only faults matter here.
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(config.tracking_uri, config.registry.uri or config.tracking_uri)
+
+
+def experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
+    """Return the id of ``config.experiment``, which is created if it does not exist.
+
+    Raises:
+        WorkError: the experiment is deleted in MLflow.
+    """
+    found = client.get_experiment_by_name(config.experiment)
+    if found is None:
+        location = None if config.is_server else config.artifact_location
+        return str(client.create_experiment(config.experiment, artifact_location=location))
+    if found.lifecycle_stage != "active":
+        raise WorkError(
+            f"experiment '{config.experiment}' is deleted in MLflow ({config.tracking_uri}). "
+            f"Restore it (mlflow experiments restore -x {found.experiment_id}) or name another "
+            "one in mlflow.yml."
+        )
+    return str(found.experiment_id)
+
+
+@contextmanager
+def faults_as_sentences(config: TrackingConfig) -> Iterator[None]:
+    """Turn whatever MLflow and its stores raise into one `WorkError` that names the address."""
+    try:
+        yield
+    except RfpruneError:
+        raise
+    except Exception as error:
+        # MLflow passes on what its stores raise (SQLAlchemy, requests, boto3, OSError): no common
+        # base but Exception.
+        text = str(error).strip().splitlines()
+        reason = text[0] if text else type(error).__name__
+        raise WorkError(f"MLflow at {_shown(config.tracking_uri)}: {reason}") from error
+
+
+def _shown(uri: str) -> str:
+    """Return an address without the password in it."""
+    before, at, after = uri.rpartition("@")
+    scheme, _, _ = before.partition("://")
+    return f"{scheme}://...@{after}" if at else uri

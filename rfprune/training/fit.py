@@ -1,0 +1,174 @@
+"""One training loop for dense networks and masked fine-tuning."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rfprune.errors import TrialError
+from rfprune.spec.trial import TrainSpec
+from rfprune.training.penalty import Penalty
+
+__all__ = ["Fit", "batches", "evaluate", "fit", "seed_everything", "select_device"]
+
+#: Rows per forward pass when nothing is learned: large enough to be fast, small enough for memory.
+_EVALUATION_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How to train once.
+
+    Attributes:
+        epochs: passes over the training rows.
+        learning_rate: at the start.
+        train: batch size, optimizer, weight decay, learning-rate schedule.
+        masks: layer path to a weight mask in the weight's shape; kept exact after every update.
+        penalty: regularizer, or None.
+        seed: of the order of the rows and of dropout.
+    """
+
+    epochs: int
+    learning_rate: float
+    train: TrainSpec
+    seed: int
+    masks: Mapping[str, Tensor] | None = None
+    penalty: Penalty | None = None
+
+
+def select_device(name: str) -> torch.device:
+    """Return the device that ``train.device`` names; ``auto`` takes a GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy's legacy generator (user code may draw from it) and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
+def batches(
+    x: Tensor, y: Tensor, batch_size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield shuffled minibatches; the rows stay where they are, no worker processes.
+
+    The last one is left out if it has a single row, on which batch norm cannot train.
+    """
+    order = torch.randperm(len(x), generator=generator)
+    if order.device != x.device:
+        order = order.to(x.device)
+    for chosen in order.split(batch_size):
+        if len(chosen) > 1 or len(x) == 1:
+            yield x[chosen], y[chosen]
+
+
+def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Return the fraction of rows whose largest logit is their class; `model` keeps its mode."""
+    training = model.training
+    model.eval()
+    correct = 0
+    with torch.inference_mode():
+        for rows, labels in zip(x.split(_EVALUATION_ROWS), y.split(_EVALUATION_ROWS), strict=True):
+            correct += int((model(rows).argmax(dim=1) == labels).sum())
+    model.train(training)
+    return correct / max(len(y), 1)
+
+
+def fit(model: nn.Module, x: Tensor, y: Tensor, how: Fit) -> float:
+    """Train `model` in place and return the mean loss of the last epoch.
+
+    Args:
+        model: on the device of `x`.
+        x: (N, ...) training rows.
+        y: (N,) classes.
+        how: epochs, optimizer, masks, penalty.
+
+    Raises:
+        TrialError: the loss is not finite.
+    """
+    seed_everything(how.seed)
+    generator = torch.Generator().manual_seed(how.seed)
+    optimizer = _optimizer(model, how)
+    scheduler = _scheduler(optimizer, how, steps=-(-len(x) // how.train.batch_size) * how.epochs)
+    masked = _masked_weights(model, how.masks)
+    _apply_masks(masked)
+    model.train()
+    mean = math.nan
+    for epoch in range(how.epochs):
+        total, rows = torch.zeros((), device=x.device), 0
+        for xb, yb in batches(x, y, how.train.batch_size, generator):
+            loss = _update(model, xb, yb, optimizer, how.penalty)
+            scheduler.step()
+            _apply_masks(masked)
+            total += loss * len(xb)
+            rows += len(xb)
+        mean = float(total) / max(rows, 1)
+        if not math.isfinite(mean):
+            raise TrialError(
+                f"the training loss is {mean} after epoch {epoch + 1} at learning rate "
+                f"{how.learning_rate:g}; a lower train.learning_rate may help."
+            )
+    model.eval()
+    return mean
+
+
+def _update(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    optimizer: torch.optim.Optimizer,
+    penalty: Penalty | None,
+) -> Tensor:
+    """Do one optimizer step and return the detached data loss."""
+    loss = nn.functional.cross_entropy(model(x), y)
+    total = loss if penalty is None or penalty.proximal else loss + penalty.loss()
+    optimizer.zero_grad(set_to_none=True)
+    total.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    if penalty is not None and penalty.proximal:
+        penalty.shrink(optimizer.param_groups[0]["lr"])
+    return loss.detach()
+
+
+def _optimizer(model: nn.Module, how: Fit) -> torch.optim.Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    decay, rate = how.train.weight_decay, how.learning_rate
+    if how.train.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
+    adam = torch.optim.Adam if how.train.optimizer == "adam" else torch.optim.AdamW
+    return adam(parameters, lr=rate, weight_decay=decay, foreach=True)
+
+
+def _scheduler(
+    optimizer: torch.optim.Optimizer, how: Fit, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if how.train.learning_rate_schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(steps, 1))
+    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+
+
+def _masked_weights(
+    model: nn.Module, masks: Mapping[str, Tensor] | None
+) -> list[tuple[Tensor, Tensor]]:
+    """Return (weight, mask) of every masked layer, with the mask on the weight's device."""
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for path, mask in (masks or {}).items():
+        weight = model.get_submodule(path).weight
+        assert isinstance(weight, Tensor)
+        pairs.append((weight.data, mask.to(weight.device)))
+    return pairs
+
+
+def _apply_masks(masked: list[tuple[Tensor, Tensor]]) -> None:
+    # Multiplying after each update keeps pruned weights at exactly 0.0, which is what hls4ml tests.
+    for weight, mask in masked:
+        weight.mul_(mask)

@@ -1,0 +1,5 @@
+"""One trial, start to end, in a run folder of its own."""
+
+from rfprune.trial.run import Prepared, prepare, run_trial
+
+__all__ = ["Prepared", "prepare", "run_trial"]

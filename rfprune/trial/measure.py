@@ -1,0 +1,88 @@
+"""What a step is worth on the FPGA: conversion, counts, estimate; one record per step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from rfprune.errors import ConversionError
+from rfprune.estimate import Estimate, estimate
+from rfprune.estimate.network import design_of
+from rfprune.groups import Groups
+from rfprune.hls import convert
+from rfprune.network import fold_batch_norm
+from rfprune.pruning import Session, Step
+from rfprune.runs import StepRecord
+
+__all__ = ["Measurement", "measure"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The hardware side of one step.
+
+    Attributes:
+        estimate: resources and cycles.
+        live: multipliers that hls4ml generates, by layer.
+    """
+
+    estimate: Estimate
+    live: dict[str, int]
+
+    def as_json(self, groups: Groups) -> dict[str, Any]:
+        """Return the estimate by layer as plain JSON values."""
+        return self.estimate.to_json(groups.plan.part)
+
+
+def measure(session: Session, folder: Path) -> Measurement:
+    """Convert the network as it is now, check that pruned groups are gone, and estimate it.
+
+    Args:
+        session: the pruning run.
+        folder: scratch folder for conversions that must be written to disk.
+
+    Raises:
+        ConversionError: hls4ml generates other multipliers than the masks leave.
+    """
+    model, groups = session.model, session.groups
+    live = groups.live(model)
+    conversion = convert(model, groups.plan, folder)
+    for name, generated in conversion.live_multipliers().items():
+        if generated != live[name]:
+            raise ConversionError(
+                f"{name}: {live[name]} multipliers are live, but hls4ml generated {generated}."
+            )
+    folded: nn.Module = fold_batch_norm(model)
+    found = estimate(design_of(groups.plan, folded), session.spec.estimator)
+    return Measurement(found, live)
+
+
+def record(session: Session, step: Step, measured: Measurement, seconds: float) -> StepRecord:
+    """Return the record of one step."""
+    groups = session.groups
+    weights = [
+        session.model.get_submodule(layer.layer.path).weight for layer in groups.plan.layers
+    ]
+    zeros = sum(int((w == 0).sum()) for w in weights)  # type: ignore[union-attr,operator,misc]
+    total = sum(layer.layer.n_weights for layer in groups.plan.layers)
+    fractions = {
+        name: 1 - step.progress * (1 - final) for name, final in session.fractions.items()
+    }
+    return StepRecord(
+        step=step.index,
+        accepted=step.accepted,
+        fraction=fractions,
+        val_accuracy=step.val_accuracy,
+        accuracy=step.accuracy,
+        sparsity=zeros / max(total, 1),
+        live=measured.live,
+        groups={layer.name: layer.n_multipliers for layer in groups.plan.layers},
+        reuse_factor={layer.name: layer.reuse_factor for layer in groups.plan.layers},
+        strategy={layer.name: layer.strategy for layer in groups.plan.layers},
+        prices=session.price_table(step.choice.prices if step.choice else None),
+        seconds=round(seconds, 3),
+        **measured.estimate.quantities(),
+    )

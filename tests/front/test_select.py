@@ -1,0 +1,113 @@
+"""Choosing a network, and saying why there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from rfprune.errors import RunsError, UnknownNameError
+from rfprune.front import Ranking, choose, read_front
+from rfprune.spec import parse_condition
+
+
+def where(*texts: str) -> list:
+    return [parse_condition(text) for text in texts]
+
+
+@pytest.fixture
+def front(make):
+    return read_front(make.sweep(trials=12))
+
+
+def test_most_accurate_within_a_budget(front) -> None:
+    choice = choose(front, where("dsp<=600"), Ranking("max", "accuracy"))
+    within = [c for c in front.view.candidates if c.metrics["dsp"] <= 600]
+    assert choice.candidate.metrics["val_accuracy"] == max(
+        c.metrics["val_accuracy"] for c in within
+    )
+    by_test = max(within, key=lambda c: c.metrics["accuracy"])
+    assert by_test is not choice.candidate
+    assert "Test accuracy never selects" in choice.explanation
+    assert f"among {len(within)} feasible points" in choice.explanation
+
+
+def test_smallest_within_an_accuracy(front) -> None:
+    choice = choose(front, where("accuracy >= 0.955"), Ranking("min", "lut"))
+    within = [c for c in front.view.candidates if c.metrics["val_accuracy"] >= 0.955]
+    assert choice.candidate.metrics["lut"] == min(c.metrics["lut"] for c in within)
+
+
+def test_a_point_off_the_front_can_be_the_best_that_meets_the_conditions(front) -> None:
+    on_front = {(p.trial, p.step) for p in front.points}
+    other = next(c for c in front.view.candidates if (c.trial, c.step) not in on_front)
+    conditions = where(f"trial=={other.trial}", f"step=={other.step}", "fits==1", "feasible==1")
+    assert choose(front, conditions, Ranking("max", "accuracy")).candidate == other
+
+
+def test_equal_values_are_decided_by_the_front(front) -> None:
+    least = choose(front, [], Ranking("min", "ii_cycles")).candidate
+    value = least.metrics["ii_cycles"]
+    ties = [c for c in front.view.candidates if c.metrics["ii_cycles"] == value]
+    assert len(ties) > 1
+    beaten = [
+        c
+        for c in ties
+        if c.metrics["val_accuracy"] >= least.metrics["val_accuracy"]
+        and c.metrics["dsp"] <= least.metrics["dsp"]
+        and c.metrics["latency_cycles"] <= least.metrics["latency_cycles"]
+    ]
+    assert beaten == [least]
+
+
+def test_knee_is_the_closest_to_the_ideal_point(front) -> None:
+    chosen = choose(front, [], Ranking()).candidate
+    names = {"val_accuracy": -1, "dsp": 1, "latency_cycles": 1}
+
+    def distance(c) -> float:
+        total = 0.0
+        for name, sign in names.items():
+            values = [sign * p.metrics[name] for p in front.points]
+            total += ((sign * c.metrics[name] - min(values)) / (max(values) - min(values))) ** 2
+        return total
+
+    assert distance(chosen) == min(distance(p) for p in front.points)
+
+
+def test_no_point_names_the_nearest_miss_of_each_condition(front) -> None:
+    conditions = where("dsp<=5", "accuracy>=0.999", "power_mw<=3", "lut<=1e9")
+    with pytest.raises(RunsError) as caught:
+        choose(front, conditions, Ranking("max", "accuracy"))
+    text = str(caught.value)
+    least = min(c.metrics["dsp"] for c in front.view.candidates)
+    best = max(c.metrics["val_accuracy"] for c in front.view.candidates)
+    assert f"dsp <= 5 is missed with dsp = {least:g}" in text
+    assert f"accuracy >= 0.999 is missed with val_accuracy = {best:g}" in text
+    assert "'power_mw' is not known for any point" in text
+    assert f"lut <= 1e+09 alone is met by {len(front.view.candidates)}" in text
+
+
+def test_no_feasible_point_names_the_constraints(make, spec_of) -> None:
+    front = read_front(make.sweep(spec_of(constraints=["dsp <= 3"]), trials=2))
+    with pytest.raises(RunsError, match=r"none of its 10 points meets.*dsp <= 3 is missed"):
+        choose(front, where("dsp<=1000"), Ranking("max", "accuracy"))
+
+
+def test_empty_sweep_and_unknown_names(make) -> None:
+    front = read_front(make.sweep())
+    with pytest.raises(RunsError, match="no finished pruning step"):
+        choose(front, [], Ranking())
+    with pytest.raises(UnknownNameError, match="Did you mean 'accuracy'"):
+        choose(front, [], Ranking("max", "acuracy"))
+
+
+def test_a_ranking_by_an_unknown_quantity_is_a_sentence(front) -> None:
+    with pytest.raises(RunsError, match="known 'power_mw'"):
+        choose(front, [], Ranking("min", "power_mw"))
+
+
+def test_knee_needs_known_objectives(make, spec_of) -> None:
+    spec = spec_of(objectives={"val_accuracy": "max", "power_mw": "min"})
+    make.facts = {}
+    front = read_front(make.sweep(spec, trials=1))
+    with pytest.raises(RunsError, match="known values of every objective"):
+        choose(front, [], Ranking())
+    assert choose(front, [], Ranking("max", "accuracy")).candidate.trial == 0

@@ -124,11 +124,21 @@ TARGETS = (
     _Target(_RES, "latency_cycles", "exact %", 98, True, _exact, _resource),
     _Target(f"{_RES}, RF <= 1024", "hls_bram18", "within 1, %", 95, True, _within(1), _shallow),
     *(
-        _Target(_RES, f"{kind}_{q}", "median APE %", 8 if kind == "synthesis" else 10, False, _median, _resource)
+        _Target(
+            _RES,
+            f"{kind}_{q}",
+            "median APE %",
+            8 if kind == "synthesis" else 10,
+            False,
+            _median,
+            _resource,
+        )
         for kind in ("synthesis", "hls")
         for q in ("lut", "ff")
     ),
-    _Target(f"{_LAT}, RF 1, data >= 16 bits", "hls_dsp", "exact %", 90, True, _exact, _first_dsp, True),
+    _Target(
+        f"{_LAT}, RF 1, data >= 16 bits", "hls_dsp", "exact %", 90, True, _exact, _first_dsp, True
+    ),
     _Target(_LAT, "hls_lut", "median APE %", 10, False, _median, _latency_kernel, True),
     _Target(_LAT, "hls_lut", "MAPE %", 25, False, _mean, _latency_kernel, True),
     _Target(f"{_LAT}, RF > 1", "ii_cycles", "MAPE %", 10, False, _mean, _reused, True),
@@ -136,7 +146,14 @@ TARGETS = (
     _Target(_LAT, "latency_cycles", "within 2, %", 80, True, _within(2), _latency_kernel, True),
     *(
         _Target(_ALL, quantity, "sMAPE %", 30, False, _smape, _project)
-        for quantity in ("hls_dsp", "hls_bram18", "hls_lut", "hls_ff", "latency_cycles", "ii_cycles")
+        for quantity in (
+            "hls_dsp",
+            "hls_bram18",
+            "hls_lut",
+            "hls_ff",
+            "latency_cycles",
+            "ii_cycles",
+        )
     ),
     *(
         _Target(_ALL, f"synthesis_{q}", "sMAPE %", 30, False, _smape, _project)

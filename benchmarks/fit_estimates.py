@@ -1,8 +1,9 @@
-"""Fits the constants of the analytic estimator: ``python -m benchmarks.fit_estimates [--data DIR]``.
+"""Fits the constants of the analytic estimator.
 
-Writes ``rfprune/estimate/constants.json``. Every rule is fitted with non-negative constants to the
-relative error, robustly (soft L1), and cross-validated by leaving out one group (shape or project) at a
-time; both errors are printed and kept in the file. ``--check`` prints them and writes nothing.
+``python -m benchmarks.fit_estimates [--data DIR] [--check]`` writes
+``rfprune/estimate/constants.json``. Every rule is fitted with non-negative constants to the
+relative error, robustly (soft L1), and cross-validated by leaving out one group (shape or project)
+at a time; both errors are printed and kept in the file. ``--check`` prints them and writes nothing.
 """
 
 from __future__ import annotations
@@ -52,13 +53,17 @@ def _is_dense(report: Reported, strategy: str, source: str | None = None) -> boo
 
 def _dense_kernel(report: Reported, kernel: str) -> bool:
     row = report.row
-    return report.design is not None and row.get("kernel") == kernel and (
-        row.get("layer_type") == "dense" and row.get("io_type") == "io_parallel"
+    return (
+        report.design is not None
+        and row.get("kernel") == kernel
+        and (row.get("layer_type") == "dense" and row.get("io_type") == "io_parallel")
     )
 
 
 def _resource(report: Reported) -> bool:
-    wrapper = report.row.get("kernel") == "dense_wrapper" and report.row.get("strategy") == "resource"
+    wrapper = (
+        report.row.get("kernel") == "dense_wrapper" and report.row.get("strategy") == "resource"
+    )
     return (
         _is_dense(report, "resource", "wahls4ml_dense1_2020")
         or _dense_kernel(report, "dense_resource")
@@ -74,9 +79,16 @@ def _latency(report: Reported) -> bool:
 
 def _relu(report: Reported) -> bool:
     row = report.row
-    return report.design is not None and row.get("kernel") == "relu" and (
-        row.get("io_type") == "io_parallel"
+    return (
+        report.design is not None
+        and row.get("kernel") == "relu"
+        and (row.get("io_type") == "io_parallel")
     )
+
+
+def _pool(report: Reported) -> bool:
+    kernels = ("pooling2d_cl", "pooling1d_cl", "global_pooling1d_cl")
+    return report.design is not None and report.row.get("kernel") in kernels
 
 
 _DENSE1 = "wahls4ml_dense1_2020 and module reports of committed projects"
@@ -99,6 +111,8 @@ FITS = (
     Fit("latency_lut", "hls_lut", _latency, _DENSE1, 300.0),
     Fit("latency_ff", "hls_ff", _latency, _DENSE1, 100.0),
     Fit("relu_lut", "hls_lut", _relu, "module reports of committed projects"),
+    Fit("pool_lut", "hls_lut", _pool, "module reports of committed projects"),
+    Fit("pool_ff", "hls_ff", _pool, "module reports of committed projects"),
 )
 
 
@@ -113,15 +127,16 @@ def solve(terms: F, target: F) -> F:
     from scipy.optimize import least_squares, nnls
 
     scaled = terms / target[:, None]
-    start = nnls(scaled, np.ones(len(target)))[0]
     active = terms.any(axis=0)
-    scale = np.where(active, 1.0 / np.maximum(np.median(scaled, axis=0), 1e-3), 1.0)
-    first = np.sqrt(np.maximum(start, 1e-3 * scale) / scale)
+    scale = np.where(active, 1.0 / np.maximum(np.quantile(scaled, 0.9, axis=0), 1e-3), 1.0)
 
     def error(root: F) -> F:
         return np.log(np.maximum(terms @ (root * root * scale), 1e-9) / target)  # type: ignore[no-any-return]
 
-    found = least_squares(error, first, loss="soft_l1", f_scale=0.1).x
+    start = np.maximum(nnls(scaled, np.ones(len(target)))[0], 1e-3 * scale)
+    starts = [np.sqrt(start / scale), np.full(len(scale), 0.5), np.full(len(scale), 0.05)]
+    fits = [least_squares(error, first, loss="soft_l1", f_scale=0.05) for first in starts]
+    found = min(fits, key=lambda fit: float(fit.cost)).x
     return np.where(active, found * found * scale, 0.0)  # type: ignore[no-any-return]
 
 
@@ -135,7 +150,7 @@ def _design_matrix(fit: Fit, reports: list[Reported]) -> tuple[F, F, NDArray[Any
 
 
 def fit_rule(fit: Fit, reports: list[Reported]) -> dict[str, Any]:
-    """Return the fitted constants of one rule with in-sample and left-out median and mean errors."""
+    """Return the fitted constants of one rule and its errors, in-sample and left-out."""
     terms, target, groups, names = _design_matrix(fit, reports)
     constants = solve(terms, target)
     inside = np.abs(terms @ constants / target - 1)
@@ -144,7 +159,9 @@ def fit_rule(fit: Fit, reports: list[Reported]) -> dict[str, Any]:
         held = groups == group
         outside[held] = np.abs(terms[held] @ solve(terms[~held], target[~held]) / target[held] - 1)
     return {
-        "terms": {name: float(f"{value:.5g}") for name, value in zip(names, constants, strict=True)},
+        "terms": {
+            name: float(f"{value:.5g}") for name, value in zip(names, constants, strict=True)
+        },
         "source": fit.source,
         "rows": len(target),
         "groups": len(np.unique(groups)),
@@ -157,7 +174,9 @@ def fit_rule(fit: Fit, reports: list[Reported]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of the parquet files")
+    parser.add_argument(
+        "--data", type=Path, default=DEFAULT_DATA, help="folder of the parquet files"
+    )
     parser.add_argument("--check", action="store_true", help="print errors, write nothing")
     arguments = parser.parse_args()
     reports = [

@@ -133,9 +133,10 @@ def _weights(layer: dict[str, Any]) -> dict[str, int] | None:
     return counts
 
 
-def _layer(layer: dict[str, Any], name: str, variant: Any) -> dict[str, Any]:
+def _layer(layer: dict[str, Any], name: str, row: dict[str, Any]) -> dict[str, Any]:
     kind = _TYPES.get(str(layer.get("fn")), str(layer.get("type")))
     values: dict[str, Any] = {"name": name, "type": kind}
+    requested = _number(row.get("rf_requested"))
     for field_name, keys in (("n_in", ("n_in",)), ("n_out", ("n_out", "n_filt", "n_chan", "n_in"))):
         found = [v for v in (_number(layer.get(key)) for key in keys) if v and v >= 1]
         if found:
@@ -147,10 +148,13 @@ def _layer(layer: dict[str, Any], name: str, variant: Any) -> dict[str, Any]:
         values["strategy"] = layer["strategy"]
     values |= {k: t for k, v in _PRECISIONS.items() if (t := _fixed(layer.get(v))) is not None}
     values |= {k: int(n) for k, v in _GEOMETRY.items() if (n := _number(layer.get(v))) and n > 0}
+    if values["type"] in ("gru", "lstm") and requested:
+        values["recurrent_reuse_factor"] = int(requested)
     partitions = _number(layer.get("n_partitions"))
     positions = (_number(layer.get("out_h")) or 1) * (_number(layer.get("out_w")) or 1)
     if partitions and positions > partitions:
         values["parallelization"] = int(positions // partitions)
+    variant = row.get("variant")
     if variant in ("mul_dsp", "mul_fabric"):
         values["multiplier"] = str(variant).removeprefix("mul_")
     if values.get("n_in") and (weights := _weights(layer)) is not None:
@@ -171,7 +175,7 @@ def _design(row: dict[str, Any], layers: list[dict[str, Any]]) -> Design:
         "io_type": "io_stream" if row.get("io_type") == "io_stream" else "io_parallel",
         "precision": _fixed(row.get("default_prec")) or "fixed<16,6>",
         "layers": [
-            _layer(layer, f"{i}_{layer.get('name') or layer.get('type')}", row.get("variant"))
+            _layer(layer, f"{i}_{layer.get('name') or layer.get('type')}", row)
             for i, layer in enumerate(layers)
         ],
     }
@@ -196,14 +200,24 @@ def _targets(row: dict[str, Any]) -> dict[str, float]:
     found = {name: _number(row.get(key)) for name, key in _TARGETS.items()}
     tiles = _number(row.get("vs_bram36"))
     found["synthesis_bram18"] = None if tiles is None else 2 * tiles
-    # Images on a stream: hls4ml's kernels may skip pixels, and the worst case is the one that counts.
+    # Images on a stream: hls4ml's kernels may skip pixels, and the worst case is the one that
+    # counts.
     stream = row.get("io_type") == "io_stream"
     found["latency_cycles"] = _number(row.get("hls_lat_max" if stream else "hls_lat_min"))
     found["ii_cycles"] = _number(row.get("hls_ii_max" if stream else "hls_ii_min"))
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _read(row: dict[str, Any], layers_text: Any) -> Reported:
+def _missing_layers(row: dict[str, Any], layers: list[dict[str, Any]]) -> bool:
+    """Return whether a design lacks layers: by its own count, or since it starts behind one."""
+    named = sum(str(x.get("type")) in ("dense", "conv1d", "conv2d", "gru", "lstm") for x in layers)
+    stated = _number(row.get("n_layers"))
+    starts = str(layers[0].get("type"))
+    headless = starts in ("relu", "softmax") or starts.startswith("pooling")
+    return headless or (not bool(row.get("config_complete", True)) and (stated or named) > named)
+
+
+def _read(row: dict[str, Any], layers_text: Any, whole: bool) -> Reported:
     targets = _targets(row)
     if not isinstance(layers_text, str) or not layers_text.strip():
         return Reported(row, None, "the file does not say which layers", targets)
@@ -212,6 +226,8 @@ def _read(row: dict[str, Any], layers_text: Any) -> Reported:
         layers = layers if isinstance(layers, list) else [layers]
         if not layers:
             return Reported(row, None, "the file does not say which layers", targets)
+        if whole and _missing_layers(row, layers):
+            return Reported(row, None, "the file leaves out layers that the design has", targets)
         return Reported(row, _design(row, layers), "", targets)
     except (json.JSONDecodeError, RfpruneError, AttributeError) as error:
         return Reported(row, None, str(error).split(": ", 1)[-1], targets)
@@ -227,9 +243,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def read_designs(path: Path) -> list[Reported]:
     """Return every row of a ``designs.parquet``."""
-    return [_read(row, row.get("layers")) for row in _rows(path)]
+    return [_read(row, row.get("layers"), True) for row in _rows(path)]
 
 
 def read_layers(path: Path) -> list[Reported]:
     """Return every row of a ``layers.parquet`` as a design of one layer."""
-    return [_read(row, row.get("layer")) for row in _rows(path)]
+    return [_read(row, row.get("layer"), False) for row in _rows(path)]

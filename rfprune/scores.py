@@ -1,7 +1,8 @@
 """Scores: what the loss of each group would cost, from the weights or from gradients.
 
-Every score returns (G,) >= 0 over all groups of all layers. Normalisation makes layers comparable; it
-is a choice, not a law: on networks with wide and narrow layers it decides which of them empties first.
+Every score returns (G,) >= 0 over all groups of all layers. Normalisation makes layers
+comparable; it is a choice, not a law: on networks with wide and narrow layers it decides which of
+them empties first.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ def _by_group(layer: LayerGroups, per_weight: Tensor) -> Tensor:
     return torch.zeros(layer.count, dtype=torch.float64).index_add(0, layer.label, flat)
 
 
-def _l1(model: nn.Module, groups: Groups, batches: Batches, rng: np.random.Generator) -> list[Tensor]:
+def _l1(
+    model: nn.Module, groups: Groups, batches: Batches, rng: np.random.Generator
+) -> list[Tensor]:
     """Sum of absolute weights of the group."""
     return [_by_group(layer, layer.weight_of(model).abs()) for layer in groups.layers]
 
 
-def _l2(model: nn.Module, groups: Groups, batches: Batches, rng: np.random.Generator) -> list[Tensor]:
+def _l2(
+    model: nn.Module, groups: Groups, batches: Batches, rng: np.random.Generator
+) -> list[Tensor]:
     """Euclidean norm of the group's weights."""
     return [_by_group(layer, layer.weight_of(model) ** 2).sqrt() for layer in groups.layers]
 
@@ -40,7 +45,7 @@ def _l2(model: nn.Module, groups: Groups, batches: Batches, rng: np.random.Gener
 def _taylor(
     model: nn.Module, groups: Groups, batches: Batches, rng: np.random.Generator
 ) -> list[Tensor]:
-    """First-order loss change of removing the group, ``|sum w * dL/dw|`` (Molchanov et al. 2019)."""
+    """First-order loss change without the group, ``|sum w dL/dw|`` (Molchanov et al. 2019)."""
     sums = [torch.zeros(layer.count, dtype=torch.float64) for layer in groups.layers]
     for gradients in _gradients(model, groups, batches):
         for total, layer, gradient in zip(sums, groups.layers, gradients, strict=True):
@@ -51,8 +56,11 @@ def _taylor(
 def _fisher(
     model: nn.Module, groups: Groups, batches: Batches, rng: np.random.Generator
 ) -> list[Tensor]:
-    """Second-order saliency ``1/2 w^2 F`` with the empirical Fisher diagonal F = mean over samples of
-    the squared gradient (LeCun et al. 1990, optimal brain damage; Theis et al. 2018)."""
+    """Second-order saliency ``1/2 w^2 F`` with the diagonal of the empirical Fisher matrix.
+
+    F is the mean over samples of the squared gradient (LeCun et al. 1990, optimal brain damage;
+    Theis et al. 2018).
+    """
     sums = [torch.zeros(layer.count, dtype=torch.float64) for layer in groups.layers]
     samples = 0
     for x, squares in _per_sample_squares(model, groups, batches):
@@ -90,7 +98,7 @@ def _per_sample_squares(
     state = {k: v.detach() for k, v in [*model.named_parameters(), *model.named_buffers()]}
 
     def loss(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        logits = functional_call(model, {**state, **weights}, (x.unsqueeze(0),))
+        logits: Tensor = functional_call(model, {**state, **weights}, (x.unsqueeze(0),))
         return nn.functional.cross_entropy(logits, y.unsqueeze(0))
 
     per_sample = vmap(grad(loss), in_dims=(None, 0, 0), chunk_size=128)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from rfprune.registry import Entry, Registry
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rfprune.estimate.design import Design
     from rfprune.estimate.result import Estimate, LayerEstimate
 
-__all__ = ["ESTIMATORS", "Estimate", "LayerEstimate", "estimate"]
+__all__ = ["ESTIMATORS", "NEEDS_PROJECT", "Estimate", "LayerEstimate", "estimate"]
 
 ESTIMATORS = Registry(
     "estimator",
@@ -28,6 +29,10 @@ ESTIMATORS = Registry(
 )
 
 
+#: Estimators that read or synthesise an hls4ml project; the others see the design alone.
+NEEDS_PROJECT = frozenset({"codegen", "csynth"})
+
+
 def __getattr__(name: str) -> object:
     if name in ("Estimate", "LayerEstimate"):
         from rfprune.estimate import result
@@ -36,11 +41,17 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
-def estimate(design: Design, by: str = "analytic") -> Estimate:
+def estimate(design: Design, by: str = "analytic", project: Path | None = None) -> Estimate:
     """Return what estimator `by` says about `design`.
+
+    Args:
+        design: layers and hardware.
+        by: a name in `ESTIMATORS`.
+        project: folder of the hls4ml project, for the estimators that read or synthesise one.
 
     Raises:
         UnknownNameError: no such estimator; names the nearest.
         MissingExtraError: the estimator needs a package or program that is not installed.
     """
-    return cast("Estimate", ESTIMATORS.load(by)(design))
+    function = ESTIMATORS.load(by)
+    return cast("Estimate", function(design, project) if by in NEEDS_PROJECT else function(design))

@@ -1,24 +1,26 @@
 """The default estimator: sums of rules per layer, vectorised over designs.
 
 The rules hold because of how hls4ml writes its kernels and how HLS maps them (modules
-`rules_resource`, `rules_latency`, `rules_glue`); the few fitted constants are in `constants` and are
-refitted by ``python -m benchmarks.fit_estimates``. A design with pruned ResourceUnrolled layers is
-estimated after logic synthesis, since C-synthesis reports do not show freed memory columns; every other
-one as its C-synthesis report. What is not known: URAM, routing, and the effect of synthesis options.
+`rules_resource`, `rules_latency`, `rules_glue`); the few fitted constants are in `constants` and
+are refitted by ``python -m benchmarks.fit_estimates``. A design with pruned ResourceUnrolled layers
+is estimated after logic synthesis, since C-synthesis reports do not show freed memory columns;
+every other one as its C-synthesis report. What is not known: URAM, routing, and the effect of
+synthesis options.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rfprune.estimate.design import Design
-from rfprune.estimate.layers import STRATEGIES, TYPES, Columns, read_columns, tool_of
+from rfprune.estimate.layers import Columns, read_columns, tool_of
+from rfprune.estimate.power import estimate_power
 from rfprune.estimate.result import Estimate, LayerEstimate, Predicts
-from rfprune.estimate.rules import LayerCosts, network_cycles, layer_costs
+from rfprune.estimate.rules import LayerCosts, layer_costs, network_cycles
 from rfprune.quantities import Resources
 
 __all__ = ["EstimateTable", "estimate", "estimate_many"]
@@ -67,7 +69,7 @@ class EstimateTable(Sequence[Estimate]):
         kind: Predicts = "synthesis" if self.synthesis_first[i] else "hls"
         both = {k: self.resources(k, i) for k in ("hls", "synthesis")}
         tool, year = tool_of(design)
-        return Estimate(
+        found = Estimate(
             source="analytic",
             predicts=kind,
             total=both[kind],
@@ -81,6 +83,10 @@ class EstimateTable(Sequence[Estimate]):
             intervals=self._intervals(i),
             notes=self._notes(i),
         )
+        power = estimate_power(found, design.device)
+        if power is None:
+            return found
+        return replace(found, power_mw=power.total_mw, notes=(*found.notes, power.assumptions))
 
     def _layers(self, i: int, kind: Predicts) -> tuple[LayerEstimate, ...]:
         start = int(self.columns.starts[i])
@@ -97,9 +103,7 @@ class EstimateTable(Sequence[Estimate]):
                 self.designs[i].strategy_of(layer) if weighted else None,
                 *(_whole(value) for value in row),
             )
-            for layer, row, weighted in zip(
-                self.designs[i].layers, rows, has_weights, strict=True
-            )
+            for layer, row, weighted in zip(self.designs[i].layers, rows, has_weights, strict=True)
         )
 
     def _intervals(self, i: int) -> dict[str, tuple[int, int]]:
@@ -107,11 +111,14 @@ class EstimateTable(Sequence[Estimate]):
         stop = start + len(self.designs[i].layers)
         if not self.costs.bounded[start:stop].any():
             return {}
-        pairs = {
-            name: (float(low[start:stop].sum()), float(high[start:stop].sum()))
-            for name, (low, high) in self.costs.bounds.items()
-        }
-        return {name: (round(a), round(b)) for name, (a, b) in pairs.items() if a == a and b == b}
+        pairs = {}
+        for name, (low, high) in self.costs.bounds.items():
+            join = np.max if name == "ii_cycles" else np.sum
+            pairs[name] = (
+                round(float(join(low[start:stop]))),
+                round(float(join(high[start:stop]))),
+            )
+        return pairs
 
     def _notes(self, i: int) -> tuple[str, ...]:
         start = int(self.columns.starts[i])

@@ -96,13 +96,16 @@ class LayerDesign(_Strict):
     Attributes:
         name: layer name.
         type: one of `LAYER_TYPES` or an alias of it.
-        n_in: products per output (dense: inputs; conv: channels x kernel); elements for glue layers.
+        n_in: products per output (dense: inputs; conv: channels x kernel); elements for glue
+            layers.
         n_out: outputs per position (dense: outputs; conv: filters); elements for glue layers.
         reuse_factor: how often one multiplier is used.
+        recurrent_reuse_factor: of the recurrent matrix of a GRU or LSTM, `reuse_factor` if not set.
         strategy: hls4ml strategy; the design's where not set.
         weight_precision, bias_precision, input_precision, output_precision, accum_precision:
             fixed-point types; the design's `precision` where not set.
-        in_height, in_width, in_channels, out_height, out_width: image geometry, 1 for dense layers.
+        in_height, in_width, out_height, out_width: image geometry, 1 for dense layers.
+        in_channels: channels of an image; those of the layer before where not set.
         kernel_height, kernel_width, stride: window of conv and pooling layers.
         parallelization: positions computed side by side (io_parallel conv).
         n_sequence: steps of a recurrent layer.
@@ -115,6 +118,7 @@ class LayerDesign(_Strict):
     n_in: PositiveInt | None = None
     n_out: PositiveInt
     reuse_factor: PositiveInt = 1
+    recurrent_reuse_factor: PositiveInt | None = None
     strategy: Strategy | None = None
     weight_precision: str | None = None
     bias_precision: str | None = None
@@ -241,9 +245,11 @@ class Design(_Strict):
         """
         for layer in self.layers:
             plain = layer.type in MULTIPLYING - {"gru", "lstm", "depthwise_conv2d"}
-            if plain and layer.n_in is not None and self.strategy_of(layer) != "latency":
+            strategy = self.strategy_of(layer)
+            if plain and layer.n_in is not None and strategy != "latency":
+                shape = (layer.n_in, layer.n_out)
                 try:
-                    check_reuse_factor(layer.name, layer.n_in, layer.n_out, layer.reuse_factor)
+                    check_reuse_factor(layer.name, *shape, layer.reuse_factor, strategy)
                 except ReuseFactorError as error:
                     raise ReuseFactorError(f"{source}: {error}") from None
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rfprune.estimate.design import LAYER_TYPES, MULTIPLYING, Design, LayerDesign, WeightStatistics
 from rfprune.hardware.multiplier import DSP_PORTS
+from rfprune.hardware.reuse import nearest_valid_reuse_factor
 
 __all__ = ["COLUMNS", "STRATEGIES", "TYPES", "Columns", "read_columns"]
 
@@ -40,7 +41,18 @@ _GEOMETRY = (
 )
 _COUNTS = ("count", "nnz", "live_groups", "uniq3", "uniq2", "pow2", "naf_digits", "max_bits")
 _DESIGN = ("stream", "vivado", "year", "clock_ns", "dsp_type", "first")
-_OWN = ("type", "strategy", "n_in", "n_out", "reuse_factor", "channels", "binding", "rounds")
+_OWN = (
+    "type",
+    "strategy",
+    "n_in",
+    "n_out",
+    "reuse_factor",
+    "channels",
+    "binding",
+    "rounds",
+    "recurrent_rf",
+    "channels_in",
+)
 _WIDTHS = ("weight_bits", "bias_bits", "data_bits", "output_bits", "accum_bits")
 
 #: Names of the columns, in order.
@@ -70,7 +82,17 @@ def _count_row(weights: WeightStatistics | None) -> tuple[float, ...]:
     return tuple(nan if value is None else value for value in _counts(weights))
 
 
-def _layer_row(design: Design, layer: LayerDesign, whole: tuple[float, ...]) -> tuple[float, ...]:
+def _recurrent_rf(layer: LayerDesign) -> float:
+    gates = {"gru": 3, "lstm": 4}.get(layer.type)
+    if gates is None:
+        return 0.0
+    asked = layer.recurrent_reuse_factor or layer.reuse_factor
+    return float(nearest_valid_reuse_factor(layer.n_out, gates * layer.n_out, asked, "resource"))
+
+
+def _layer_row(
+    design: Design, layer: LayerDesign, channels: int, whole: tuple[float, ...]
+) -> tuple[float, ...]:
     width = design.width
     data = layer.input_precision
     own = (
@@ -79,9 +101,11 @@ def _layer_row(design: Design, layer: LayerDesign, whole: tuple[float, ...]) -> 
         float(layer.n_in or layer.n_out),
         float(layer.n_out),
         float(layer.reuse_factor),
-        float(layer.in_channels or layer.n_out),
+        float(channels),
         _BINDING[layer.multiplier],
         float("," in (layer.output_precision or design.precision).replace(",", "", 1)),
+        _recurrent_rf(layer),
+        float(layer.in_channels or 1),
         float(width(layer.weight_precision)),
         float(width(layer.bias_precision or layer.weight_precision)),
         float(width(data)),
@@ -101,7 +125,17 @@ def _design_rows(design: Design) -> list[tuple[float, ...]]:
         float(_DSP_TYPES.index(design.device.dsp_type)),
     )
     first = next((layer for layer in design.layers if layer.type in MULTIPLYING), None)
-    return [_layer_row(design, layer, (*whole, float(layer is first))) for layer in design.layers]
+    rows: list[tuple[float, ...]] = []
+    channels = 1
+    for layer in design.layers:
+        if layer.type in MULTIPLYING:
+            channels = layer.n_out
+        elif layer.in_channels is not None:
+            channels = layer.in_channels
+        elif design.io_type == "io_parallel" or not rows:
+            channels = layer.n_out
+        rows.append(_layer_row(design, layer, channels, (*whole, float(layer is first))))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -147,5 +181,6 @@ def read_columns(designs: Sequence[Design]) -> Columns:
     counts = [len(part) for part in rows]
     flat = [row for part in rows for row in part]
     values = np.ascontiguousarray(np.array(flat, dtype=np.float64).reshape(-1, len(COLUMNS)).T)
-    ends = np.cumsum(counts)
-    return Columns(values, np.repeat(np.arange(len(counts)), counts), ends - counts)
+    ends = np.cumsum(counts, dtype=np.intp)
+    owners = np.repeat(np.arange(len(counts)), counts)
+    return Columns(values, owners, ends - np.array(counts, dtype=np.intp))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch import nn
 
@@ -57,7 +59,7 @@ def _folded_norms(plan: Plan) -> set[str]:
 def _weighted(operation: Operation, plan: LayerPlan, model: nn.Module) -> LayerDesign:
     layer = plan.layer
     module = model.get_submodule(layer.path)
-    flat = module.weight.detach().cpu().numpy().reshape(-1)  # type: ignore[operator,union-attr]
+    flat = module.weight.detach().cpu().numpy().reshape(-1)  # type: ignore[operator]
     weight_hls = np.ascontiguousarray(flat[plan.order]).reshape(layer.n_out, layer.n_in)
     geometry = _geometry(operation)
     kernel = layer.weight_shape[2:]
@@ -74,7 +76,7 @@ def _weighted(operation: Operation, plan: LayerPlan, model: nn.Module) -> LayerD
         output_precision=str(plan.result),
         kernel_height=kernel[0] if len(kernel) == 2 else 1,
         kernel_width=kernel[-1] if kernel else 1,
-        stride=module.stride[0] if kernel else 1,  # type: ignore[index,arg-type,union-attr]
+        stride=module.stride[0] if kernel else 1,  # type: ignore[index,arg-type]
         in_channels=layer.weight_shape[1] if kernel else None,
         weights=weight_statistics(weight_hls, plan.weight, plan.reuse_factor),
         **geometry,
@@ -104,7 +106,7 @@ def _glue(operation: Operation) -> LayerDesign:
     )
 
 
-def _geometry(operation: Operation) -> dict[str, int]:
+def _geometry(operation: Operation) -> dict[str, Any]:
     """Return in/out height and width of images and sequences; nothing for vectors."""
     if len(operation.out_shape) < 2 or len(operation.in_shape) < 2:
         return {}

@@ -64,7 +64,8 @@ class Estimate:
         tool: tool and generation that is predicted or was run.
         hls: whole design in the C-synthesis report, or None.
         synthesis: whole design after logic synthesis, or None.
-        intervals: (low, high) of quantities that the given facts only bound, e.g. DSP without weights.
+        intervals: (low, high) of quantities that the given facts only bound, e.g. DSP without
+            weights.
         power_mw: estimated total power, see `rfprune.estimate.power`, or None.
         notes: what a reader must know, one sentence each.
     """

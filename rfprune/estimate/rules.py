@@ -26,7 +26,9 @@ B = NDArray[np.bool_]
 _LATENCY_LUT_RATIO = 1.8
 _FF_RATIO = 1.4
 #: Stable softmax: 32 published module reports (medians).
-_SOFTMAX = {"lut": 1219.0, "ff": 1059.0, "latency": 12.0}
+_SOFTMAX = {"lut": 1219.0, "ff": 1059.0, "latency": 6.0, "bound_latency": 13.0}
+#: Deepest FIFO between two stream layers that stays in shift registers: AMD UG1399, SRL depth.
+_SHIFT_REGISTER_DEPTH = 32
 #: Bits of an index table that make it a memory: 688 reports of Vivado HLS 2020.1.
 _ROM_MIN_BITS = 1024
 
@@ -41,6 +43,8 @@ class Kinds:
     unrolled: B
     softmax: B
     relu: B
+    pool: B
+    batchnorm: B
     recurrent: B
 
 
@@ -84,6 +88,8 @@ def kinds(c: Columns) -> Kinds:
         unrolled=memory & c.is_strategy("resource_unrolled"),
         softmax=c.is_type("softmax"),
         relu=c.is_type("relu"),
+        pool=c.is_type("maxpool1d", "maxpool2d", "globalpool"),
+        batchnorm=c.is_type("batchnorm"),
         recurrent=c.is_type("gru", "lstm"),
     )
 
@@ -109,26 +115,34 @@ def _bram18(word_bits: F, depth: F) -> F:
 def _index_bits(c: Columns) -> F:
     """Bits of one entry of the output index table; 0 where RF <= n_in."""
     turns = np.maximum(c.reuse_factor / c.n_in, 1)
-    return np.ceil(np.log2(turns))  # type: ignore[no-any-return]
+    return np.ceil(np.log2(turns))
 
 
 def _bram(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
     """Block RAMs: weights and index table; tables of softmax; and after logic synthesis.
 
-    Vitis HLS ignores the ROM directive of hls4ml's Resource kernels: in 49 of 71 synthesised networks
-    exactly the index tables were left as block RAMs and the weights went into look-up tables.
+    Vitis HLS ignores the ROM directive of hls4ml's Resource kernels: in 49 of 71 synthesised
+    networks exactly the index tables were left as block RAMs and the weights went into look-up
+    tables.
     """
     index = _index_bits(c)
+    fifo = np.where(
+        (c.stream == 1) & (c.out_height * c.out_width > _SHIFT_REGISTER_DEPTH),
+        _bram18(c.channels * c.output_bits, c.out_height * c.out_width),
+        0.0,
+    )
     weights = _bram18(f.all_multipliers * c.weight_bits, c.reuse_factor)
     table = (c.reuse_factor * index >= _ROM_MIN_BITS).astype(np.float64)
     live = _bram18(f.multipliers * c.weight_bits, c.reuse_factor)
     vitis_rom = (c.vivado == 0) & ~k.unrolled
-    after = np.where(vitis_rom, 0.0, live) + np.where(table > 0, _bram18(index, c.reuse_factor), 0.0)
+    after = np.where(vitis_rom, 0.0, live) + np.where(
+        table > 0, _bram18(index, c.reuse_factor), 0.0
+    )
     lookups = np.where(k.softmax, c.n_out, 0.0)
     activations = np.where(k.recurrent, 1.5 * c.n_out, 0.0)
     return (
-        np.where(k.memory, weights + table, lookups) + activations,
-        np.where(k.memory, after, lookups) + activations,
+        np.where(k.memory, weights + table, lookups) + activations + fifo,
+        np.where(k.memory, after, lookups) + activations + fifo,
     )
 
 
@@ -136,17 +150,38 @@ def _dsp(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
     """DSP blocks of both kinds of report."""
     constants = f.shared * f.constant_dsp * np.where(c.data_bits > 26, 2.0, 1.0) * c.parallelization
     softmax = np.where(k.softmax & (c.binding != 2) & (c.data_bits >= 14), c.n_out, 0.0)
+    elements = np.where(c.stream == 1, c.channels, c.n_out)
+    scaled = np.where(k.batchnorm & f.hls_dsp & (c.binding == 0), elements * f.tiles, softmax)
     products = f.multipliers * f.tiles
     gated = f.gates * c.n_out * (f.tiles * f.hls_dsp)
-    hls = np.where(k.constant, constants, np.where(k.memory, products * f.hls_dsp, softmax))
-    after = np.where(k.constant, constants, np.where(k.memory, products * f.synthesis_dsp, softmax))
+    hls = np.where(k.constant, constants, np.where(k.memory, products * f.hls_dsp, scaled))
+    after = np.where(k.constant, constants, np.where(k.memory, products * f.synthesis_dsp, scaled))
     hls, after = hls + gated, after + gated
     return hls, after
+
+
+def _outputs(c: Columns) -> F:
+    return c.out_height * c.out_width
+
+
+def _held_bits(c: Columns) -> F:
+    """Registers around a kernel: a stream's window or packed vector, an image and its result."""
+    image = (
+        c.in_height * c.in_width * c.channels_in * c.data_bits
+        + _outputs(c) * c.n_out * c.accum_bits
+    )
+    parallel = np.where(_outputs(c) > 1, image, c.n_in * c.data_bits * (1 - c.first))
+    return np.where(c.stream == 1, c.n_in * c.data_bits, parallel)
 
 
 def _lut(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
     constant, relu = rule("latency_lut", c, f), rule("relu_lut", c, f)
     glue = np.where(k.relu, relu, np.where(k.softmax, _SOFTMAX["lut"], 0.0))
+    glue = np.where(k.pool, rule("pool_lut", c, f), glue)
+    # One partition after the other reads its window out of an image held in registers.
+    partitions = np.where(c.stream == 1, 1.0, np.ceil(_outputs(c) / c.parallelization))
+    image = c.parallelization * c.n_in * c.data_bits * (partitions - 1) / 3
+    constant = constant + image
     hls = np.where(k.constant, constant, np.where(k.memory, rule("resource_lut", c, f), glue))
     after = np.where(k.memory, rule("resource_lut_synthesis", c, f), hls / _LATENCY_LUT_RATIO)
     return hls, after
@@ -154,14 +189,16 @@ def _lut(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
 
 def _ff(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
     constant = rule("latency_ff", c, f)
-    glue = np.where(k.softmax, _SOFTMAX["ff"], 0.0)
+    glue = np.where(k.pool, rule("pool_ff", c, f), np.where(k.softmax, _SOFTMAX["ff"], 0.0))
     hls = np.where(k.constant, constant, np.where(k.memory, rule("resource_ff", c, f), glue))
+    ports = c.n_in * c.data_bits * (k.constant & (c.first == 1) & ~f.staged)
+    hls = hls + np.where(k.multiplies & ~k.recurrent, _held_bits(c) + ports, 0.0)
     after = np.where(k.memory, rule("resource_ff_synthesis", c, f), hls / _FF_RATIO)
     return hls, after
 
 
 def _positions(c: Columns) -> F:
-    """How often a layer's kernel runs for one inference: pixels on a stream, partitions otherwise."""
+    """How often a kernel runs for one inference: pixels on a stream, else partitions."""
     streamed = c.in_height * c.in_width
     return np.where(
         c.stream == 1, streamed, np.ceil(c.out_height * c.out_width / c.parallelization)
@@ -171,12 +208,11 @@ def _positions(c: Columns) -> F:
 def _depth(c: Columns, f: Facts) -> F:
     """Pipeline stages of a Latency kernel.
 
-    Stock hls4ml at 5 ns fits product and adder tree into one stage (28 layers); a few inputs fit into
-    none. Where a directive binds the multipliers, every level of the adder tree is registered
+    Stock hls4ml at 5 ns fits product and adder tree into one stage (28 layers); a few inputs fit
+    into none. Where a directive binds the multipliers, every level of the adder tree is registered
     (74 layers), one more stage on each side below 4 ns.
     """
-    fan_in = np.maximum(f.nnz / np.maximum(c.n_out, 1), 1)
-    stock = (fan_in >= 3).astype(np.float64)
+    stock = f.staged.astype(np.float64)
     levels = np.floor(np.log2(np.maximum(c.n_in, 2))) + np.where(c.clock_ns < 4, 2, 0)
     return np.where(c.binding > 0, levels, stock)
 
@@ -184,12 +220,13 @@ def _depth(c: Columns, f: Facts) -> F:
 def _interval(c: Columns, f: Facts, k: Kinds) -> F:
     """Cycles between two runs of a layer's kernel.
 
-    A multiplier of a Latency layer is used ``uniq3 / multipliers`` times, less than the reuse factor
-    asks for when constants repeat or vanish; two more cycles fill and drain it (58 layers), five where
-    a directive binds it to a DSP (37 layers).
+    A multiplier of a Latency layer is used ``uniq3 / multipliers`` times, less than the reuse
+    factor asks for when constants repeat or vanish; two more cycles fill and drain it (55 layers),
+    four where a directive binds it to a DSP (37 layers).
     """
     turns = np.ceil(f.uniq3 / np.maximum(f.shared, 1))
-    waits = np.where(f.uniq3 > 0, turns + np.where(c.binding == 1, 5, 2), 3)
+    filling = np.where(c.binding == 1, 4.0, 2.0)
+    waits = np.where(turns > 1, turns + filling, np.where(f.staged, 3.0, 1.0))
     constant = np.where(c.reuse_factor > 1, np.minimum(c.reuse_factor, waits), 1.0)
     return np.where(k.constant, constant, np.where(k.memory, c.reuse_factor, 1.0))
 
@@ -207,11 +244,16 @@ def _cycles(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
     streamed = np.where(k.multiplies, positions * per_pixel + 1, positions + 2)
     parallel = positions * np.where(k.constant, ii, c.reuse_factor) + 2
     layer = np.where(many & (c.stream == 1), streamed, np.where(many, parallel, kernel))
-    steps = np.where(k.recurrent, c.n_sequence * (c.reuse_factor + 9), 0.0)
-    glue = np.where(k.softmax, _SOFTMAX["latency"], np.where(many & (c.stream == 1), streamed, 0.0))
+    steps = np.where(k.recurrent, c.n_sequence * (np.maximum(c.reuse_factor, f.depth) + 9), 0.0)
+    bound = c.binding > 0
+    softmax = np.where(bound, _SOFTMAX["bound_latency"], _SOFTMAX["latency"])
+    activation = np.where(k.relu & bound, 2.0, 0.0)
+    glue = np.where(k.softmax, softmax, np.where(many & (c.stream == 1), streamed, activation))
     latency = np.where(k.recurrent, steps, np.where(k.multiplies, layer, glue))
     interval = np.where(many & k.multiplies & ~k.recurrent, layer, ii)
-    return latency, np.where(k.recurrent, steps, np.where(many, np.maximum(interval, glue), interval))
+    return latency, np.where(
+        k.recurrent, steps, np.where(many, np.maximum(interval, glue), interval)
+    )
 
 
 def _bounds(c: Columns, f: Facts, k: Kinds, costs: LayerCosts) -> dict[str, tuple[F, F]]:
@@ -260,7 +302,8 @@ def layer_costs(c: Columns) -> LayerCosts:
 def network_cycles(c: Columns, costs: LayerCosts) -> tuple[F, F]:
     """Return latency and interval of each network, (n_designs,).
 
-    Layers follow each other with one register between two of those that multiply (71 networks of two
+    Layers follow each other with one register between two of those that multiply (71 networks of
+    two
     layers: ``sum RF + 2 L - 1``); image layers on a stream overlap, so the slowest one decides.
     """
     pixels = (c.stream == 1) & (_positions(c) > 1)

@@ -1,9 +1,9 @@
 """The terms whose sums are LUTs and flip-flops: one function per rule.
 
-Each function maps layers to ``{term: (n_layers,)}``; a rule's cost is the sum of constant times term.
-The terms say where the logic is: adders, multiplexers, registers, products in look-up tables. They
-were read off the kernels of hls4ml (`nnet_dense_resource.h`, `nnet_dense_latency.h`) and off how HLS
-reports what it builds, so they hold for any size; only their constants are fitted.
+Each function maps layers to ``{term: (n_layers,)}``; a rule's cost is the sum of constant times
+term. The terms say where the logic is: adders, multiplexers, registers, products in look-up tables.
+They were read off the kernels of hls4ml (`nnet_dense_resource.h`, `nnet_dense_latency.h`) and off
+how HLS reports what it builds, so they hold for any size; only their constants are fitted.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Facts:
         multipliers: multipliers that hls4ml builds, live ones only in ResourceUnrolled.
         all_multipliers: the same without pruning.
         weights: weights of the layer.
+        fan_in, fan_out, depth: inputs, outputs and reuse factor; of the larger matrix if recurrent.
         gates: matrices side by side in a recurrent layer, 0 in any other.
         nnz, uniq2, uniq3: counts over constants; without weights, those of a dense random layer.
         known: the weights are known.
@@ -46,12 +47,17 @@ class Facts:
         synthesis_dsp: logic synthesis does.
         constant_dsp: products of constants and data get a DSP.
         shared: multipliers of constants that are left when one is used `reuse_factor` times.
+        staged: the adder trees of a Latency layer need a pipeline stage at 5 ns: from 3 addends per
+            output, from 13 where every weight is a shift (28 published layers).
         limit: multipliers that hls4ml allows a Latency layer, ceil(T / RF) - floor(zeros / RF).
     """
 
     multipliers: F
     all_multipliers: F
     weights: F
+    fan_in: F
+    fan_out: F
+    depth: F
     gates: F
     nnz: F
     uniq2: F
@@ -63,16 +69,19 @@ class Facts:
     constant_dsp: B
     shared: F
     limit: F
+    staged: B
 
 
 def _tiles(a: F, b: F, ports: F) -> F:
     across = np.maximum(1, np.ceil((a - 1) / (ports[:, 0] - 1)))
-    return across * np.maximum(1, np.ceil((b - 1) / (ports[:, 1] - 1)))  # type: ignore[no-any-return]
+    return across * np.maximum(1, np.ceil((b - 1) / (ports[:, 1] - 1)))
 
 
-def _multipliers(c: Columns, weights: F) -> tuple[F, F]:
-    """Multipliers before and after pruning, all copies."""
-    per_copy = np.ceil(weights / c.reuse_factor)
+def _multipliers(c: Columns, gates: F) -> tuple[F, F]:
+    """Multipliers before and after pruning, all copies; both matrices of a recurrent layer."""
+    recurrent = np.where(c.recurrent_rf > 0, gates * c.n_out**2, 0.0)
+    per_copy = np.ceil(gates * c.n_in * c.n_out / c.reuse_factor)
+    per_copy = per_copy + np.ceil(recurrent / np.maximum(c.recurrent_rf, 1))
     live = np.where(np.isnan(c.live_groups), per_copy, np.minimum(c.live_groups, per_copy))
     unrolled = c.is_strategy("resource_unrolled") & (c.reuse_factor > 1)
     return per_copy * c.parallelization, np.where(unrolled, live, per_copy) * c.parallelization
@@ -81,8 +90,8 @@ def _multipliers(c: Columns, weights: F) -> tuple[F, F]:
 def _digit_counts(c: Columns, weights: F) -> tuple[F, F, F]:
     """Non-zero weights, and distinct constants per input with exactly two and with three digits.
 
-    Where only the digits in all are known, the weights with three or more have 3.5 on average; where
-    nothing is known, a dense layer whose weights fill a quarter of their type's range.
+    Where only the digits in all are known, the weights with three or more have 3.5 on average;
+    where nothing is known, a dense layer whose weights fill a quarter of their type's range.
     """
     nnz = np.where(np.isnan(c.nnz), weights, c.nnz)
     rest = nnz - np.where(np.isnan(c.pow2), 0.0, c.pow2)
@@ -100,9 +109,9 @@ def _digit_counts(c: Columns, weights: F) -> tuple[F, F, F]:
 def facts(c: Columns) -> Facts:
     """Return the facts of every layer."""
     gates = np.where(c.is_type("gru"), 3.0, np.where(c.is_type("lstm"), 4.0, 1.0))
-    recurrent = np.where(gates > 1, c.n_out, 0.0)
-    weights = gates * c.n_out * (c.n_in + recurrent)
-    built, live = _multipliers(c, weights)
+    recurrent = gates > 1
+    weights = gates * c.n_out * (c.n_in + np.where(recurrent, c.n_out, 0.0))
+    built, live = _multipliers(c, gates)
     nnz, uniq2, uniq3 = _digit_counts(c, weights)
     ports = _PORTS[c.dsp_type.astype(np.intp)]
     tiles = np.minimum(
@@ -118,6 +127,9 @@ def facts(c: Columns) -> Facts:
         multipliers=live,
         all_multipliers=built,
         weights=weights,
+        fan_in=np.where(recurrent, c.n_out, c.n_in),
+        fan_out=gates * c.n_out,
+        depth=np.where(recurrent, c.recurrent_rf, c.reuse_factor),
         gates=np.where(gates > 1, gates, 0.0),
         nnz=nnz,
         uniq2=uniq2,
@@ -129,11 +141,12 @@ def facts(c: Columns) -> Facts:
         constant_dsp=np.where(c.binding == 0, stock, c.binding == 1),
         shared=np.where(c.reuse_factor > 1, np.minimum(uniq3, limit), uniq3),
         limit=limit,
+        staged=nnz / np.maximum(c.n_out, 1) >= np.where((uniq2 == 0) & (uniq3 == 0), 13.0, 3.0),
     )
 
 
 def _next_power(x: F) -> F:
-    return 2.0 ** np.ceil(np.log2(np.maximum(x, 1)))  # type: ignore[no-any-return]
+    return 2.0 ** np.ceil(np.log2(np.maximum(x, 1)))
 
 
 def resource_lut(c: Columns, f: Facts) -> Terms:
@@ -142,14 +155,13 @@ def resource_lut(c: Columns, f: Facts) -> Terms:
     Input selection (`input`), accumulator registers (`output`), a selector of the accumulator per
     multiplier when RF > 2 n_in (`select`) or of the datum when RF < n_in (`pick`), an adder each.
     """
-    turns = c.reuse_factor / c.n_in
-    select = np.where(turns > 2, _next_power(c.n_out) - 1, 0.0)
-    pick = np.where(turns < 1, _next_power(c.reuse_factor) - 1, 0.0)
+    turns = f.depth / f.fan_in
+    select = np.where(turns > 2, _next_power(f.fan_out) - 1, 0.0)
     return {
-        "input": c.n_in * c.data_bits,
-        "output": c.n_out * c.accum_bits,
+        "input": f.fan_in * c.data_bits,
+        "output": f.fan_out * c.accum_bits,
         "select": f.multipliers * c.accum_bits * select,
-        "pick": f.multipliers * c.data_bits * pick,
+        "pick": f.multipliers * c.data_bits * (turns < 1),
         "adder": f.multipliers * c.accum_bits * (turns <= 2),
         "product": f.multipliers * c.weight_bits * c.data_bits * ~f.hls_dsp,
         "index": ((turns > 1) & (c.vivado == 1)).astype(np.float64) * c.first,
@@ -157,14 +169,17 @@ def resource_lut(c: Columns, f: Facts) -> Terms:
 
 
 def resource_ff(c: Columns, f: Facts) -> Terms:
-    """C-synthesis flip-flops of Resource layers: accumulators, weight words, one more stage beyond 2 n_in."""
-    turns = c.reuse_factor / c.n_in
+    """C-synthesis flip-flops of Resource layers.
+
+    Accumulators, weight words, one more stage when RF > 2 n_in, held inputs when RF <= n_in.
+    """
+    turns = f.depth / f.fan_in
     return {
         "one": np.ones_like(turns),
-        "output": c.n_out * c.accum_bits,
+        "output": f.fan_out * c.accum_bits,
         "word": f.multipliers * c.weight_bits,
         "stage": f.multipliers * c.weight_bits * (turns > 2),
-        "pick": f.multipliers * c.data_bits * (turns < 1),
+        "held_input": f.fan_in * c.data_bits * (turns <= 1),
     }
 
 
@@ -179,7 +194,7 @@ def resource_lut_synthesis(c: Columns, f: Facts) -> Terms:
 
 
 def resource_ff_synthesis(c: Columns, _f: Facts) -> Terms:
-    """Flip-flops of Resource layers after logic synthesis: ports, buffers between layers, accumulators."""
+    """Flip-flops of Resource layers after synthesis: ports, buffers, accumulators."""
     return {
         "port": c.n_in * c.data_bits * c.first,
         "buffer": c.n_in * c.data_bits * (1 - c.first),
@@ -199,28 +214,44 @@ def latency_lut(c: Columns, f: Facts) -> Terms:
 
 
 def latency_ff(c: Columns, f: Facts) -> Terms:
-    """C-synthesis flip-flops of Latency layers: inputs, partial sums, products; all stages if bound."""
+    """C-synthesis flip-flops of Latency layers: inputs, sums, products; all stages if bound."""
     copies = c.parallelization
     bound = c.binding > 0
-    stages = np.log2(np.maximum(f.nnz / c.n_out, 1) + 1) >= 2
-    stock = ~bound & stages
+    stock = ~bound & f.staged
     return {
         "input": c.n_in * c.data_bits * stock * copies,
         "sum": f.nnz * stock * copies,
         "product": f.uniq3 * c.data_bits * stock * copies,
         "stage": f.nnz * c.accum_bits * bound * copies,
+        "full_rate": f.nnz * c.accum_bits * (bound & (c.reuse_factor == 1)) * copies,
         "turns": f.uniq3 * c.accum_bits * (stock & (c.reuse_factor > 1)) * copies,
     }
 
 
 def relu_lut(c: Columns, _f: Facts) -> Terms:
-    """C-synthesis LUTs of ReLU: a comparison and a selection per element, more to round and saturate."""
+    """C-synthesis LUTs of ReLU: compare and select per element, more to round and saturate."""
     n = _parallel_elements(c)
     return {"element": n * c.output_bits, "rounding": n * c.data_bits * c.rounds}
 
 
 def _parallel_elements(c: Columns) -> F:
     return np.where(c.stream == 1, c.channels, c.n_out)
+
+
+def pool_lut(c: Columns, _f: Facts) -> Terms:
+    """C-synthesis LUTs of pooling: comparisons over the window, or over the whole image at once."""
+    return {"window": _window_bits(c)}
+
+
+def pool_ff(c: Columns, _f: Facts) -> Terms:
+    """C-synthesis flip-flops of pooling: the window's registers."""
+    return {"window": _window_bits(c)}
+
+
+def _window_bits(c: Columns) -> F:
+    everything = np.where(c.is_type("globalpool"), c.n_in, c.in_height * c.in_width)
+    window = np.where(c.stream == 1, c.kernel_height * c.kernel_width, everything)
+    return c.channels * window * c.data_bits
 
 
 #: Rule -> terms of a layer.
@@ -232,4 +263,6 @@ RULES = {
     "latency_lut": latency_lut,
     "latency_ff": latency_ff,
     "relu_lut": relu_lut,
+    "pool_lut": pool_lut,
+    "pool_ff": pool_ff,
 }

@@ -1,15 +1,15 @@
 """What the real weights of a layer say about the hardware that they need.
 
-In the Latency strategy every weight is a constant in the circuit. A constant c costs: nothing when it
-is 0, a shift when its non-adjacent form (NAF) has one digit, one adder when it has two, a multiplier
-when it has three or more; equal constants on one input share what they need (AMD UG1399; matches the
-multiplier counts of 52 published layer reports at reuse factor 1 in 85 % of cases exactly). In the
-strategy ResourceUnrolled a multiplier goes when all its reuse-factor many weights are exactly 0.
+In the Latency strategy every weight is a constant in the circuit. A constant c costs: nothing when
+it is 0, a shift when its non-adjacent form (NAF) has one digit, one adder when it has two, a
+multiplier when it has three or more; equal constants on one input share what they need (AMD UG1399;
+matches the multiplier counts of 52 published layer reports at reuse factor 1 in 85 % of cases
+exactly). In the strategy ResourceUnrolled a multiplier goes when all its reuse-factor many weights
+are exactly 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -28,8 +28,10 @@ class WeightStatistics(BaseModel):
     Attributes:
         count: weights of the layer.
         nnz: weights that are not 0 on the fixed-point grid.
-        live_groups: runs of reuse-factor many weights in HLS order with a weight that is not exactly 0.
-        uniq3: distinct signed constants per input with at least three NAF digits, summed over inputs.
+        live_groups: runs of reuse-factor many weights in HLS order with a weight that is not
+            exactly 0.
+        uniq3: distinct signed constants per input with at least three NAF digits, summed over
+            inputs.
         uniq2: the same with exactly two.
         pow2: weights with one digit.
         naf_digits: NAF digits of all weights.
@@ -50,11 +52,13 @@ class WeightStatistics(BaseModel):
 
 _POPCOUNT16 = np.array([bin(i).count("1") for i in range(1 << 16)], dtype=np.uint8)
 
-_ROUND: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    "TRN": np.floor,
-    "TRN_ZERO": np.trunc,
-    "RND_CONV": np.rint,
-}
+
+def _rounded(x: NDArray[Any], mode: str) -> NDArray[Any]:
+    if mode == "TRN":
+        return np.asarray(np.floor(x))
+    if mode == "TRN_ZERO":
+        return np.asarray(np.trunc(x))
+    return np.asarray(np.rint(x) if mode == "RND_CONV" else np.floor(x + 0.5))
 
 
 def naf_digits(codes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -66,10 +70,10 @@ def naf_digits(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     digits = size ^ (size * np.uint64(3))
     mask, total = np.uint64(0xFFFF), np.zeros(codes.shape, dtype=np.int64)
     for shift in (0, 16, 32, 48):
-        part = (digits >> np.uint64(shift)) & mask
-        if shift and not part.any():
+        rest = digits >> np.uint64(shift)
+        if not rest.any():
             break
-        total += _POPCOUNT16[part.astype(np.int64)]
+        total += _POPCOUNT16[(rest & mask).astype(np.int64)]
     return total
 
 
@@ -79,8 +83,7 @@ def quantized_codes(weights: NDArray[np.floating[Any]], precision: FixedType) ->
     Rounding and overflow follow AMD UG1399; the RND modes other than RND_CONV round ties up.
     """
     scaled = np.asarray(weights, dtype=np.float64) * 2.0**precision.fractional
-    rounder = _ROUND.get(precision.rounding, lambda x: np.floor(x + 0.5))
-    codes = rounder(scaled)
+    codes = _rounded(scaled, precision.rounding)
     low, high = precision.min / precision.step, precision.max / precision.step
     if precision.saturation == "WRAP":
         codes = np.remainder(codes - low, high - low + 1) + low
@@ -104,7 +107,8 @@ def weight_statistics(
     """Return the counts of one layer's weights.
 
     Args:
-        weight_hls: (n_out, n_in) weights in HLS order (output index slowest), pruned ones exactly 0.
+        weight_hls: (n_out, n_in) weights in HLS order (output index slowest), pruned ones exactly
+            0.
         precision: type of the weights.
         reuse_factor: weights per multiplier, consecutive in HLS order.
 

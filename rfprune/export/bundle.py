@@ -44,9 +44,7 @@ from rfprune.models import architecture, save_checkpoint
 from rfprune.runs import StepRecord, TrialFolder
 from rfprune.runs.files import write_atomic, write_json
 from rfprune.training import evaluate
-from rfprune.trial import Prepared, prepare
-from rfprune.trial.checkpoints import load_step
-from rfprune.trial.dense import new_model
+from rfprune.trial import Prepared, restore
 
 __all__ = ["LEAST_AGREEMENT", "Exported", "Request", "export"]
 
@@ -64,7 +62,6 @@ class Request:
         trial: the trial's run folder.
         step: the accepted step.
         out: the folder to make; must not exist, or be empty.
-        base_dir: folder that relative paths in the spec refer to.
         why: how the point was chosen.
         rows: test rows for the C++ simulation; None = by network, 0 = no simulation.
         force: export although the simulation disagrees.
@@ -73,7 +70,6 @@ class Request:
     trial: TrialFolder
     step: int
     out: Path
-    base_dir: Path
     why: str = ""
     rows: int | None = None
     force: bool = False
@@ -109,16 +105,17 @@ def export(request: Request, say: Callable[[str], None] = lambda text: None) -> 
         RunsError: the step does not exist, its checkpoint is damaged, or the folder is in use.
         SimulationError: the C++ simulation disagrees with torch, and `force` is not set.
     """
-    record = _record(request)
+    record = request.trial.step(request.step)
     with _new_folder(request.out) as folder:
         say("loading the network and its data")
-        prepared, model = _restore(request)
+        prepared, model = restore(request.trial, request.step)
         _check_accuracy(model, prepared.data, record, request)
         say("converting with hls4ml")
         conversion = convert(model, prepared.plan, folder / "hls")
         conversion.write()
         code = read_project(folder / "hls")
-        found = estimate(design_of(prepared.plan, conversion.network), prepared.spec.estimator)
+        design = design_of(prepared.plan, conversion.network)
+        found = estimate(design, prepared.spec.estimator, folder / "hls")
         parity = _simulate(request, conversion, prepared.data, folder, say)
         _write_model(folder, request, prepared, model)
         _write_facts(folder, request, record, found, prepared, parity)
@@ -127,13 +124,6 @@ def export(request: Request, say: Callable[[str], None] = lambda text: None) -> 
         _tidy(folder)
         write_json(folder / "manifest.json", _hashes(folder))
     return exported
-
-
-def _record(request: Request) -> StepRecord:
-    for record in request.trial.steps():
-        if record.step == request.step:
-            return record
-    raise RunsError(f"{request.trial.path}: has no step {request.step}.")
 
 
 @contextmanager
@@ -157,24 +147,14 @@ def _new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _restore(request: Request) -> tuple[Prepared, nn.Module]:
-    path = request.trial.checkpoint(request.step)
-    if not path.exists():
-        raise RunsError(f"{path}: no such checkpoint; only accepted steps have one.")
-    prepared = prepare(request.trial.spec(), request.base_dir)
-    model = new_model(prepared.spec, prepared.data, request.base_dir)
-    load_step(path, model)
-    return prepared, model.eval()
-
-
 def _check_accuracy(model: nn.Module, data: Dataset, record: StepRecord, request: Request) -> None:
     """Evaluate again: a network that is not the one that was measured must not be exported."""
     found = evaluate(model, data.x_test, data.y_test)
     # Other hardware may round a few logits differently, hence one part in two hundred.
     if not request.trial.spec().prune.fixed_point and abs(found - record.accuracy) > 0.005:
         raise RunsError(
-            f"{request.trial.path}: step {record.step} had test accuracy {record.accuracy:.4f}, the "
-            f"checkpoint has {found:.4f}; the data or the checkpoint have changed."
+            f"{request.trial.path}: step {record.step} had test accuracy {record.accuracy:.4f}, "
+            f"the checkpoint has {found:.4f}; the data or the checkpoint have changed."
         )
 
 
@@ -207,12 +187,11 @@ def _simulate(
 def _write_model(folder: Path, request: Request, prepared: Prepared, model: nn.Module) -> None:
     data, spec = prepared.data, prepared.spec
     masks = _masks(prepared, model)
-    origin = architecture(spec.model, request.base_dir)
+    origin = architecture(spec.model, request.trial.base_dir())
     extra = {"masks": {name: mask.bool() for name, mask in masks.items()}}
     save_checkpoint(folder / "model.pt", model, origin, data.input_shape, data.n_classes, extra)
-    np.savez_compressed(
-        folder / "masks.npz", **{name: mask.bool().numpy() for name, mask in masks.items()}
-    )
+    arrays: dict[str, Any] = {name: mask.bool().numpy() for name, mask in masks.items()}
+    np.savez_compressed(folder / "masks.npz", **arrays)
     write_json(folder / "spec.json", spec.canonical())
 
 
@@ -241,6 +220,7 @@ def _write_facts(
     facts: dict[str, Any] = {
         "trial": request.trial.number,
         "step": record.step,
+        "input_shape": list(prepared.data.input_shape),
         "why": request.why,
         **record.model_dump(mode="json"),
     }

@@ -73,8 +73,8 @@ def _parity(exported: Exported) -> list[str]:
     return [
         "## C++ simulation",
         "",
-        f"On {parity.rows} test rows the generated C++ names the same class as torch in fixed point "
-        f"on {parity.agreement:.2%} of the rows, and as torch in float on "
+        f"On {parity.rows} test rows the generated C++ names the same class as torch in fixed "
+        f"point on {parity.agreement:.2%} of the rows, and as torch in float on "
         f"{parity.float_agreement:.2%}; largest error of a logit {parity.largest_error:g} "
         f"(one step is {parity.step:g}). Accuracy there: C++ {parity.cpp_accuracy:.4f}, "
         f"torch {parity.torch_accuracy:.4f}.",
@@ -88,7 +88,7 @@ def _build(backend: str) -> list[str]:
         "",
         "```",
         "cd hls",
-        f"{tool} -f build_prj.tcl \"reset=1 synth=1 vsynth=1 export=1\"",
+        f'{tool} -f build_prj.tcl "reset=1 synth=1 vsynth=1 export=1"',
         "```",
         "",
         "Pruned memory columns vanish in logic synthesis (vsynth=1), not in the HLS report.",

@@ -41,7 +41,7 @@ def _payload(front: Front) -> dict[str, Any]:
         "constraints": [
             {"name": selecting(c.name), "bound": c.bound, "text": str(c)} for c in view.constraints
         ],
-        "params": {t.number: dict(t.candidates[0].params) for t in view.trials if t.candidates},
+        "params": {t.number: dict(t.params) for t in view.trials},
         "points": [
             [c.trial, c.step, c.feasible, ranks.get((c.trial, c.step), -1)]
             + [plain(c.metrics.get(name)) for name in quantities]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from rfprune.errors import RunsError
-from rfprune.runs import StepRecord, SweepFolder, TrialFolder
+from rfprune.runs import StepRecord, SweepFolder, TrialFolder, TrialResult
 from rfprune.spec import Condition, SweepSpec
 from rfprune.spec.files import get_path, parse_spec
 
@@ -25,10 +25,12 @@ __all__ = [
     "SweepView",
     "TrialState",
     "losses",
+    "read_single",
     "read_sweep",
     "read_trial",
     "searched_values",
     "selecting",
+    "sweep_spec",
 ]
 
 Scalar = bool | int | float | str | None
@@ -61,10 +63,19 @@ class Candidate:
 
 @dataclass(frozen=True)
 class TrialView:
-    """One trial as its folder shows it."""
+    """One trial as its folder shows it.
+
+    Attributes:
+        number: of the trial.
+        state: complete, failed, or running (which may mean cut off).
+        params: the searched values by dotted path.
+        candidates: its accepted steps.
+        finished_ns: when its result was written, ns since 1970; None while there is none.
+    """
 
     number: int
     state: TrialState
+    params: Mapping[str, Scalar]
     candidates: tuple[Candidate, ...]
     finished_ns: int | None
 
@@ -111,8 +122,7 @@ def read_sweep(folder: SweepFolder) -> SweepView:
             cover the objectives.
         SpecError: the sweep in it breaks the schema.
     """
-    facts = folder.facts()
-    spec = parse_spec(SweepSpec, facts["spec"], str(folder.path / "sweep.json"))
+    spec = sweep_spec(folder)
     trials: list[TrialView] = []
     damaged: dict[int, str] = {}
     for trial in folder.trials():
@@ -120,7 +130,7 @@ def read_sweep(folder: SweepFolder) -> SweepView:
             trials.append(read_trial(trial, spec))
         except RunsError as error:
             damaged[trial.number] = str(error)
-    reference = facts.get("reference_point", spec.reference_point)
+    reference = folder.facts().get("reference_point", spec.reference_point)
     _check_reference(folder, reference, spec.objectives)
     return SweepView(
         folder=folder,
@@ -133,24 +143,49 @@ def read_sweep(folder: SweepFolder) -> SweepView:
     )
 
 
+def sweep_spec(folder: SweepFolder) -> SweepSpec:
+    """Return the sweep as it was started.
+
+    Raises:
+        RunsError: ``sweep.json`` is absent or unreadable.
+        SpecError: the sweep in it breaks the schema.
+    """
+    return parse_spec(SweepSpec, folder.facts()["spec"], str(folder.path / "sweep.json"))
+
+
+def read_single(folder: TrialFolder) -> SweepView:
+    """Return a trial without a sweep as a sweep of one; its budgets' resources are to be small.
+
+    Raises:
+        RunsError: a file in the folder is damaged, or the folder holds no trial.
+    """
+    spec = folder.spec()
+    result, steps = _records(folder)
+    candidates = tuple(_candidate(folder.number, record, {}, ()) for record in steps)
+    state: TrialState = result.state if result else "running"
+    return SweepView(
+        folder=SweepFolder(folder.home),
+        name=folder.home.name,
+        objectives={"val_accuracy": "max", **dict.fromkeys(spec.prune.budget, "min")},
+        constraints=(),
+        reference_point=None,
+        trials=(TrialView(folder.number, state, {}, candidates, None),),
+    )
+
+
 def read_trial(folder: TrialFolder, spec: SweepSpec) -> TrialView:
     """Return one trial of the sweep `spec`.
 
     Raises:
         RunsError: a file in the folder is damaged.
     """
-    try:
-        result = folder.result()
-        steps = [record for record in folder.steps() if record.accepted]
-        params = searched_values(_raw_spec(folder), spec.search)
-    except (ValidationError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunsError(f"{folder.path}: the run folder is damaged ({reason}).") from error
+    result, steps = _records(folder)
+    params = searched_values(_raw_spec(folder), spec.search)
     constraints = spec.conditions
     candidates = tuple(_candidate(folder.number, record, params, constraints) for record in steps)
     finished_ns = (folder.path / "result.json").stat().st_mtime_ns if result else None
     state: TrialState = result.state if result else "running"
-    return TrialView(folder.number, state, candidates, finished_ns)
+    return TrialView(folder.number, state, params, candidates, finished_ns)
 
 
 def searched_values(trial: Mapping[str, Any], search: Iterable[str]) -> dict[str, Scalar]:
@@ -191,33 +226,43 @@ def _candidate(
     return Candidate(trial, record.step, params, metrics, feasible)
 
 
+def _records(folder: TrialFolder) -> tuple[TrialResult | None, list[StepRecord]]:
+    """Return the result, if there is one, and the accepted steps."""
+    try:
+        return folder.result(), [record for record in folder.steps() if record.accepted]
+    except (ValidationError, ValueError) as error:
+        raise _damaged(folder, error) from error
+
+
 def _raw_spec(folder: TrialFolder) -> dict[str, Any]:
     # Read without the schema: a thousand trials are listed in a second, and trials of an earlier
     # version stay readable.
     path = folder.path / "spec.json"
     if not path.exists():
         return {}
-    values = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, error) from error
     if not isinstance(values, dict):
-        raise ValueError("spec.json holds no mapping")
+        raise RunsError(f"{path}: the run folder is damaged (the file holds no mapping).")
     return values
+
+
+def _damaged(folder: TrialFolder, error: Exception) -> RunsError:
+    reason = str(error).splitlines()[0]
+    return RunsError(f"{folder.path}: the run folder is damaged ({reason}).")
 
 
 def _with_equal_columns(trials: list[TrialView]) -> tuple[TrialView, ...]:
     """Give every candidate the same params, None where its trial does not have one."""
-    paths = {path: None for trial in trials for c in trial.candidates[:1] for path in c.params}
-    return tuple(
-        TrialView(
-            trial.number,
-            trial.state,
-            tuple(
-                Candidate(c.trial, c.step, {**paths, **c.params}, c.metrics, c.feasible)
-                for c in trial.candidates
-            ),
-            trial.finished_ns,
-        )
-        for trial in trials
-    )
+    paths = {path: None for trial in trials for path in trial.params}
+    widened = []
+    for trial in trials:
+        params = {**paths, **trial.params}
+        candidates = tuple(replace(c, params=params) for c in trial.candidates)
+        widened.append(replace(trial, params=params, candidates=candidates))
+    return tuple(widened)
 
 
 def _check_reference(

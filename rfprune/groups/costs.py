@@ -1,8 +1,8 @@
 """What one multiplier and one memory word of a layer hold, from one table of sourced constants.
 
 DSP and BRAM18 are exact counts of what hls4ml asks for. LUT and FF are first-order: the product's
-logic where no DSP is used, and the registers of operands and product; the estimator, not this table,
-predicts totals. The selection needs only how layers compare.
+logic where no DSP is used, and the registers of operands and product; the estimator, not this
+table, predicts totals. The selection needs only how layers compare.
 """
 
 from __future__ import annotations

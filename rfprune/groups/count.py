@@ -1,7 +1,8 @@
 """What is left in hardware when some weights of a layer are zero, by exact counting.
 
-A multiplier is live if any of its RF weights is not zero, a BRAM column if any multiplier that shares
-it is live. Counts follow what hls4ml generates (`rfprune.hls.codegen` reads the same numbers back).
+A multiplier is live if any of its RF weights is not zero, a BRAM column if any multiplier that
+shares it is live. Counts follow what hls4ml generates (`rfprune.hls.codegen` reads the same
+numbers back).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["live_multipliers", "live_runs", "used"]
 
 
 def live_runs(nonzero: NDArray[np.bool_], run: int) -> NDArray[np.bool_]:
-    """Return (ceil(N / run),): whether each run of `run` weights in HLS order has a non-zero one."""
+    """Return (ceil(N / run),): whether each run of weights in HLS order has a non-zero one."""
     starts = np.arange(0, nonzero.size, run)
     return np.logical_or.reduceat(nonzero, starts) if nonzero.size else np.zeros(0, dtype=bool)
 

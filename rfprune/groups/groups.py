@@ -135,7 +135,7 @@ class Groups:
         return total
 
     def live(self, model: nn.Module) -> dict[str, int]:
-        """Return the multipliers that hls4ml will generate, by layer, from the weights of `model`."""
+        """Return the multipliers that hls4ml will generate for `model`, by layer."""
         found = {plan.name: plan.n_multipliers for plan in self.plan.layers}
         for layer in self.layers:
             found[layer.plan.name] = live_multipliers(
@@ -207,5 +207,3 @@ def _alone(plan: LayerPlan, nonzero: NDArray[np.bool_]) -> NDArray[np.float64]:
         # Constants share multipliers in time: each weight is 1/RF of one (exactly one at RF 1).
         return unit_cost(plan).per_multiplier * (np.count_nonzero(nonzero) / plan.reuse_factor)
     return used(plan, nonzero)
-
-

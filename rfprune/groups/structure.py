@@ -54,7 +54,7 @@ def run_length(plan: LayerPlan, structure: str) -> int:
             )
         return min(rf * bram_word_groups(plan.weight.width, rf), weights)
     if structure == "filter":
-        # With RF > n_in a multiplier serves several neurons, so a group must hold whole multipliers.
+        # With RF > n_in a multiplier serves several neurons; groups hold whole multipliers.
         return lcm(n_in, rf) if plan.strategy != "latency" else n_in
     raise SpecError(
         f"{plan.name}: unknown structure '{structure}'. Allowed: auto, weight, dsp, bram, filter."

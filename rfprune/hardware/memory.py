@@ -1,10 +1,10 @@
 """Block RAMs that hold the weights, and which multipliers share one memory column.
 
 hls4ml's Resource kernels reshape the weights of a layer to words of ``N * w`` bits (N multipliers,
-``w`` bits each), RF words deep; multiplier m owns bits ``[m * w, (m + 1) * w)`` of every word. The rule
-for the number of blocks is the aspect-ratio rule of AMD UG473/UG573, table "RAMB18 aspect ratios"; it
-matches 96 % of 688 C-synthesis reports up to RF 1024. Logic synthesis may move small or shallow
-memories into look-up tables, which no rule here foresees.
+``w`` bits each), RF words deep; multiplier m owns bits ``[m * w, (m + 1) * w)`` of every word. The
+rule for the number of blocks is the aspect-ratio rule of AMD UG473/UG573, table "RAMB18 aspect
+ratios"; it matches 96 % of 688 C-synthesis reports up to RF 1024. Logic synthesis may move small or
+shallow memories into look-up tables, which no rule here foresees.
 """
 
 from __future__ import annotations
@@ -66,10 +66,11 @@ def bram18_column_bits(reuse_factor: int) -> int:
 def bram_word_groups(weight_bits: int, reuse_factor: int) -> int:
     """Return the least number c of consecutive multipliers that fill whole RAMB18 columns.
 
-    Zeroing c aligned neighbours frees ``c * weight_bits / column`` columns and leaves no column half
-    used: ``c = column / gcd(weight_bits, column)``, so 1 when a weight is as wide as a column, 2 for
-    18 bits, 9 for 16 bits (four columns of 36). A smaller c would straddle a column that a neighbour
-    keeps alive, and so free less than its share.
+    Zeroing c aligned neighbours frees ``c * weight_bits / column`` columns and leaves no column
+    half
+    used: ``c = column / gcd(weight_bits, column)``, so 1 when a weight is as wide as a column, 2
+        for 18 bits, 9 for 16 bits (four columns of 36). A smaller c would straddle a column that a
+        neighbour keeps alive, and so free less than its share.
     """
     column = bram18_column_bits(reuse_factor)
     return column // gcd(weight_bits, column)

@@ -1,8 +1,8 @@
 """What one product of a weight and a datum costs in DSP blocks.
 
 A multiplier whose weight comes from a memory (strategies Resource and ResourceUnrolled) is a real
-multiplier. One whose weight is a constant (Latency) is a shift when the constant has one digit and an
-add when it has two; which weights are left over is counted by `rfprune.estimate.design`.
+multiplier. One whose weight is a constant (Latency) is a shift when the constant has one digit and
+an add when it has two; which weights are left over is counted by `rfprune.estimate.design`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ DSP_PORTS: dict[str, tuple[int, int]] = {
 }
 
 #: Least sum of both operand widths that C synthesis gives a DSP. 688 Resource layers of Vivado HLS
-#: 2020.1 with 16-bit data: none at 2 and 4 bits, one each at 6 bits and more; 20 layers of Vivado HLS
-#: 2019 with 8 x 8 bits: none. Constants: 5-bit ones times 16 bits stay in look-up tables.
+#: 2020.1 with 16-bit data: none at 2 and 4 bits, one each at 6 bits and more; 20 layers of Vivado
+#: HLS 2019 with 8 x 8 bits: none. Constants: 5-bit ones times 16 bits stay in look-up tables.
 HLS_MIN_SUM = 22
 #: The same after Vitis HLS 2023.2 and Vivado synthesis: 71 networks, none at 6 x 16, one at 8 x 16.
 SYNTHESIS_MIN_SUM = 24
@@ -31,9 +31,9 @@ MIN_BITS = 5
 def dsp_tiles(a_bits: int, b_bits: int, dsp_type: str = "DSP48E2") -> int:
     """Return how many DSP blocks tile a signed `a_bits` x `b_bits` product, at least 1.
 
-    The first tile of an operand holds the port's width P, each further one P - 1 bits, since the lower
-    parts are unsigned. The better of both orientations is taken: two blocks for 20 x 20 bits on a
-    DSP48E1, as three published layers have.
+    The first tile of an operand holds the port's width P, each further one P - 1 bits, since the
+    lower parts are unsigned. The better of both orientations is taken: two blocks for 20 x 20 bits
+    on a DSP48E1, as three published layers have.
 
     Raises:
         UnknownNameError: no such DSP type.

@@ -21,31 +21,43 @@ def _divisors(n: int) -> list[int]:
     return sorted({*small, *(n // d for d in small)})
 
 
-def valid_reuse_factors(n_in: int, n_out: int) -> list[int]:
+def valid_reuse_factors(n_in: int, n_out: int, strategy: str = "auto") -> list[int]:
     """Return every reuse factor that hls4ml keeps for an ``n_in`` x ``n_out`` layer, ascending.
 
     Closed form of hls4ml's own O(n_in * n_out) loop: the divisors of ``n_in``, and ``k * n_in`` for
     the divisors ``k`` of ``n_out``.
+
+    Args:
+        n_in: products per output.
+        n_out: outputs per position.
+        strategy: resource_unrolled (which auto takes above 1) loses the largest value: there
+            hls4ml drops it before it looks for the nearest (``set_closest_reuse_factor``).
     """
-    return sorted({*_divisors(n_in), *(k * n_in for k in _divisors(n_out))})
+    valid = sorted({*_divisors(n_in), *(k * n_in for k in _divisors(n_out))})
+    unrolled = strategy in ("auto", "resource_unrolled")
+    return valid[:-1] if unrolled and len(valid) > 1 else valid
 
 
-def nearest_valid_reuse_factor(n_in: int, n_out: int, reuse_factor: int) -> int:
+def nearest_valid_reuse_factor(
+    n_in: int, n_out: int, reuse_factor: int, strategy: str = "auto"
+) -> int:
     """Return what hls4ml would take instead of `reuse_factor`; a tie goes to the smaller one."""
-    valid = valid_reuse_factors(n_in, n_out)
+    valid = valid_reuse_factors(n_in, n_out, strategy)
     return min(valid, key=lambda rf: (abs(rf - reuse_factor), rf))
 
 
-def check_reuse_factor(name: str, n_in: int, n_out: int, reuse_factor: int) -> None:
+def check_reuse_factor(
+    name: str, n_in: int, n_out: int, reuse_factor: int, strategy: str = "auto"
+) -> None:
     """Raise if hls4ml would build layer `name` with another reuse factor than the one asked for.
 
     Raises:
         ReuseFactorError: names the layer, what hls4ml would use, and every valid value.
     """
-    valid = valid_reuse_factors(n_in, n_out)
+    valid = valid_reuse_factors(n_in, n_out, strategy)
     if reuse_factor not in valid:
-        nearest = nearest_valid_reuse_factor(n_in, n_out, reuse_factor)
+        nearest = nearest_valid_reuse_factor(n_in, n_out, reuse_factor, strategy)
         raise ReuseFactorError(
-            f"{name}: reuse factor {reuse_factor} does not divide {n_in}x{n_out}; hls4ml would "
+            f"{name}: reuse factor {reuse_factor} does not suit {n_in}x{n_out}; hls4ml would "
             f"silently use {nearest}. Valid: {' '.join(map(str, valid))}."
         )

@@ -1,5 +1,6 @@
-"""hls4ml at arm's length: conversion that is read back, generated code that is counted, C++ that is
-compared with torch. The only room that imports hls4ml.
+"""hls4ml at arm's length, and the only room that imports it.
+
+Conversion is read back, generated code is counted, and the C++ simulation is compared with torch.
 """
 
 from rfprune.hls.codegen import LayerCode, read_project

@@ -1,8 +1,8 @@
 """What hls4ml itself wrote, counted: multipliers and products per layer, from the generated C++.
 
-No vendor tool is needed, and no formula: ``parameters.h`` names strategy, reuse factor and kernel of
-each layer, ``nnet_utils/nnet_code_gen.h`` holds one class per ResourceUnrolled layer with a multiplier
-limit and one line per product (hls4ml: ``backends/vivado/passes/unrolled_codegen.py``).
+No vendor tool is needed, and no formula: ``parameters.h`` names strategy, reuse factor and kernel
+of each layer, ``nnet_utils/nnet_code_gen.h`` holds one class per ResourceUnrolled layer with a
+multiplier limit and one line per product (hls4ml: ``backends/vivado/passes/unrolled_codegen.py``).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class LayerCode:
         reuse_factor: as written.
         n_in: products per output.
         n_out: outputs.
-        multiplier_limit: largest number of multipliers that HLS may build. For ResourceUnrolled with
-            RF > n_in hls4ml writes it too high by ``n_out - n_in * n_out / RF``.
+        multiplier_limit: largest number of multipliers that HLS may build. For ResourceUnrolled
+            with RF > n_in hls4ml writes it too high by ``n_out - n_in * n_out / RF``.
         products: lines that multiply, one per non-zero weight; None where the kernel is a loop.
         live_multipliers: multipliers that serve at least one product line, exact for every RF; the
             limit where the kernel is a loop.
@@ -95,7 +95,9 @@ def _layer(name: str, body: str, generated: dict[str, str]) -> LayerCode:
     weights, rf = numbers["n_in"] * numbers["n_out"], numbers["reuse_factor"]
     if kernel and kernel.group(1) in generated:
         limit, products, live = count_code(generated[kernel.group(1)], rf)
-        return LayerCode(name, written, rf, numbers["n_in"], numbers["n_out"], limit, products, live)
+        return LayerCode(
+            name, written, rf, numbers["n_in"], numbers["n_out"], limit, products, live
+        )
     # nnet_dense_latency.h leaves out zeros; the loop of nnet_dense_resource.h reads every weight.
     dropped = numbers.get("n_zeros", 0) // rf if written == "latency" else 0
     limit = -(-weights // rf) - dropped

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,5 +203,11 @@ def _last_line(text: str) -> str:
 def quiet() -> Iterator[io.StringIO]:
     """Keep hls4ml's prints out of the terminal; what it said is returned."""
     said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with (
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+        warnings.catch_warnings(),
+    ):
+        # hls4ml warns of attributes that it sets twice; what counts is read back afterwards.
+        warnings.simplefilter("ignore")
         yield said

@@ -1,8 +1,9 @@
 """The C++ simulation: hls4ml's generated code, compiled by g++ and compared with torch.
 
-What is compared: the class of every row, and the logits. Torch computes with the layers' fixed-point
-types (`rfprune.training.fixed_point`), so what is left is the rounding inside a layer; the agreement
-with float arithmetic, which shows what the types themselves cost, is given beside it.
+What is compared: the class of every row, and the logits. Torch computes with the layers'
+fixed-point types (`rfprune.training.fixed_point`), so what is left is the rounding inside a
+layer; the agreement with float arithmetic, which shows what the types themselves cost, is given
+beside it.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def simulate(conversion: Conversion, x: Tensor) -> NDArray[np.float64]:
         SimulationError: the generated code does not compile or does not run.
     """
     if shutil.which("g++") is None:
-        raise MissingExtraError("the C++ simulation needs g++; install it, e.g. with: apt install g++")
+        raise MissingExtraError(
+            "the C++ simulation needs g++; install it, e.g. with: apt install g++"
+        )
     rows = x.detach().cpu().numpy()
     if len(rows.shape) > 2 and conversion.plan.hardware.io_type == "io_stream":
         rows = np.moveaxis(rows, 1, -1)  # io_stream takes channels last
@@ -71,9 +74,7 @@ def simulate(conversion: Conversion, x: Tensor) -> NDArray[np.float64]:
     return np.asarray(out, dtype=np.float64).reshape(len(rows), -1)
 
 
-def compare(
-    conversion: Conversion, x: Tensor, y: Tensor
-) -> tuple[Parity, NDArray[np.float64]]:
+def compare(conversion: Conversion, x: Tensor, y: Tensor) -> tuple[Parity, NDArray[np.float64]]:
     """Run the C++ simulation beside torch on the same rows; also return its logits (rows, classes).
 
     Args:

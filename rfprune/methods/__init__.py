@@ -14,15 +14,15 @@ METHODS = Registry(
             "rfprune.methods.table:KNAPSACK",
             "highest total value under all budgets at once, proven optimal (arXiv 2308.05170)",
         ),
-        "greedy": Entry("rfprune.methods.table:GREEDY", "by value per share of the scarcest budget"),
+        "greedy": Entry(
+            "rfprune.methods.table:GREEDY", "by value per share of the scarcest budget"
+        ),
         "uniform": Entry("rfprune.methods.table:UNIFORM", "the same fraction of every layer"),
         "random": Entry("rfprune.methods.table:RANDOM", "random groups, the reference"),
         "magnitude": Entry(
             "rfprune.methods.table:MAGNITUDE", "unstructured: the smallest weights, one threshold"
         ),
-        "l1": Entry(
-            "rfprune.methods.table:L1", "unstructured, with an L1 penalty on every weight"
-        ),
+        "l1": Entry("rfprune.methods.table:L1", "unstructured, with an L1 penalty on every weight"),
         "none": Entry("rfprune.methods.table:NONE", "no pruning: the dense network"),
     },
 )

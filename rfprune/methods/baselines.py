@@ -1,7 +1,7 @@
 """Simple ways to choose groups: the references that the knapsack is measured against.
 
-All of them keep the floors first and end within the budget by counting, so that methods are compared
-at equal cost.
+All of them keep the floors first and end within the budget by counting, so that methods are
+compared at equal cost.
 """
 
 from __future__ import annotations

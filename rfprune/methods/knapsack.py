@@ -15,7 +15,5 @@ def knapsack(problem: Problem) -> Choice:
     """Keep the groups of the highest total value."""
     from rfprune.knapsack import solve
 
-    s = solve(
-        problem.value, problem.cost, problem.budget, layer=problem.layer, floor=problem.floor
-    )
+    s = solve(problem.value, problem.cost, problem.budget, layer=problem.layer, floor=problem.floor)
     return Choice(s.keep, prices=s.prices, gap=s.gap)

@@ -1,6 +1,7 @@
 """Batch norm folded into the layer before it, so that hls4ml builds no multipliers for it.
 
-Folding scales each output's weights by one number, so exact zeros stay exact zeros and masks survive.
+Folding scales each output's weights by one number, so exact zeros stay exact zeros and masks
+survive.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def _fold(weighted: nn.Module, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     fuse = fuse_linear_bn_weights if isinstance(weighted, nn.Linear) else fuse_conv_bn_weights
     weight, bias = weighted.weight, weighted.bias
     assert isinstance(weight, Tensor)
+    assert bias is None or isinstance(bias, Tensor)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     with torch.no_grad():

@@ -3,7 +3,8 @@
 hls4ml streams the weights of a layer in *HLS order*, output index slowest, channel fastest
 (`hls4ml/model/optimizer/passes/convert_to_channels_last.py`, then
 `backends/vivado/passes/resource_strategy.py`). A row says how many products an output takes
-(``n_in``), how many outputs there are (``n_out``), and the permutation from HLS order to torch order.
+(``n_in``), how many outputs there are (``n_out``), and the permutation from HLS order to torch
+order.
 """
 
 from __future__ import annotations
@@ -73,5 +74,3 @@ def dense_after_flatten_order(n_out: int, flattened: tuple[int, ...]) -> IntArra
     """
     index = np.arange(n_out * prod(flattened), dtype=np.int64).reshape(n_out, *flattened)
     return np.ascontiguousarray(np.moveaxis(index, 1, -1)).reshape(-1)
-
-

@@ -1,7 +1,7 @@
-"""Which hardware each layer gets: the file's settings resolved per layer, refused where hls4ml
-would silently build something else.
+"""Which hardware each layer gets: the file's settings resolved per layer.
 
-`LayerPlan.droppable` says whether pruned groups really vanish from what hls4ml generates:
+What hls4ml would silently replace is refused. `LayerPlan.droppable` says whether pruned groups
+really vanish from what hls4ml generates:
 
 ==================  =========================  ====================  ====================
 strategy            dense                      conv, io_stream       conv, io_parallel
@@ -147,9 +147,9 @@ def _layer_plan(
 ) -> LayerPlan:
     own = hardware.layers.get(layer.name)
     reuse_factor = (own and own.reuse_factor) or hardware.reuse_factor
-    check_reuse_factor(layer.name, layer.n_in, layer.n_out, reuse_factor)
-    valid = valid_reuse_factors(layer.n_in, layer.n_out)
     asked = (own and own.strategy) or hardware.strategy
+    check_reuse_factor(layer.name, layer.n_in, layer.n_out, reuse_factor, asked)
+    valid = valid_reuse_factors(layer.n_in, layer.n_out, asked)
     strategy = resolve_strategy(layer.name, asked, reuse_factor, valid)
     result = (own and own.precision) or hardware.precision
     weight = (
@@ -180,11 +180,7 @@ def _order(layer: WeightLayer, io_type: str) -> IntArray:
 def _kept_because(layer: WeightLayer, strategy: str, io_type: str) -> str | None:
     if strategy == "resource":
         return "strategy resource reads every weight from memory, zero or not"
-    if (
-        strategy == "resource_unrolled"
-        and layer.kind.name != "dense"
-        and io_type == "io_parallel"
-    ):
+    if strategy == "resource_unrolled" and layer.kind.name != "dense" and io_type == "io_parallel":
         return (
             "hls4ml turns resource_unrolled into resource for convolutions in io_parallel "
             "(io_stream or strategy latency prunes)"

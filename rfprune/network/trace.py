@@ -211,7 +211,6 @@ def _operations(graph: fx.GraphModule) -> tuple[tuple[Operation, ...], tuple[Wei
             raise NetworkError(f"{operation.path}: is called twice; hls4ml cannot share weights.")
         used.add(operation.path)
         layers.append(_weight_layer(operation, module, kind, operations))
-    _refuse_colliding_names(layers)
     return tuple(operations), tuple(layers)
 
 
@@ -263,8 +262,8 @@ def _weight_layer(
     shape = tuple(weight.shape)
     if kind.name == "dense" and len(operation.in_shape) != 1:
         raise NetworkError(
-            f"{operation.path}: a Linear on an input of shape {operation.in_shape} is not supported; "
-            "use a Conv1d with kernel 1, or flatten first."
+            f"{operation.path}: a Linear on an input of shape {operation.in_shape} is not "
+            "supported; use a Conv1d with kernel 1, or flatten first."
         )
     positions = 1
     for size in operation.out_shape[1:]:
@@ -290,14 +289,3 @@ def _flattened(operation: Operation, operations: list[Operation]) -> Shape | Non
     if source is None or source.type != "flatten" or len(source.in_shape) < 2:
         return None
     return source.in_shape
-
-
-def _refuse_colliding_names(layers: list[WeightLayer]) -> None:
-    seen: dict[str, str] = {}
-    for layer in layers:
-        other = seen.setdefault(layer.name.lower(), layer.path)
-        if other != layer.path:
-            raise NetworkError(
-                f"{layer.path} and {other}: hls4ml looks layers up without regard to case, so both "
-                f"would be '{layer.name.lower()}'; rename one."
-            )

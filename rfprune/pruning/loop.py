@@ -1,7 +1,7 @@
 """The iterative loop: score, select, mask, fine-tune, accept or not; then tighten the budget.
 
-Follows arXiv 2308.05170 as implemented in hls4ml's ``dsp_aware_pruning``, with its defects left out:
-masks are built for the reuse factors that hls4ml really uses, every accepted step is kept, and
+Follows arXiv 2308.05170 as implemented in hls4ml's ``dsp_aware_pruning``, with its defects left
+out: masks are built for the reuse factors that hls4ml really uses, every accepted step is kept, and
 choices are checked against the budget before they are applied. `steps` is a generator: the caller
 decides what to do with each step, and may stop at any.
 """
@@ -116,9 +116,7 @@ def _one_step(session: Session, index: int, progress: float, state: State) -> St
         masks=masks,
         prices=choice.prices,
     )
-    return Step(
-        index, progress, accepted, val_accuracy, session.accuracy(), masks, choice, after
-    )
+    return Step(index, progress, accepted, val_accuracy, session.accuracy(), masks, choice, after)
 
 
 def _select(session: Session, index: int, progress: float) -> Choice:

@@ -72,7 +72,8 @@ class Session:
     def score_batches(self) -> list[tuple[Tensor, Tensor]]:
         """Return training rows for gradient-based scores; always the same ones."""
         x, y = self.data.x_train[:_SCORE_ROWS], self.data.y_train[:_SCORE_ROWS]
-        return list(zip(x.split(_SCORE_BATCH), y.split(_SCORE_BATCH), strict=True))
+        size = _SCORE_BATCH
+        return list(zip(torch.split(x, size), torch.split(y, size), strict=True))
 
     def problem(self, value: np.ndarray, progress: float, step: int) -> Problem:
         """Return the selection problem of one step."""
@@ -119,7 +120,7 @@ class Session:
             finite = np.where(np.isfinite(prices), prices, 0.0)
             worth = layer.cost @ finite
             mean = float((self.groups.cost @ finite).mean())
-            factor = 1.0 + (worth / mean if mean > 0 else 0.0)
+            factor = 1.0 + worth / mean if mean > 0 else factor
         return torch.from_numpy(weight * factor).to(torch.float32)
 
     def masks_by_path(self, masks: Masks) -> dict[str, Tensor]:

@@ -13,6 +13,8 @@
             steps/003.json      its estimate, layer by layer
             result.json         written last: the trial is finished
             log.txt
+
+A trial without a sweep has the same folders, with ``trial.json`` in place of ``sweep.json``.
 """
 
 from __future__ import annotations
@@ -44,6 +46,18 @@ class TrialFolder:
         """The trial's number in the study; 0 for a trial without a sweep."""
         return int(self.path.name) if self.path.name.isdigit() else 0
 
+    @property
+    def home(self) -> Path:
+        """The folder of the sweep, or of the single trial, that this folder belongs to."""
+        return self.path.parent.parent
+
+    def base_dir(self) -> Path:
+        """Return the folder that relative paths in the spec refer to."""
+        for name in ("sweep.json", "trial.json"):
+            if (self.home / name).exists():
+                return Path(_read_json(self.home / name).get("base_dir", "."))
+        return Path()
+
     def write_spec(self, spec: TrialSpec) -> None:
         """Write the resolved trial."""
         write_json(self.path / "spec.json", spec.canonical())
@@ -55,6 +69,18 @@ class TrialFolder:
     def append_step(self, record: StepRecord) -> None:
         """Add one step's metrics."""
         append_line(self.path / "steps.jsonl", record.model_dump(mode="json"))
+
+    def step(self, index: int) -> StepRecord:
+        """Return the record of one step.
+
+        Raises:
+            RunsError: the trial has no such step.
+        """
+        records = {record.step: record for record in self.steps()}
+        if index not in records:
+            known = ", ".join(map(str, records)) or "none yet"
+            raise RunsError(f"{self.path}: has no step {index}. Steps: {known}.")
+        return records[index]
 
     def steps(self) -> list[StepRecord]:
         """Return the steps so far; a last line cut off by a crash is left out."""

@@ -21,19 +21,26 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rfprune.errors import ClusterError, WorkError
-from rfprune.runs import SweepFolder
+from rfprune.runs import StepRecord, SweepFolder
 from rfprune.search.expand import expand
 from rfprune.search.progress import Listener, SweepEvent
 from rfprune.search.record import Record, check_constraints
 from rfprune.search.sampler import Choice
 from rfprune.search.study import Counts, count_trials, lock, open_study
-from rfprune.search.worker import DEFAULT_FUNCTION, Workplace, encode_end, encode_step, execute
+from rfprune.search.worker import (
+    DEFAULT_FUNCTION,
+    StoppedError,
+    Workplace,
+    encode_end,
+    encode_step,
+    execute,
+)
 from rfprune.spec import SweepSpec
 
 if TYPE_CHECKING:
     from rfprune.search.searcher import StopRequest, StudySearcher
 
-__all__ = ["SweepOutcome", "run_sweep"]
+__all__ = ["SweepOutcome", "cluster", "quiet_environment", "run_sweep"]
 
 _OBJECT_STORE_BYTES = 80_000_000
 _SLOTS_SECONDS = 5.0
@@ -44,11 +51,14 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_DEDUP_LOGS": "1",
+    # A worker's death is told by the study, the progress and the trial's result, in our words.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
+    # The searcher itself lets in no more than there is room for; so all of them start at once.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
@@ -93,6 +103,7 @@ def run_sweep(
     trial_function: str = DEFAULT_FUNCTION,
     progress: Listener | None = None,
     address: str | None = None,
+    reference_point: Mapping[str, float] | None = None,
 ) -> SweepOutcome:
     """Run the sweep until it has ``spec.trials`` complete trials, or continue one that was cut off.
 
@@ -104,6 +115,7 @@ def run_sweep(
         trial_function: ``module:function`` with the parameters of `rfprune.trial.run_trial`.
         progress: is told what happens, e.g. a `rfprune.search.progress.Display`.
         address: of a running Ray cluster; this machine if not set here or in ``RAY_ADDRESS``.
+        reference_point: of the hypervolume, by objective; the one of the first start stays.
 
     Raises:
         SpecError: the search space does not fit the network.
@@ -120,7 +132,8 @@ def run_sweep(
     with lock(folder):
         study = open_study(spec, folder, layers)
         record = Record(spec, folder, space, study)
-        folder.write_spec(spec, _facts(folder, record))
+        fixed = {"base_dir": str(place.base_dir), "reference_point": reference_point}
+        folder.write_spec(spec, _facts(folder, record, fixed))
         interrupted = not record.finished and _run(record, place, watch, address)
         return SweepOutcome(
             counts=count_trials(study),
@@ -152,17 +165,17 @@ class _Watch:
             self._listener(event)
 
 
-def _facts(folder: SweepFolder, record: Record) -> dict[str, Any]:
+def _facts(folder: SweepFolder, record: Record, fixed: dict[str, Any]) -> dict[str, Any]:
     """Return what ``sweep.json`` says besides the spec: facts of its first start are kept."""
     known = folder.facts() if (folder.path / "sweep.json").exists() else {}
     kept = {name: value for name, value in known.items() if name != "spec"}
-    return {**kept, "sampler": record.choice._asdict()}
+    return {**fixed, **kept, "sampler": record.choice._asdict()}
 
 
 def _run(record: Record, place: Workplace, listener: Listener, address: str | None) -> bool:
     """Execute trials until the record has enough; return whether a signal ended it."""
     address = address or os.environ.get("RAY_ADDRESS")
-    with _environment(), _cluster(address):
+    with quiet_environment(), cluster(address):
         from rfprune.search.searcher import StopRequest, StudySearcher
 
         slots = _Slots(record.spec, elastic=address is not None)
@@ -171,6 +184,7 @@ def _run(record: Record, place: Workplace, listener: Listener, address: str | No
         try:
             with _stopped_by_signals(stop):
                 _execute(record.spec, place, searcher, stop)
+            interrupted = not record.finished
         except OSError as error:
             raise WorkError(
                 f"{place.sweep}: the record of the sweep cannot be written ({error}). What is "
@@ -181,23 +195,26 @@ def _run(record: Record, place: Workplace, listener: Listener, address: str | No
             with contextlib.suppress(OSError):
                 searcher.orphan_live()
             shutil.rmtree(place.sweep / _TUNE_FOLDER, ignore_errors=True)
-    return stop.requested
+    return interrupted
 
 
 def _execute(spec: SweepSpec, place: Workplace, searcher: StudySearcher, stop: StopRequest) -> None:
     """Let Tune run trials until the searcher is finished or `stop` is requested."""
     from ray import tune
 
-    from rfprune.search.searcher import Obituary
+    from rfprune.search.searcher import Witness
+
+    def on_step(step: StepRecord) -> None:
+        try:
+            tune.report(encode_step(step))
+        except SystemExit as error:
+            # Tune's way to end a function that it stops; the trial's own exits look the same.
+            raise StoppedError from error
 
     def trial(config: dict[str, int]) -> None:
-        ended = execute(
-            place,
-            config["folder"],
-            config["attempt"],
-            lambda step: tune.report(encode_step(step)),
-        )
-        tune.report(encode_end(ended))
+        with contextlib.suppress(StoppedError):
+            ended = execute(place, config["folder"], config["attempt"], on_step)
+            tune.report(encode_end(ended))
 
     def name(trial: Any) -> str:
         return f"trial-{trial.config['folder']:04d}-{trial.config['attempt']}"
@@ -213,7 +230,7 @@ def _execute(spec: SweepSpec, place: Workplace, searcher: StudySearcher, stop: S
         max_failures=0,
         raise_on_failed_trial=False,
         stop=stop,
-        callbacks=[Obituary(searcher)],
+        callbacks=[Witness(searcher)],
         trial_name_creator=name,
         trial_dirname_creator=name,
         verbose=0,
@@ -233,8 +250,8 @@ def _needs(spec: SweepSpec) -> dict[str, float]:
 class _Slots:
     """How many trials the cluster's nodes hold at once.
 
-    On a given cluster one more is let in: what waits there asks an autoscaler for a node, and a node
-    that comes is used. On this machine none is, so that no point is drawn before it can run.
+    On a given cluster one more is let in: what waits there asks an autoscaler for a node, and a
+    node that comes is used. Here on this machine no point is drawn before it can run.
     """
 
     def __init__(self, spec: SweepSpec, elastic: bool) -> None:
@@ -279,13 +296,17 @@ def _nodes() -> list[dict[str, float]]:
 
 
 @contextlib.contextmanager
-def _environment() -> Iterator[None]:
-    """Set Ray's and Tune's variables for the time of the sweep."""
+def quiet_environment() -> Iterator[None]:
+    """Set Ray's and Tune's variables for the time of the sweep; call before ray is imported."""
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
+        logger.setLevel(level)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -294,7 +315,7 @@ def _environment() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _cluster(address: str | None) -> Iterator[None]:
+def cluster(address: str | None) -> Iterator[None]:
     """Connect to the cluster at `address`, or start one on this machine and end it afterwards."""
     import ray
 

@@ -293,7 +293,7 @@ def _effective(space: Space, values: Mapping[str, Scalar], paths: list[str]) -> 
 
 
 def _check_pair(name: str, shape: tuple[int, int], strategy: str, reuse_factor: int) -> None:
-    check_reuse_factor(name, *shape, reuse_factor)
+    check_reuse_factor(name, *shape, reuse_factor, strategy)
     if strategy == "resource_unrolled" and reuse_factor == 1:
         # The rule and its sentence stand there; it is imported only where it will speak, as it
         # brings torch along.

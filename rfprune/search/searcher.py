@@ -17,7 +17,7 @@ from rfprune.search.progress import Listener, SweepEvent
 from rfprune.search.record import Ended, Job, Record
 from rfprune.search.worker import decode
 
-__all__ = ["Obituary", "StopRequest", "StudySearcher"]
+__all__ = ["StopRequest", "StudySearcher", "Witness"]
 
 _WORDS = 300
 
@@ -47,7 +47,6 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             # Once told FINISHED, Tune never asks again, and the retry of a late failure were lost.
             return str(Searcher.FINISHED) if self.record.finished else None
         self._jobs[trial_id] = job
-        self._tell("started", job)
         return {"folder": job.folder, "attempt": job.attempt}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -68,6 +67,15 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         ended = self.record.finish(job.number, ended)
         kind = "failed" if ended.reason else "complete"
         self._tell(self._again(job, kind), job, ended.metrics, _words(ended), ended.seconds)
+
+    def begin(self, trial_id: str) -> None:
+        """Pass on that a trial's worker begins."""
+        if trial_id in self._jobs:
+            self._tell("started", self._jobs[trial_id])
+
+    def waits_for(self, trial_id: str) -> bool:
+        """Return whether the end of a trial is still to come."""
+        return trial_id in self._jobs
 
     def bury(self, trial_id: str, cause: Exception | None) -> None:
         """Record that a trial's process or node is gone."""
@@ -118,15 +126,36 @@ def _words(ended: Ended) -> str:
     return f"{ended.reason}: {ended.error}" if ended.error else ended.reason
 
 
-class Obituary(Callback):  # type: ignore[misc]
-    """Brings the searcher the cause of a death, which Tune tells callbacks only."""
+class Witness(Callback):  # type: ignore[misc]
+    """Brings the searcher what Tune tells callbacks only: beginnings, and the causes of deaths."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         self._searcher = searcher
+        self._seen = 0
+        self._watched: dict[str, Any] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Pass a beginning on, and keep the trial out of Tune's own state: 13 kB of it each."""
+        trial.get_json_state = _no_state
+        self._searcher.begin(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Pass the cause on."""
+        """Pass a death on."""
         self._searcher.bury(trial.trial_id, trial.get_pickled_error() or trial.get_error())
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Find the trials that Tune gave up without telling anybody (a worker it cannot reuse)."""
+        self._watched.update({trial.trial_id: trial for trial in trials[self._seen :]})
+        self._seen = len(trials)
+        for trial_id, trial in list(self._watched.items()):
+            if not self._searcher.waits_for(trial_id):
+                del self._watched[trial_id]
+            elif trial.status == trial.ERROR:
+                self._searcher.bury(trial_id, trial.get_error())
+
+
+def _no_state() -> tuple[str, str]:
+    return "{}", "{}"
 
 
 class StopRequest(Stopper):  # type: ignore[misc]

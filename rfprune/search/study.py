@@ -34,6 +34,7 @@ __all__ = [
     "Counts",
     "count_trials",
     "fail",
+    "free_name",
     "lock",
     "open_study",
     "queue_retries",
@@ -180,7 +181,7 @@ def set_aside(spec: SweepSpec, folder: SweepFolder) -> Path | None:
     if not folder.path.exists():
         return None
     with lock(folder):
-        target = _free_name(folder.path)
+        target = free_name(folder.path)
         if spec.storage is not None:
             with _readable(spec.storage):
                 storage = _storage(spec, folder)
@@ -196,7 +197,8 @@ def set_aside(spec: SweepSpec, folder: SweepFolder) -> Path | None:
     return target
 
 
-def _free_name(path: Path) -> Path:
+def free_name(path: Path) -> Path:
+    """Return an unused name beside `path` that tells when it was set aside."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     names = [f"{path.name}.old-{stamp}"] + [f"{path.name}.old-{stamp}.{k}" for k in range(1, 100)]
     return next(path.with_name(name) for name in names if not path.with_name(name).exists())

@@ -24,12 +24,27 @@ from rfprune.registry import resolve
 from rfprune.runs import StepRecord, SweepFolder, TrialFolder, TrialResult
 from rfprune.search.record import Ended
 
-__all__ = ["DEFAULT_FUNCTION", "Workplace", "decode", "encode_end", "encode_step", "execute"]
+__all__ = [
+    "DEFAULT_FUNCTION",
+    "StoppedError",
+    "Workplace",
+    "decode",
+    "encode_end",
+    "encode_step",
+    "execute",
+]
 
 DEFAULT_FUNCTION = "rfprune.trial:run_trial"
 
 #: A worker whose driver was killed may live a few seconds longer than the driver's next start.
 _PREDECESSOR_SECONDS = 60.0
+
+
+class StoppedError(BaseException):
+    """The driver stops: not an end of the trial, which goes on under the next driver.
+
+    No Exception, so that no trial function takes it for a fault of its own.
+    """
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,11 @@ class Workplace:
 def execute(
     place: Workplace, folder: int, attempt: int, on_step: Callable[[StepRecord], None]
 ) -> Ended:
-    """Run the trial whose spec lies in run folder number `folder`, and say how it ended."""
+    """Run the trial whose spec lies in run folder number `folder`, and say how it ended.
+
+    Raises:
+        StoppedError: `on_step` raised it; the run folder is left for the next driver.
+    """
     began = time.monotonic()
     trial = SweepFolder(place.sweep).trial(folder)
     try:

@@ -1,4 +1,4 @@
-"""Reading files: YAML in, a strict spec out, every fault as one sentence that names file and key."""
+"""Reading files: YAML in, a strict spec out; each fault is a sentence that names file and key."""
 
 from __future__ import annotations
 

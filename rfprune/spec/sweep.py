@@ -69,7 +69,7 @@ def parse_condition(text: str) -> Condition:
         bound = float(number)
     except ValueError:
         raise ValueError(f"'{text}': '{number}' is no number") from None
-    return Condition(name=name, operator=operator, bound=bound)
+    return Condition.model_validate({"name": name, "operator": operator, "bound": bound})
 
 
 class SamplerSpec(Spec):
@@ -93,7 +93,7 @@ class SweepSpec(TrialSpec):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     search: dict[str, Entry] = Field(min_length=1, description="search space by dotted path")
     objectives: dict[str, Literal["max", "min"]] = Field(
-        default_factory=lambda: {"val_accuracy": "max", "dsp": "min"}, min_length=1
+        {"val_accuracy": "max", "dsp": "min"}, min_length=1
     )
     constraints: list[str] = Field(default_factory=list, description="e.g. 'dsp <= 500'")
     reference_point: dict[str, float] | None = Field(

@@ -1,7 +1,7 @@
 """The trial file: one network, one data set, one FPGA, one way to prune.
 
-`TrialSpec.key` names a trial by its content; `TrialSpec.dense_key` names the part of it that decides
-the dense network, so that trials which differ only in pruning share one dense training.
+`TrialSpec.key` names a trial by its content; `TrialSpec.dense_key` names the part of it that
+decides the dense network, so that trials which differ only in pruning share one dense training.
 """
 
 from __future__ import annotations

@@ -14,15 +14,17 @@ from rfprune.tracking.config import TrackingConfig
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-__all__ = ["connect", "experiment_id", "faults_as_sentences", "quiet_environment"]
+__all__ = ["connect", "experiment_id", "faults_as_sentences", "quiet_environment", "shown_uri"]
 
 #: MLflow's own defaults (7 retries, 120 s) let one call on a dead server last four minutes.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+#: Lets MLflow's web page open the experiment in its view of training runs.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def quiet_environment() -> dict[str, str]:
@@ -50,7 +52,7 @@ def experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
     found = client.get_experiment_by_name(config.experiment)
     if found is None:
         location = None if config.is_server else config.artifact_location
-        return str(client.create_experiment(config.experiment, artifact_location=location))
+        return str(client.create_experiment(config.experiment, location, dict(_KIND)))
     if found.lifecycle_stage != "active":
         raise WorkError(
             f"experiment '{config.experiment}' is deleted in MLflow ({config.tracking_uri}). "
@@ -72,10 +74,10 @@ def faults_as_sentences(config: TrackingConfig) -> Iterator[None]:
         # base but Exception.
         text = str(error).strip().splitlines()
         reason = text[0] if text else type(error).__name__
-        raise WorkError(f"MLflow at {_shown(config.tracking_uri)}: {reason}") from error
+        raise WorkError(f"MLflow at {shown_uri(config.tracking_uri)}: {reason}") from error
 
 
-def _shown(uri: str) -> str:
+def shown_uri(uri: str) -> str:
     """Return an address without the password in it."""
     before, at, after = uri.rpartition("@")
     scheme, _, _ = before.partition("://")

@@ -42,18 +42,18 @@ _LISTS = ("server.allowed_hosts", "server.cors_allowed_origins")
 class RegistryConfig(Spec):
     """Where exported models are registered."""
 
-    uri: str | None = Field(None, description="the tracking address if not set")
-    alias: str = Field("champion", pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
+    uri: str | None = Field(default=None, description="the tracking address if not set")
+    alias: str = Field(default="champion", pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
 
 
 class ServerConfig(Spec):
     """How `rfprune ui` starts the MLflow server."""
 
-    host: str = Field("127.0.0.1", min_length=1)
+    host: str = Field(default="127.0.0.1", min_length=1)
     port: Annotated[int, Field(ge=1, le=65535)] = 5000
     workers: PositiveInt = 1
     allowed_hosts: list[str] = Field(
-        ["localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*"],
+        default=["localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*"],
         min_length=1,
         description="hosts that a request may ask for; * stands for any text",
     )
@@ -66,11 +66,15 @@ class TrackingConfig(Spec):
     """Where sweeps are tracked."""
 
     enabled: bool = True
-    tracking_uri: str = Field("sqlite:///mlflow.db", description="database or server")
-    artifact_location: str | None = Field(
-        "mlartifacts", description="folder or store of the files of runs"
+    tracking_uri: str = Field(
+        default="sqlite:///mlflow.db", validate_default=True, description="database or server"
     )
-    experiment: str = Field("rfprune", min_length=1)
+    artifact_location: str | None = Field(
+        default="mlartifacts",
+        validate_default=True,
+        description="folder or store of the files of runs",
+    )
+    experiment: str = Field(default="rfprune", min_length=1)
     tags: dict[str, str] = Field(default_factory=dict)
     registry: RegistryConfig = RegistryConfig()
     server: ServerConfig = ServerConfig()

@@ -66,7 +66,7 @@ def batches(
     order = torch.randperm(len(x), generator=generator)
     if order.device != x.device:
         order = order.to(x.device)
-    for chosen in order.split(batch_size):
+    for chosen in torch.split(order, batch_size):
         if len(chosen) > 1 or len(x) == 1:
             yield x[chosen], y[chosen]
 
@@ -77,7 +77,8 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> float:
     model.eval()
     correct = 0
     with torch.inference_mode():
-        for rows, labels in zip(x.split(_EVALUATION_ROWS), y.split(_EVALUATION_ROWS), strict=True):
+        size = _EVALUATION_ROWS
+        for rows, labels in zip(torch.split(x, size), torch.split(y, size), strict=True):
             correct += int((model(rows).argmax(dim=1) == labels).sum())
     model.train(training)
     return correct / max(len(y), 1)

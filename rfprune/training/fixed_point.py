@@ -31,7 +31,8 @@ def _forward(module: nn.Module, layer: LayerPlan, x: Tensor) -> Tensor:
     if isinstance(module, nn.Linear):
         return nn.functional.linear(x, weight, bias)
     assert isinstance(module, nn.Conv1d | nn.Conv2d)
-    return module._conv_forward(x, weight, bias)
+    convolved: Tensor = module._conv_forward(x, weight, bias)
+    return convolved
 
 
 @contextmanager

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from rfprune.errors import ConversionError
-from rfprune.estimate import Estimate, estimate
+from rfprune.estimate import NEEDS_PROJECT, Estimate, estimate
 from rfprune.estimate.network import design_of
 from rfprune.groups import Groups
 from rfprune.hls import convert
@@ -56,21 +56,18 @@ def measure(session: Session, folder: Path) -> Measurement:
                 f"{name}: {live[name]} multipliers are live, but hls4ml generated {generated}."
             )
     folded: nn.Module = fold_batch_norm(model)
-    found = estimate(design_of(groups.plan, folded), session.spec.estimator)
+    by = session.spec.estimator
+    project = conversion.write() if by in NEEDS_PROJECT else None
+    found = estimate(design_of(groups.plan, folded), by, project)
     return Measurement(found, live)
 
 
 def record(session: Session, step: Step, measured: Measurement, seconds: float) -> StepRecord:
     """Return the record of one step."""
     groups = session.groups
-    weights = [
-        session.model.get_submodule(layer.layer.path).weight for layer in groups.plan.layers
-    ]
-    zeros = sum(int((w == 0).sum()) for w in weights)  # type: ignore[union-attr,operator,misc]
+    zeros = sum(_zeros(session.model, layer.layer.path) for layer in groups.plan.layers)
     total = sum(layer.layer.n_weights for layer in groups.plan.layers)
-    fractions = {
-        name: 1 - step.progress * (1 - final) for name, final in session.fractions.items()
-    }
+    fractions = {name: 1 - step.progress * (1 - final) for name, final in session.fractions.items()}
     return StepRecord(
         step=step.index,
         accepted=step.accepted,
@@ -86,3 +83,9 @@ def record(session: Session, step: Step, measured: Measurement, seconds: float) 
         seconds=round(seconds, 3),
         **measured.estimate.quantities(),
     )
+
+
+def _zeros(model: nn.Module, path: str) -> int:
+    weight = model.get_submodule(path).weight
+    assert isinstance(weight, Tensor)
+    return int((weight == 0).sum())

@@ -1,7 +1,7 @@
 """One trial from file to result: data, dense network, groups, pruning steps, conversion, estimate.
 
-The run folder is the truth. A trial that was cut off goes on from its last accepted step and ends as
-if it had not been: every random number depends on the trial and the step alone.
+The run folder is the truth. A trial that was cut off goes on from its last accepted step and ends
+as if it had not been: every random number depends on the trial and the step alone.
 """
 
 from __future__ import annotations
@@ -133,9 +133,7 @@ def run_trial(
         dense_accuracy=dense.accuracy,
         seconds=round(time.monotonic() - begun, 3),
         notes=prepared.plan.notes(),
-        provenance=provenance(
-            spec.seed, torch.get_num_threads(), prepared.data.sha256, base_dir
-        ),
+        provenance=provenance(spec.seed, torch.get_num_threads(), prepared.data.sha256, base_dir),
     )
     folder.write_result(result)
     return result
@@ -211,9 +209,7 @@ class _Runner:
         if step.accepted:
             path = self.folder.checkpoint(step.index)
             save_step(path, self.session.model, step.state, self.spec, self.data, self.base_dir)
-            write_json(
-                self.folder.estimate(step.index), measured.as_json(self.session.groups)
-            )
+            write_json(self.folder.estimate(step.index), measured.as_json(self.session.groups))
             self.last_accepted = step.index
         self.folder.append_step(found)
         self.on_step(found)
@@ -221,7 +217,9 @@ class _Runner:
     def _resume(self) -> State | None:
         """Load the last accepted step, if there is one, and drop what came after it."""
         records = self.folder.steps()
-        accepted = [r.step for r in records if r.accepted and self.folder.checkpoint(r.step).exists()]
+        accepted = [
+            r.step for r in records if r.accepted and self.folder.checkpoint(r.step).exists()
+        ]
         if not accepted:
             self.folder.rewrite_steps([])
             return None

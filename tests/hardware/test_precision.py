@@ -24,9 +24,11 @@ def test_parse(text: str, expected: FixedType) -> None:
     assert FixedType.parse(text) == expected
 
 
-@pytest.mark.parametrize("text", ["fixed<16>", "fixed<a,b>", "float", "fixed<0,0>", "fixed<16,6,X>"])
+@pytest.mark.parametrize(
+    "text", ["fixed<16>", "fixed<a,b>", "float", "fixed<0,0>", "fixed<16,6,X>"]
+)
 def test_bad_text_is_a_sentence(text: str) -> None:
-    with pytest.raises(SpecError, match="fixed|width|rounding"):
+    with pytest.raises(SpecError, match=r"fixed|width|rounding"):
         FixedType.parse(text)
 
 

@@ -29,12 +29,14 @@ def hls4ml_valid(n_in: int, n_out: int) -> list[int]:
 
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_closed_form_is_hls4mls_rule(n_in: int, n_out: int) -> None:
-    assert valid_reuse_factors(n_in, n_out) == hls4ml_valid(n_in, n_out)
+    assert valid_reuse_factors(n_in, n_out, "resource") == hls4ml_valid(n_in, n_out)
 
 
 def test_known_lists() -> None:
-    assert valid_reuse_factors(16, 12) == [1, 2, 4, 8, 16, 32, 48, 64, 96, 192]
-    assert valid_reuse_factors(7, 5) == [1, 7, 35]
+    assert valid_reuse_factors(16, 12, "latency") == [1, 2, 4, 8, 16, 32, 48, 64, 96, 192]
+    assert valid_reuse_factors(16, 12) == [1, 2, 4, 8, 16, 32, 48, 64, 96]
+    assert valid_reuse_factors(7, 5, "resource_unrolled") == [1, 7]
+    assert valid_reuse_factors(1, 1) == [1]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,6 @@ def test_message_names_layer_choice_and_list() -> None:
     with pytest.raises(ReuseFactorError) as caught:
         check_reuse_factor("fc1", 16, 32, 24)
     assert str(caught.value) == (
-        "fc1: reuse factor 24 does not divide 16x32; hls4ml would silently use 16. "
-        "Valid: 1 2 4 8 16 32 64 128 256 512."
+        "fc1: reuse factor 24 does not suit 16x32; hls4ml would silently use 16. "
+        "Valid: 1 2 4 8 16 32 64 128 256."
     )

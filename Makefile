@@ -1,0 +1,52 @@
+# Two commands on a fresh machine: `make sweep` and `make test`. Needs Python >= 3.11, make and g++.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+SWEEP  ?= sweeps/digits.yml
+# Data sets for tests and benchmarks, where they are there; the product never needs them.
+export RFPRUNE_DATA ?= $(wildcard $(abspath ../shared/data))
+
+.PHONY: help install install-test sweep test test-slow lint bench wheel clean
+
+help:
+	@echo "make sweep      install and run $(SWEEP), then show the front"
+	@echo "make test       install and run the quick tests, ruff and mypy"
+	@echo "make test-slow  run the slow tests"
+	@echo "make wheel      build the wheel into dist/"
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# torch first and by its exact version: a looser request may fetch gigabytes of GPU libraries.
+	$(PIP) install -q -c constraints.txt torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	$(PIP) install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) install -q -c constraints.txt -e '.[test]'
+	touch $@
+
+install: $(VENV)/.installed
+
+install-test: $(VENV)/.installed-test
+
+sweep: install
+	$(BIN)/rfprune sweep $(SWEEP)
+
+lint: install-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: install-test lint
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+
+test-slow: install-test
+	$(BIN)/python -m pytest -q -m slow
+
+wheel: install-test
+	$(PIP) install -q -c constraints.txt build
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

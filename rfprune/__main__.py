@@ -1,0 +1,5 @@
+"""Allows ``python -m rfprune``."""
+
+from rfprune.cli import main
+
+main()

@@ -1,0 +1,55 @@
+"""The command line: one module per verb, each importing what it needs only when it runs.
+
+Exit status: 0 done; 1 the work failed; 2 the input is wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rfprune.errors import RfpruneError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: what follows ``rfprune``; those of this process if None.
+    """
+    from rfprune.cli.app import app
+
+    try:
+        code = app(arguments, standalone_mode=False)
+    except RfpruneError as error:
+        _say(str(error))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _say("interrupted; what is finished is kept, and the same command goes on from there.")
+        code = 130
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has gone; nothing is wrong.
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        code = _usage_fault(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage_fault(error: Exception) -> int:
+    """Show a wrong option or argument as one sentence; let everything else through."""
+    message = getattr(error, "format_message", None)
+    if message is None:
+        if type(error).__name__ == "Abort":
+            return 130
+        raise error
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "rfprune"
+    _say(f"{message()} See '{path} --help'.")
+    return 2
+
+
+def _say(text: str) -> None:
+    print(f"rfprune: {text}", file=sys.stderr)

@@ -1,0 +1,104 @@
+"""``rfprune submit``, ``status``, ``logs``, ``cancel``: sweeps on clusters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rfprune.cli.common import JsonOption, SetOption, SweepArgument
+
+__all__ = ["cancel", "logs", "status", "submit"]
+
+JobArgument = Annotated[
+    str, typer.Argument(help="Job, as 'submit' printed it.", show_default=False)
+]
+AddressOption = Annotated[
+    str | None, typer.Option(help="Address of the cluster; the profile's if not given.")
+]
+
+
+def submit(
+    sweep: SweepArgument,
+    on: Annotated[
+        str, typer.Option(help="Profile: a name from 'rfprune list profiles', or a file.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print exactly what would be sent, and send nothing.")
+    ] = False,
+    trials: Annotated[int | None, typer.Option(min=1, help="Complete trials wanted.")] = None,
+    overrides: SetOption = None,
+    address: AddressOption = None,
+) -> None:
+    """Send a sweep to a cluster.
+
+    Example: rfprune submit sweeps/digits.yml --on ray
+    """
+    from rfprune.cli.common import read_sweep_file, stdout
+    from rfprune.launch import Submission, render, send
+
+    if trials is not None:
+        overrides = [*(overrides or []), f"trials={trials}"]
+    target = read_sweep_file(sweep, Path("runs"), overrides)
+    submission = Submission(
+        sweep=target.spec,
+        source=target.source,
+        base_dir=target.base_dir,
+        profile=on,
+        address=address,
+    )
+    if dry_run:
+        typer.echo(render(submission))
+        return
+    job = send(submission)
+    stdout().print(
+        f"Submitted: {job}\n\nNext:\n  rfprune status {job}\n  rfprune logs {job}\n"
+        f"  rfprune cancel {job}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def status(job: JobArgument, address: AddressOption = None, as_json: JsonOption = False) -> None:
+    """Show the state of a job.
+
+    Example: rfprune status ray:rfprune-digits-1a2b3c
+    """
+    from rfprune.cli.common import print_json, stdout
+    from rfprune.launch import find_job
+
+    state = find_job(job, address).status()
+    if as_json:
+        print_json({"job": job, "state": state.state, "message": state.message})
+    else:
+        stdout().print(f"{job}: {state.state}. {state.message}".rstrip(), markup=False)
+
+
+def logs(
+    job: JobArgument,
+    address: AddressOption = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the job ends.")
+    ] = False,
+) -> None:
+    """Print what a job has written.
+
+    Example: rfprune logs ray:rfprune-digits-1a2b3c --follow
+    """
+    from rfprune.launch import find_job
+
+    for text in find_job(job, address).logs(follow=follow):
+        typer.echo(text, nl=False)
+
+
+def cancel(job: JobArgument, address: AddressOption = None) -> None:
+    """Stop a job; what is finished is kept.
+
+    Example: rfprune cancel ray:rfprune-digits-1a2b3c
+    """
+    from rfprune.cli.common import stdout
+    from rfprune.launch import find_job
+
+    state = find_job(job, address).cancel()
+    stdout().print(f"{job}: {state.state}. {state.message}".rstrip(), markup=False)

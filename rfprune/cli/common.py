@@ -1,0 +1,152 @@
+"""What several verbs share: options, where files and runs are, the consoles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rfprune.errors import SpecError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rfprune.runs import SweepFolder
+    from rfprune.spec import SweepSpec
+
+__all__ = [
+    "JsonOption",
+    "RunsOption",
+    "SetOption",
+    "SweepArgument",
+    "Target",
+    "open_sweep",
+    "print_json",
+    "read_sweep_file",
+    "shipped",
+    "stderr",
+    "stdout",
+]
+
+SweepArgument = Annotated[
+    str, typer.Argument(help="A sweep file, or the name of a sweep.", show_default=False)
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that holds all runs.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the file; repeatable."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def stdout() -> Console:
+    """Return the console for results."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def stderr() -> Console:
+    """Return the console for progress and notes."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on stdout, without colours or wrapping."""
+    import json
+
+    typer.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+def shipped(kind: str) -> Path:
+    """Return the folder of ``sweeps`` or ``cluster`` files that come with rfprune.
+
+    An installed wheel carries them inside the package, a source checkout at its top level.
+    """
+    import rfprune
+
+    package = Path(rfprune.__file__).parent
+    installed = package / "_shipped" / kind
+    return installed if installed.exists() else package.parent / kind
+
+
+@dataclass(frozen=True)
+class Target:
+    """A sweep that a user named.
+
+    Attributes:
+        spec: the sweep.
+        folder: its run folder, which need not exist yet.
+        base_dir: folder that relative paths in the sweep refer to.
+        source: the file, for messages.
+    """
+
+    spec: SweepSpec
+    folder: SweepFolder
+    base_dir: Path
+    source: str
+
+
+def read_sweep_file(name: str, runs: Path, overrides: list[str] | None = None) -> Target:
+    """Return the sweep that `name` stands for: a file, a run under `runs`, or a shipped sweep.
+
+    Raises:
+        SpecError: nothing of that name, or the file is wrong.
+    """
+    from rfprune.runs import SweepFolder
+    from rfprune.spec import SweepSpec
+    from rfprune.spec.files import apply_override, parse_spec, read_yaml
+
+    path = _find(name, runs)
+    if path.name == "sweep.json":
+        facts = SweepFolder(path.parent).facts()
+        values, base_dir = facts["spec"], Path(facts.get("base_dir", "."))
+    else:
+        values, base_dir = read_yaml(path), path.parent.resolve()
+        values.setdefault("name", path.stem)
+    for text in overrides or []:
+        apply_override(values, text, SweepSpec)
+    spec = parse_spec(SweepSpec, values, str(path))
+    return Target(spec, SweepFolder(runs / spec.name), base_dir, str(path))
+
+
+def _find(name: str, runs: Path) -> Path:
+    from rfprune.registry import nearest
+
+    path = Path(name)
+    if path.suffix in (".yml", ".yaml") or path.is_file():
+        return path
+    recorded = runs / name / "sweep.json"
+    if recorded.exists():
+        return recorded
+    builtin = shipped("sweeps") / f"{name}.yml"
+    if builtin.exists():
+        return builtin
+    known = sorted(
+        {p.stem for p in shipped("sweeps").glob("*.yml")}
+        | {p.parent.name for p in runs.glob("*/sweep.json")}
+    )
+    raise SpecError(
+        f"'{name}' is no sweep file, no sweep under {runs}, and no shipped sweep."
+        f"{nearest(name, known)} Known: {', '.join(known)}."
+    )
+
+
+def open_sweep(name: str, runs: Path) -> SweepFolder:
+    """Return the run folder of a sweep that has run; `name` may also be its file.
+
+    Raises:
+        RunsError: it has not run.
+    """
+    from rfprune.runs import find_sweep
+
+    path = Path(name)
+    if path.suffix in (".yml", ".yaml"):
+        return find_sweep(runs, read_sweep_file(name, runs).spec.name)
+    if (path / "sweep.json").exists():
+        return find_sweep(path.parent, path.name)
+    return find_sweep(runs, name)

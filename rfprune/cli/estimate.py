@@ -1,0 +1,61 @@
+"""``rfprune estimate``: resources and latency of a design file, a trial or a saved model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rfprune.cli.common import JsonOption
+from rfprune.errors import SpecError
+
+if TYPE_CHECKING:
+    from rfprune.estimate import Estimate
+    from rfprune.hardware.parts import Part
+
+__all__ = ["estimate"]
+
+
+def estimate(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="A design file, the folder of a trial, or an exported folder.", show_default=False
+        ),
+    ],
+    by: Annotated[str, typer.Option(help="Estimator; see 'rfprune list estimators'.")] = "analytic",
+    step: Annotated[
+        int | None, typer.Option(help="Step of a trial; its final one if not given.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Estimate DSP, BRAM, LUT, FF, latency and initiation interval, without a vendor tool.
+
+    Example: rfprune estimate design.yml --json
+    """
+    from rfprune.cli.common import print_json, stdout
+    from rfprune.estimate.table import table
+
+    found, part = _estimate(target, by, step)
+    if as_json:
+        print_json(found.to_json(part))
+    else:
+        stdout().print(table(found, part))
+
+
+def _estimate(target: Path, by: str, step: int | None) -> tuple[Estimate, Part]:
+    from rfprune.estimate import estimate as run
+    from rfprune.estimate.design import load_design
+
+    if target.is_dir():
+        from rfprune.export.subjects import estimate_folder
+
+        return estimate_folder(target, by, step)
+    if target.suffix not in (".yml", ".yaml", ".json"):
+        raise SpecError(
+            f"{target}: is nothing that can be estimated. Allowed: a design file (.yml, .yaml, "
+            ".json), the folder of a trial, or a folder made by 'rfprune export'."
+        )
+    design = load_design(target)
+    return run(design, by), design.device

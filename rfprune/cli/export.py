@@ -1,0 +1,125 @@
+"""``rfprune export``: the best model that meets the conditions, as a folder of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rfprune.cli.common import RunsOption
+from rfprune.errors import SpecError
+
+if TYPE_CHECKING:
+    from rfprune.export import Exported
+    from rfprune.front import Front, Ranking
+    from rfprune.spec import Condition
+
+__all__ = ["export"]
+
+
+def export(
+    sweep: Annotated[
+        str, typer.Argument(help="A sweep, or the folder of one trial.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to make.", show_default=False)],
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EXPR", help="Condition, e.g. 'dsp<=60'; repeatable."),
+    ] = None,
+    maximize: Annotated[
+        str | None, typer.Option("--max", metavar="METRIC", help="Take the largest.")
+    ] = None,
+    minimize: Annotated[
+        str | None, typer.Option("--min", metavar="METRIC", help="Take the smallest.")
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=0, help="Test rows for the C++ simulation; 0 leaves it out."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Export although the simulation disagrees.")
+    ] = False,
+    register: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Also register the model in MLflow.")
+    ] = None,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Write the best model that meets the conditions: weights, masks, HLS project, proof, report.
+
+    Without --max or --min the knee of the front is taken. Test accuracy never selects: where
+    'accuracy' is named, val_accuracy decides.
+
+    Example: rfprune export digits --where 'dsp<=60' --max accuracy --out export/digits
+    """
+    from rfprune.cli.common import stderr, stdout
+    from rfprune.export import Request
+    from rfprune.export import export as write
+    from rfprune.front import choose
+
+    ranking = _ranking(maximize, minimize)
+    conditions = [_condition(text) for text in where or []]
+    front = _front(sweep, runs)
+    choice = choose(front, conditions, ranking)
+    stdout().print(choice.explanation)
+    request = Request(
+        trial=front.view.folder.trial(choice.candidate.trial),
+        step=choice.candidate.step,
+        out=out,
+        why=choice.explanation,
+        rows=rows,
+        force=force,
+    )
+    with stderr().status("exporting") as status:
+        exported = write(request, say=lambda text: status.update(f"{text} ..."))
+    _report(exported)
+    if register is not None:
+        from rfprune.tracking import load_config, register_model
+
+        version = register_model(exported.out, register, load_config())
+        stdout().print(f"Registered as '{register}' version {version}, alias champion.")
+
+
+def _front(name: str, runs: Path) -> Front:
+    """Return the front of a sweep, or of one trial's steps."""
+    from rfprune.cli.common import open_sweep
+    from rfprune.front import build_front, read_front, read_single
+    from rfprune.runs import TrialFolder
+
+    if (Path(name) / "steps.jsonl").exists():
+        return build_front(read_single(TrialFolder(Path(name))))
+    return read_front(open_sweep(name, runs))
+
+
+def _condition(text: str) -> Condition:
+    from rfprune.spec import parse_condition
+
+    try:
+        return parse_condition(text)
+    except ValueError as error:
+        raise SpecError(f"--where: {error}.") from None
+
+
+def _ranking(maximize: str | None, minimize: str | None) -> Ranking:
+    from rfprune.front import Ranking
+
+    if maximize and minimize:
+        raise SpecError("--max and --min exclude each other; give one.")
+    if maximize:
+        return Ranking("max", maximize)
+    return Ranking("min", minimize) if minimize else Ranking()
+
+
+def _report(exported: Exported) -> None:
+    from rfprune.cli.common import stdout
+
+    console, parity = stdout(), exported.parity
+    if parity is not None:
+        console.print(
+            f"C++ simulation: the same class as torch in fixed point on {parity.agreement:.2%} and "
+            f"as torch in float on {parity.float_agreement:.2%} of {parity.rows} test rows; "
+            f"largest error of a logit {parity.largest_error:g}."
+        )
+    live = ", ".join(f"{layer.name} {layer.live_multipliers}" for layer in exported.code)
+    console.print(f"Multipliers in the generated C++: {live}.")
+    console.print(f"Written: {exported.out} (begin with {exported.out / 'report.md'})")

@@ -1,0 +1,28 @@
+"""``rfprune ui``: the MLflow server as ``mlflow.yml`` says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["ui"]
+
+
+def ui(
+    port: Annotated[
+        int | None, typer.Option(help="Port; the one in mlflow.yml if not given.")
+    ] = None,
+) -> None:
+    """Start the MLflow server as mlflow.yml says, and print its address.
+
+    Example: rfprune ui --port 5001
+    """
+    from rfprune.tracking import load_config, serve
+
+    config = load_config()
+    if port is not None:
+        config = config.model_copy(
+            update={"server": config.server.model_copy(update={"port": port})}
+        )
+    serve(config)

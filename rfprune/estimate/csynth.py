@@ -1,0 +1,205 @@
+"""Runs Vitis HLS or Vivado HLS on an hls4ml project and reads what it reports.
+
+Nothing here knows a licence server or an installation: the tool is the one on PATH
+(``vitis-run`` or ``vitis_hls`` for Vitis projects, ``vivado_hls`` for Vivado ones). Every attempt
+has a time limit and keeps its log beside the project. On a cluster, `run_remote` asks Ray for one
+unit of the resource ``hls_license`` so that no more runs start than there are licences.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rfprune.errors import MissingExtraError, ReportError, SpecError, WorkError
+from rfprune.estimate.design import Design
+from rfprune.estimate.reports import find_reports, to_estimate
+from rfprune.estimate.result import Estimate
+
+__all__ = ["LICENSE_RESOURCE", "CsynthOptions", "estimate", "find_tool", "run", "run_remote"]
+
+#: Ray resource that stands for one licence of the HLS tool.
+LICENSE_RESOURCE = "hls_license"
+#: Executables per hls4ml backend, the newest first.
+_TOOLS = {"vitis": ("vitis-run", "vitis_hls"), "vivado": ("vivado_hls",)}
+_STEPS = ("reset", "csim", "synth", "cosim", "validation", "export", "vsynth", "fifo_opt")
+
+
+@dataclass(frozen=True)
+class CsynthOptions:
+    """How the tool is run.
+
+    Attributes:
+        cosim: also run the C/RTL co-simulation (measured cycles).
+        vsynth: also run Vivado's logic synthesis (measured LUT, FF, BRAM, DSP).
+        timeout_seconds: limit of one attempt.
+        attempts: how often a failed run is tried in all.
+        wait_seconds: pause before the next attempt, e.g. for a licence.
+    """
+
+    cosim: bool = False
+    vsynth: bool = False
+    timeout_seconds: float = 4 * 3600.0
+    attempts: int = 2
+    wait_seconds: float = 30.0
+
+
+def estimate(design: Design, project: Path | None = None) -> Estimate:
+    """Return what the HLS tool reports for `design`.
+
+    Args:
+        design: what was asked for; names the clock where a report does not.
+        project: folder of the hls4ml project that implements it.
+
+    Raises:
+        SpecError: no project: a design file alone holds no C++ to synthesise.
+    """
+    if project is None:
+        raise SpecError(
+            f"{design.name}: csynth needs the C++ of an hls4ml project, which a design file does "
+            "not hold. Allowed: the folder of an exported model; or --by analytic."
+        )
+    return run(project, clock_ns=design.clock_ns)
+
+
+def find_tool(project: Path) -> tuple[str, str]:
+    """Return the backend of an hls4ml project and the executable that builds it.
+
+    Raises:
+        SpecError: the folder is no hls4ml project of Vivado or Vitis.
+        MissingExtraError: no fitting executable is on PATH.
+    """
+    script = project / "project.tcl"
+    if not script.is_file() or not (project / "build_prj.tcl").is_file():
+        raise SpecError(
+            f"{project}: is no hls4ml project (project.tcl and build_prj.tcl are not both there)."
+        )
+    match = re.search(r'set\s+backend\s+"?(\w+)"?', script.read_text(encoding="utf-8"))
+    backend = match.group(1).lower().replace("accelerator", "") if match else "vivado"
+    if backend not in _TOOLS:
+        raise SpecError(f"{script}: backend '{backend}'. Allowed: {', '.join(_TOOLS)}.")
+    found = next((path for name in _TOOLS[backend] if (path := shutil.which(name))), None)
+    if found is None:
+        raise MissingExtraError(
+            f"csynth needs {' or '.join(_TOOLS[backend])} on PATH to build {project}; "
+            "source the settings64.sh of the AMD tools, or use --by analytic."
+        )
+    return backend, found
+
+
+def _choices(options: CsynthOptions) -> dict[str, int]:
+    chosen = {"synth": 1, "cosim": int(options.cosim), "vsynth": int(options.vsynth)}
+    return {step: chosen.get(step, 0) for step in _STEPS}
+
+
+def command_line(project: Path, tool: str, options: CsynthOptions) -> list[str]:
+    """Return the command that builds `project`, and write its options where they are read from.
+
+    hls4ml 1.2 and later read ``build_opt.tcl``; earlier projects and Vivado HLS take one argument.
+    """
+    choices = _choices(options)
+    settings = project / "build_opt.tcl"
+    if settings.is_file():
+        lines = "".join(f"    {step} {value}\n" for step, value in choices.items())
+        settings.write_text(f"array set opt {{\n{lines}}}\n", encoding="utf-8")
+        argument: list[str] = []
+    else:
+        argument = [" ".join(f"{step}={value}" for step, value in choices.items())]
+    if Path(tool).name == "vitis-run":
+        return [tool, "--tcl", "build_prj.tcl", "--mode", "hls", *argument]
+    return [tool, "-f", "build_prj.tcl", *argument]
+
+
+def run(project: Path, options: CsynthOptions | None = None, clock_ns: float = 5.0) -> Estimate:
+    """Build the hls4ml project in `project` with the tool on PATH and return what it reports.
+
+    Args:
+        project: folder with ``build_prj.tcl``.
+        options: steps, time limit, attempts.
+        clock_ns: clock period where no report names one.
+
+    Raises:
+        SpecError: no hls4ml project.
+        MissingExtraError: the tool is not on PATH.
+        WorkError: every attempt failed or ran out of time; names the last log.
+        ReportError: the tool ended well but left no new report.
+    """
+    settings = options or CsynthOptions()
+    backend, tool = find_tool(project)
+    begin = time.time()
+    command = command_line(project, tool, settings)
+    attempts = max(settings.attempts, 1)
+    for attempt in range(1, attempts + 1):
+        log = project / f"csynth_{attempt}.log"
+        fault = _attempt(command, project, log, settings.timeout_seconds)
+        if fault is None:
+            return _collect(project, begin, clock_ns)
+        if attempt < attempts:
+            time.sleep(settings.wait_seconds)
+    raise WorkError(
+        f"{project}: {Path(tool).name} ({backend}) {fault} in {attempts} attempts; "
+        f"its last words: {_last_words(log)}. Whole log: {log}."
+    )
+
+
+def _attempt(command: list[str], project: Path, log: Path, timeout_seconds: float) -> str | None:
+    """Run one attempt; return None if it ended well, else what went wrong."""
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command, cwd=project, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            status = process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            return f"did not end within {timeout_seconds:g} s"
+        except BaseException:
+            _end(process)
+            raise
+    return None if status == 0 else f"ended with status {status}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the tool and everything it started: it runs in a session of its own."""
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, kind)
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            continue
+        except ProcessLookupError:
+            pass
+        return
+
+
+def _last_words(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.upper().startswith("ERROR")]
+    return repr((errors or lines or ["(nothing)"])[-1][:200])
+
+
+def _collect(project: Path, begin: float, clock_ns: float) -> Estimate:
+    reports = find_reports(project)
+    # One second of slack: some file systems keep whole seconds only.
+    fresh = {kind: r for kind, r in reports.items() if r.path.stat().st_mtime >= begin - 1}
+    if "csynth" not in fresh:
+        raise ReportError(f"{project}: the tool ended well but wrote no new C-synthesis report.")
+    return to_estimate(fresh, clock_ns)
+
+
+def run_remote(project: Path, options: CsynthOptions | None = None) -> Estimate:
+    """Do the same as `run` as a Ray task that holds one unit of ``hls_license``.
+
+    The project folder must be visible to the node that offers the licence.
+    """
+    import ray
+
+    remote = ray.remote(num_cpus=1, resources={LICENSE_RESOURCE: 1}, max_retries=1)(run)
+    result: Estimate = ray.get(remote.remote(project, options))
+    return result

@@ -1,0 +1,146 @@
+"""Sweeps in the background of this machine.
+
+A small shell supervises the sweep. It holds a lock on the job's file as long as it lives, so that
+another process with its number is never taken for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rfprune.errors import ClusterError, UnknownNameError
+from rfprune.launch.advice import explain
+from rfprune.launch.entry import ENTRY_FILE
+from rfprune.launch.jobs import Job, JobState, Note, follow_file, last_line, unknown_job
+from rfprune.launch.plan import Plan
+
+__all__ = ["find", "job_folder", "render", "send"]
+
+_LOG, _EXIT, _LOCK, _CANCELLED = "log.txt", "exit", "lock", "cancelled"
+_STOP_SECONDS = 60.0
+_POLL_SECONDS = 0.2
+#: Passes signals on to the sweep, closes the lock for it, and keeps its exit status.
+_SUPERVISOR = f"""\
+bash ./{ENTRY_FILE} {{lock}}>&- &
+sweep=$!
+trap 'kill -TERM "$sweep" 2>/dev/null' TERM
+wait "$sweep"; status=$?
+while kill -0 "$sweep" 2>/dev/null; do wait "$sweep"; status=$?; done
+echo "$status" > {_EXIT}
+"""
+
+
+def job_folder(plan: Plan) -> Path:
+    """Return the folder of a job's files, beside the runs."""
+    return Path(plan.profile.runs).expanduser() / ".jobs" / plan.name
+
+
+def render(plan: Plan) -> str:
+    """Return the folder, the supervising shell and the files."""
+    return (
+        f"# In the background, in {job_folder(plan)}, output to {_LOG}:\n"
+        f"{_SUPERVISOR.format(lock='9')}\n{plan.summary()}"
+    )
+
+
+def send(plan: Plan) -> str:
+    """Start the sweep in the background, and return the job's handle.
+
+    Raises:
+        ClusterError: the folder cannot be written.
+    """
+    folder = job_folder(plan)
+    try:
+        plan.bundle.write(folder)
+        process = _start(folder)
+    except OSError as error:
+        raise ClusterError(f"{folder}: the job cannot be started ({error}).") from error
+    handle = f"local:{plan.name}"
+    Note(handle, {"folder": str(folder), "process": process}).save()
+    return handle
+
+
+def _start(folder: Path) -> int:
+    with (folder / _LOCK).open("w") as lock, (folder / _LOG).open("w") as log:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return subprocess.Popen(
+            ["bash", "-c", _SUPERVISOR.format(lock=lock.fileno())],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(lock.fileno(),),
+        ).pid
+
+
+def find(note: Note, address: str | None) -> Job:
+    """Return the job of a handle.
+
+    Raises:
+        UnknownNameError: it was not sent from here, or its folder is gone.
+    """
+    folder = Path(note.facts.get("folder", "/nonexistent"))
+    if not folder.is_dir():
+        raise _unknown(note.handle)
+    return LocalJob(folder, int(note.facts["process"]))
+
+
+def _unknown(handle: str) -> UnknownNameError:
+    return unknown_job(handle, "on this machine")
+
+
+class LocalJob:
+    """A sweep in the background."""
+
+    def __init__(self, folder: Path, process: int) -> None:
+        self._folder, self._process = folder, process
+
+    def status(self) -> JobState:
+        """Return how the job is: its progress, or the reason of its end."""
+        log = self._log()
+        if self._alive():
+            return JobState("running", last_line(log))
+        if (self._folder / _CANCELLED).exists():
+            return JobState("cancelled", "What is finished is kept; submit again to go on.")
+        with contextlib.suppress(OSError, ValueError):
+            status = int((self._folder / _EXIT).read_text())
+            if status == 0:
+                return JobState("succeeded", last_line(log))
+            return JobState("failed", explain(log, f"it ended with status {status}."))
+        return JobState("failed", "its process was killed; submit again to go on.")
+
+    def logs(self, follow: bool) -> Iterator[str]:
+        """Yield the sweep's output."""
+        return follow_file(self._folder / _LOG, follow, lambda: not self._alive())
+
+    def cancel(self) -> JobState:
+        """Ask the sweep to stop, and wait until it has recorded what it gives up."""
+        if self._alive():
+            (self._folder / _CANCELLED).touch()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process, signal.SIGTERM)
+            deadline = time.monotonic() + _STOP_SECONDS
+            while self._alive() and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+        return self.status()
+
+    def _alive(self) -> bool:
+        with (self._folder / _LOCK).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+    def _log(self) -> str:
+        with contextlib.suppress(OSError):
+            return (self._folder / _LOG).read_text(encoding="utf-8", errors="replace")
+        return ""

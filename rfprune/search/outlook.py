@@ -1,0 +1,222 @@
+"""What can be known of a sweep before its first trial: layers, dense costs, reach of the budgets.
+
+The corners of the space are the points with every searched value at its first, and at its last.
+They also fix the reference point of the hypervolume, once and for all, before anything is measured.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rfprune.data import Dataset, load
+from rfprune.errors import BudgetError
+from rfprune.estimate import Estimate, estimate
+from rfprune.estimate.network import design_of
+from rfprune.hardware.reuse import valid_reuse_factors
+from rfprune.network import fold_batch_norm, trace
+from rfprune.pruning import least_use
+from rfprune.quantities import DIRECTIONS, RESOURCES
+from rfprune.search.expand import expand
+from rfprune.search.sampler import choose_sampler
+from rfprune.search.space import ParameterRow, Space
+from rfprune.spec import SweepSpec, TrialSpec
+from rfprune.trial import Prepared, prepare
+from rfprune.trial.dense import new_model
+
+__all__ = ["CostRow", "LayerRow", "Outlook", "ToolRow", "outlook"]
+
+#: The reference point lies this much beyond the worst corner, so that corner points count too.
+_MARGIN = 1.1
+_TOOLS = {
+    "g++": "C++ simulation of exported networks",
+    "vitis_hls": "estimator csynth",
+    "vivado_hls": "estimator csynth",
+    "vivado": "logic synthesis",
+}
+_EXTRAS = {"rule4ml": "estimator rule4ml", "da4ml": "estimator da4ml"}
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer that holds weights."""
+
+    name: str
+    type: str
+    n_in: int
+    n_out: int
+    n_weights: int
+    valid_reuse_factors: list[int]
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """What the dense network costs at the corners of the space.
+
+    Attributes:
+        name: of the quantity.
+        low: at the cheapest corner.
+        high: at the dearest corner.
+        share: of the part, at the dearest corner; None for cycles.
+        least: what the floors leave at the cheapest corner, for resources of the groups.
+    """
+
+    name: str
+    low: float | None
+    high: float | None
+    share: float | None
+    least: float | None
+
+
+@dataclass(frozen=True)
+class ToolRow:
+    """An optional tool: where it was found, or None."""
+
+    name: str
+    found: str | None
+    purpose: str
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Everything that ``rfprune check`` shows."""
+
+    sweep: str
+    part: str
+    layers: list[LayerRow]
+    space: list[ParameterRow]
+    space_size: int | None
+    sampler: str
+    costs: list[CostRow]
+    reference_point: dict[str, float]
+    notes: list[str]
+    tools: list[ToolRow]
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Layer name to (n_in, n_out)."""
+        return {row.name: (row.n_in, row.n_out) for row in self.layers}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        plain = asdict(self)
+        plain["space"] = [row._asdict() for row in self.space]
+        return plain
+
+
+def outlook(spec: SweepSpec, base_dir: Path) -> Outlook:
+    """Check a sweep and return what it can reach.
+
+    Args:
+        spec: the sweep.
+        base_dir: folder that relative paths in it refer to.
+
+    Raises:
+        InputError: data, network, hardware, space or budgets are wrong; nothing is written.
+    """
+    data = load(spec.data, base_dir)
+    network = trace(new_model(spec, data, base_dir), data.input_shape)
+    space = expand(spec, network.sizes)
+    corners = [_Corner(trial, data, base_dir) for trial in _corner_trials(spec, space)]
+    _check_budgets(spec, corners)
+    layers = [
+        LayerRow(
+            layer.name,
+            layer.kind.name,
+            layer.n_in,
+            layer.n_out,
+            layer.n_weights,
+            valid_reuse_factors(layer.n_in, layer.n_out),
+        )
+        for layer in network.layers
+    ]
+    return Outlook(
+        sweep=spec.name,
+        part=corners[0].prepared.plan.part.name,
+        layers=layers,
+        space=space.describe(),
+        space_size=space.size(),
+        sampler=choose_sampler(spec, space).reason,
+        costs=list(_costs(corners)),
+        reference_point=spec.reference_point or _reference(spec, corners, data.n_classes),
+        notes=list(dict.fromkeys(note for corner in corners for note in corner.notes)),
+        tools=_tools(),
+    )
+
+
+class _Corner:
+    """One corner of the space: the dense network there, checked and estimated."""
+
+    def __init__(self, trial: TrialSpec, data: Dataset, base_dir: Path) -> None:
+        self.trial = trial
+        self.fault: BudgetError | None = None
+        try:
+            self.prepared: Prepared = prepare(trial, base_dir, data)
+        except BudgetError as error:
+            # One corner out of reach is no fault as long as another one is within it.
+            self.fault = error
+            relaxed = trial.model_copy(
+                update={"prune": trial.prune.model_copy(update={"budget": {"dsp": 1.0}})}
+            )
+            self.prepared = prepare(relaxed, base_dir, data)
+        model = fold_batch_norm(new_model(trial, data, base_dir))
+        self.estimate: Estimate = estimate(design_of(self.prepared.plan, model))
+        self.least = dict(zip(RESOURCES, least_use(self.prepared.groups), strict=True))
+
+    @property
+    def notes(self) -> list[str]:
+        return [*self.prepared.plan.notes(), *([str(self.fault)] if self.fault else [])]
+
+
+def _corner_trials(spec: SweepSpec, space: Space) -> Iterator[TrialSpec]:
+    for pick in (0, -1):
+        values: dict[str, Any] = {}
+        for parameter in space.parameters:
+            if space.active(parameter, values):
+                values[parameter.path] = parameter.samples()[pick]
+        yield space.resolve(spec, values)
+
+
+def _check_budgets(spec: SweepSpec, corners: list[_Corner]) -> None:
+    faults = [corner.fault for corner in corners if corner.fault]
+    if len(faults) == len(corners):
+        raise BudgetError(f"{spec.name}: {faults[-1]}")
+
+
+def _costs(corners: list[_Corner]) -> Iterator[CostRow]:
+    part = corners[0].prepared.plan.part
+    for name in (*RESOURCES, "latency_cycles", "ii_cycles"):
+        values = [v for c in corners if (v := c.estimate.quantities()[name]) is not None]
+        if not values:
+            yield CostRow(name, None, None, None, None)
+            continue
+        available = getattr(part, name, None)
+        share = max(values) / available if available else None
+        countable = name in ("dsp", "bram18")
+        least = min(float(c.least[name]) for c in corners) if countable else None
+        yield CostRow(name, min(values), max(values), share, least)
+
+
+def _reference(spec: SweepSpec, corners: list[_Corner], n_classes: int) -> dict[str, float]:
+    """Return the worst value of each objective: chance, or a bit beyond the dearest corner."""
+    reference: dict[str, float] = {}
+    for name in spec.objectives:
+        if DIRECTIONS[name] == "max":
+            reference[name] = 1.0 / n_classes if name == "val_accuracy" else 0.0
+            continue
+        values = [v for c in corners if (v := c.estimate.quantities().get(name)) is not None]
+        reference[name] = _MARGIN * max(values, default=1.0)
+    return reference
+
+
+def _tools() -> list[ToolRow]:
+    programs = [ToolRow(name, shutil.which(name), why) for name, why in _TOOLS.items()]
+    packages = [
+        ToolRow(name, "installed" if importlib.util.find_spec(name) else None, why)
+        for name, why in _EXTRAS.items()
+    ]
+    return programs + packages

@@ -1,0 +1,23 @@
+"""MLflow, and nothing else, is reached from here: a view of run folders that can be made again.
+
+The only importer of mlflow, and that only when something is written or served.
+"""
+
+from rfprune.tracking.config import TrackingConfig, load_config
+from rfprune.tracking.ids import run_ids
+from rfprune.tracking.projection import Projection, project
+from rfprune.tracking.registry import register_model
+from rfprune.tracking.server import serve
+from rfprune.tracking.tracker import Tracker, TrackerReport
+
+__all__ = [
+    "Projection",
+    "Tracker",
+    "TrackerReport",
+    "TrackingConfig",
+    "load_config",
+    "project",
+    "register_model",
+    "run_ids",
+    "serve",
+]

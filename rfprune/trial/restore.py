@@ -1,0 +1,30 @@
+"""A network as it stood after an accepted step, with everything it belongs to."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from rfprune.errors import RunsError
+from rfprune.runs import TrialFolder
+from rfprune.trial.checkpoints import load_step
+from rfprune.trial.dense import new_model
+from rfprune.trial.run import Prepared, prepare
+
+__all__ = ["restore"]
+
+
+def restore(trial: TrialFolder, step: int) -> tuple[Prepared, nn.Module]:
+    """Return a checked trial and its network at an accepted step, in eval mode on the CPU.
+
+    Raises:
+        RunsError: the step was not accepted, or its checkpoint is damaged.
+        InputError: the data or modules that the trial names are not there any more.
+    """
+    path = trial.checkpoint(step)
+    if not path.exists():
+        raise RunsError(f"{path}: no such checkpoint; only accepted steps have one.")
+    base_dir = trial.base_dir()
+    prepared = prepare(trial.spec(), base_dir)
+    model = new_model(prepared.spec, prepared.data, base_dir)
+    load_step(path, model)
+    return prepared, model.eval()

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rfprune.errors import UnknownNameError
+from rfprune.estimate import ESTIMATORS, estimate
+from rfprune.estimate.analytic import estimate_many
+from rfprune.estimate.design import LAYER_TYPES, MULTIPLYING, Design
+from rfprune.estimate.weights import weight_statistics
+from rfprune.hardware.memory import weight_bram18
+from rfprune.hardware.multiplier import dsp_per_product
+from rfprune.hardware.precision import FixedType
+from rfprune.hardware.reuse import valid_reuse_factors
+
+
+def dense(name: str = "fc", n_in: int = 16, n_out: int = 32, **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": "dense", "n_in": n_in, "n_out": n_out, **more}
+
+
+def design(*layers: dict[str, Any], **more: Any) -> Design:
+    return Design.model_validate({"layers": list(layers), **more})
+
+
+@st.composite
+def resource_layers(draw: st.DrawFn) -> dict[str, Any]:
+    n_in, n_out = draw(st.integers(2, 128)), draw(st.integers(1, 128))
+    factors = [rf for rf in valid_reuse_factors(n_in, n_out) if rf > 1]
+    width = draw(st.integers(2, 30))
+    return dense(
+        n_in=n_in,
+        n_out=n_out,
+        strategy="resource",
+        reuse_factor=draw(st.sampled_from(factors or [1])),
+        weight_precision=f"fixed<{width},4>",
+    )
+
+
+@given(resource_layers(), st.sampled_from(["pynq-z2", "xcu250", "vck190"]))
+def test_resource_layers_cost_what_their_multipliers_and_memory_cost(
+    layer: dict[str, Any], part: str
+) -> None:
+    asked = design(layer, part=part)
+    found, rf = estimate(asked), layer["reuse_factor"]
+    if rf == 1:
+        return
+    multipliers = layer["n_in"] * layer["n_out"] // rf
+    width = FixedType.parse(layer["weight_precision"]).width
+    assert found.hls is not None
+    assert found.hls.dsp == multipliers * dsp_per_product(width, 16, asked.device.dsp_type)
+    assert found.hls.bram18 == weight_bram18(multipliers, width, rf, layer["n_in"])
+    assert found.ii_cycles == rf
+
+
+@pytest.mark.parametrize(
+    ("factors", "latency"), [((960, 960), 1923), ((3520, 4928), 8451), ((784, 728), 1515)]
+)
+def test_latency_of_two_resource_layers_is_the_reported_one(
+    factors: tuple[int, int], latency: int
+) -> None:
+    shapes = {960: (80, 24, 120), 3520: (40, 88, 112), 784: (56, 56, 104)}[factors[0]]
+    layers = [
+        dense(f"fc{i}", shapes[i], shapes[i + 1], strategy="resource", reuse_factor=factors[i])
+        for i in range(2)
+    ]
+    assert estimate(design(*layers)).latency_cycles == latency
+
+
+def test_pruned_groups_of_unrolled_layers_free_dsp_and_memory() -> None:
+    weight = np.full((32, 16), 0.3)
+    weight[:20] = 0.0
+    kind = FixedType.parse("fixed<16,6>")
+    layer = dense(strategy="resource_unrolled", reuse_factor=8)
+    found = estimate(design({**layer, "weights": weight_statistics(weight, kind, 8).model_dump()}))
+    whole = estimate(
+        design({**layer, "weights": weight_statistics(weight + 1, kind, 8).model_dump()})
+    )
+    assert found.predicts == whole.predicts == "synthesis"
+    assert (found.total.dsp, whole.total.dsp) == (24, 64)
+    assert found.total.bram18 == weight_bram18(24, 16, 8)
+    assert found.total.lut is not None
+    assert whole.total.lut is not None
+    assert found.total.lut < whole.total.lut
+
+
+def test_plain_resource_layers_keep_pruned_multipliers() -> None:
+    weight = np.zeros((32, 16))
+    counts = weight_statistics(weight, FixedType.parse("fixed<16,6>"), 8).model_dump()
+    found = estimate(design(dense(strategy="resource", reuse_factor=8, weights=counts)))
+    assert found.total.dsp == 64
+
+
+def test_latency_layers_cost_their_distinct_constants() -> None:
+    kind = FixedType.parse("fixed<16,6>")
+    weight = np.full((32, 16), 0.7)
+    weight[16:] = 0.5
+    counts = weight_statistics(weight, kind)
+    found = estimate(design(dense(strategy="latency", weights=counts.model_dump())))
+    assert counts.uniq3 == 16
+    assert found.total.dsp == 16
+    assert found.intervals == {}
+
+
+@settings(deadline=None)
+@given(st.integers(2, 40), st.integers(1, 40), st.integers(0, 3))
+def test_intervals_hold_for_any_weights(n_in: int, n_out: int, seed: int) -> None:
+    weight = np.random.default_rng(seed).normal(0, 0.5, (n_out, n_in))
+    counts = weight_statistics(weight, FixedType.parse("fixed<16,6>")).model_dump()
+    with_weights = estimate(design(dense(n_in=n_in, n_out=n_out, weights=counts)))
+    without = estimate(design(dense(n_in=n_in, n_out=n_out)))
+    assert set(without.intervals) == {"dsp", "lut", "ff", "ii_cycles"}
+    for name in ("dsp", "lut", "ff"):
+        low, high = without.intervals[name]
+        assert low <= getattr(with_weights.total, name) <= high
+
+
+@pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
+@pytest.mark.parametrize("kind", sorted(LAYER_TYPES))
+def test_every_layer_type_is_estimated(kind: str, io_type: str) -> None:
+    layer: dict[str, Any] = {
+        "name": "x",
+        "type": kind,
+        "n_in": 36,
+        "n_out": 8,
+        "in_height": 8,
+        "in_width": 8,
+        "out_height": 6,
+        "out_width": 6,
+        "in_channels": 4,
+        "kernel_height": 3,
+        "kernel_width": 3,
+    }
+    found = estimate(design(layer, io_type=io_type))
+    for value in (*found.total, found.latency_cycles, found.ii_cycles):
+        assert value is not None
+        assert value >= 0
+    assert (found.layers[0].strategy is not None) == (kind in MULTIPLYING)
+
+
+@given(st.lists(resource_layers(), min_size=1, max_size=5))
+def test_a_batch_gives_what_single_designs_give(layers: list[dict[str, Any]]) -> None:
+    designs = [
+        design(*({**x, "name": f"l{i}"} for i, x in enumerate(layers[:n])))
+        for n in range(1, len(layers) + 1)
+    ]
+    assert list(estimate_many(designs)) == [estimate(d) for d in designs]
+
+
+def test_totals_are_the_sums_of_the_layers() -> None:
+    found = estimate(
+        design(
+            dense("a", strategy="resource", reuse_factor=4),
+            {"name": "r", "type": "relu", "n_out": 32},
+            dense("b", 32, 5, strategy="resource", reuse_factor=8),
+        )
+    )
+    for name in ("dsp", "bram18", "lut", "ff"):
+        total = sum(getattr(layer, name) for layer in found.layers)
+        assert abs(total - getattr(found.total, name)) <= len(found.layers)
+
+
+def test_json_has_the_promised_keys_and_says_null_for_unknown() -> None:
+    asked = design(dense(strategy="resource", reuse_factor=8), part="u250", clock_ns=4)
+    found = estimate(asked)
+    plain = json.loads(json.dumps(found.to_json(asked.device)))
+    assert plain["part"] == "xcu250"
+    assert plain["clock_ns"] == 4
+    assert set(plain["total"]) == {"dsp", "bram18", "lut", "ff", "latency_cycles", "ii_cycles"}
+    assert {"name", "type", "reuse_factor", "dsp"} <= set(plain["layers"][0])
+    assert plain["fits"] is True
+    assert plain["utilization"]["dsp"] == pytest.approx(64 / 12288)
+    assert plain["dominant"]["dsp"] == "fc"
+    assert plain["source"] == "analytic"
+
+
+def test_more_than_the_part_offers_does_not_fit() -> None:
+    asked = design(dense(n_in=64, n_out=64, strategy="resource", reuse_factor=4), part="pynq-z2")
+    assert not estimate(asked).fits(asked.device)
+
+
+def test_listing_names_every_estimator_and_an_unknown_one_is_refused() -> None:
+    assert {"analytic", "codegen", "csynth", "rule4ml", "da4ml"} <= set(ESTIMATORS)
+    with pytest.raises(UnknownNameError, match="analytic"):
+        estimate(design(dense()), by="analitic")

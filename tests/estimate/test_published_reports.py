@@ -1,0 +1,119 @@
+"""The rules against real reports, and the reader of such files against odd rows."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pandas = pytest.importorskip("pandas")
+
+from benchmarks.estimates import measure, report  # noqa: E402
+from benchmarks.hls_reports import read_designs  # noqa: E402
+
+DATA = Path(os.environ.get("RFPRUNE_DATA", "../shared/data")) / "hls_reports"
+DENSE = {
+    "type": "dense",
+    "n_in": 64,
+    "n_out": 64,
+    "rf": 512,
+    "strategy": "resource",
+    "in_prec": "fixed<16,6>",
+    "w_prec": "fixed<8,1>",
+    "accum_prec": "fixed<16,6>",
+}
+ROW: dict[str, Any] = {
+    "design_id": "a",
+    "source": "s",
+    "tool": "Vivado HLS",
+    "tool_version": "2020.1",
+    "part": "xcu250-figd2104-2L-e",
+    "clock_ns": 5.0,
+    "io_type": "io_parallel",
+    "strategy": "Resource",
+    "config_complete": True,
+    "n_layers": 1.0,
+    "group": "g",
+    "layers": json.dumps([DENSE]),
+    "hls_dsp": 8.0,
+    "hls_lut": 10623.0,
+    "hls_ff": 1259.0,
+    "hls_bram18": 3.0,
+    "hls_lat_min": 513.0,
+    "hls_ii_min": 512.0,
+}
+
+
+def rows_to(path: Path, *changes: dict[str, Any]) -> Path:
+    pandas.DataFrame([{**ROW, **change} for change in changes]).to_parquet(path)
+    return path
+
+
+@pytest.mark.skipif(not (DATA / "designs.parquet").is_file(), reason=f"no reports at {DATA}")
+def test_targets_on_the_published_reports() -> None:
+    result = measure(DATA / "designs.parquet", DATA / "layers.parquet")
+    met = {(r["family"], r["quantity"], r["measure"]): r["met"] for r in result["targets"]}
+    for family, quantity, how in [
+        ("Resource dense, w >= 8", "hls_dsp", "exact %"),
+        ("Resource dense, w >= 8", "synthesis_dsp", "exact %"),
+        ("Resource dense", "ii_cycles", "exact %"),
+        ("Resource dense", "latency_cycles", "exact %"),
+        ("Resource dense, RF <= 1024", "hls_bram18", "within 1, %"),
+        ("Resource dense", "hls_lut", "median APE %"),
+        ("Resource dense", "hls_ff", "median APE %"),
+        ("Resource dense", "synthesis_lut", "median APE %"),
+        ("Resource dense", "synthesis_ff", "median APE %"),
+        ("Latency dense, weights known", "hls_lut", "median APE %"),
+        ("Latency dense, weights known, RF > 1", "ii_cycles", "MAPE %"),
+    ]:
+        assert met[family, quantity, how] == "yes"
+    assert all(row["contains the truth, %"] >= 90 for row in result["intervals"])
+
+
+def test_one_row_is_read_as_the_design_that_it_describes(tmp_path: Path) -> None:
+    (found,) = read_designs(rows_to(tmp_path / "d.parquet", {}))
+    assert found.design is not None
+    layer = found.design.layers[0]
+    assert (layer.n_in, layer.n_out, layer.reuse_factor, layer.strategy) == (
+        64,
+        64,
+        512,
+        "resource",
+    )
+    assert found.design.tool == "Vivado HLS"
+    assert found.targets["hls_bram18"] == 3
+    assert found.targets["latency_cycles"] == 513
+
+
+def test_odd_rows_are_left_out_with_a_reason_and_never_crash(tmp_path: Path) -> None:
+    path = rows_to(
+        tmp_path / "d.parquet",
+        {},
+        {"layers": None},
+        {"layers": "[]"},
+        {"layers": "{not json"},
+        {"layers": json.dumps([{**DENSE, "type": "hologram"}])},
+        {"layers": json.dumps([{**DENSE, "n_in": None}])},
+        {"layers": json.dumps([{**DENSE, "w_prec": "auto", "in_prec": None, "rf": None}])},
+        {"layers": json.dumps([{"type": "relu", "n_in": 9}]), "config_complete": False},
+        {"part": "no-such-part", "tool": None, "tool_version": None, "clock_ns": None},
+    )
+    result = measure(path, None)
+    reasons = " ".join(result["left_out"])
+    assert result["rows"] == 9
+    assert sum(result["left_out"].values()) == 6
+    assert "hologram" in reasons
+    assert "n_in" in reasons
+    text = report(result)
+    assert "## Left out" in text
+    json.dumps(result)
+
+
+def test_a_file_without_any_usable_row(tmp_path: Path) -> None:
+    result = measure(rows_to(tmp_path / "d.parquet", {"layers": None}), None)
+    assert result["scores"] == []
+    assert result["cost"] == {}
+    assert "(none)" in report(result)

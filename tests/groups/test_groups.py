@@ -1,0 +1,190 @@
+"""Groups: labels against an emulated HLS loop, exact costs, masks."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from rfprune.errors import SpecError
+from rfprune.groups import Groups, build_groups, live_multipliers
+from rfprune.hardware.reuse import valid_reuse_factors
+from rfprune.network import plan, trace
+from rfprune.quantities import RESOURCES
+from rfprune.spec import HardwareSpec, PruneSpec
+
+WIDTHS = (6, 8, 10, 12, 14, 16, 18, 20, 24, 32)
+
+
+def make_groups(
+    model: nn.Module, shape: tuple[int, ...], hardware: dict[str, Any], **prune: Any
+) -> Groups:
+    planned = plan(trace(model, shape), HardwareSpec.model_validate(hardware))
+    return build_groups(planned, PruneSpec.model_validate(prune))
+
+
+def emulated_multiplier(n_in: int, n_out: int, rf: int) -> np.ndarray:
+    """Return (n_in * n_out,): the multiplier of each weight in HLS order.
+
+    The loop nest of nnet_dense_resource.h: in cycle ``ir`` multiplier ``im`` takes weight
+    ``ir + rf * im``.
+    """
+    multiplier = np.empty(n_in * n_out, dtype=int)
+    for ir in range(rf):
+        for im in range(n_in * n_out // rf):
+            multiplier[ir + rf * im] = im
+    return multiplier
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 12), st.integers(1, 12), st.data())
+def test_dense_labels_are_the_hls_loop(n_in: int, n_out: int, data: st.DataObject) -> None:
+    factors = [rf for rf in valid_reuse_factors(n_in, n_out) if rf > 1]
+    if not factors:
+        return
+    rf = data.draw(st.sampled_from(factors))
+    groups = make_groups(nn.Sequential(nn.Linear(n_in, n_out)), (n_in,), {"reuse_factor": rf})
+    assert groups.layers[0].label.tolist() == emulated_multiplier(n_in, n_out, rf).tolist()
+
+
+@pytest.mark.parametrize("kind", ["conv1d", "conv2d"])
+def test_conv_labels_take_channels_fastest(kind: str) -> None:
+    model: nn.Module = nn.Conv1d(4, 3, 2) if kind == "conv1d" else nn.Conv2d(4, 3, (2, 3))
+    shape = (4, 6) if kind == "conv1d" else (4, 6, 6)
+    groups = make_groups(
+        nn.Sequential(model), shape, {"io_type": "io_stream", "reuse_factor": 4}
+    )
+    label = groups.layers[0].label.reshape(groups.layers[0].plan.layer.weight_shape)
+    # One group is four weights that differ in the channel alone.
+    for group in range(groups.layers[0].count):
+        places = (label == group).nonzero()
+        assert len(places) == 4
+        assert sorted(places[:, 1].tolist()) == [0, 1, 2, 3]
+        rest = torch.cat([places[:, :1], places[:, 2:]], dim=1)
+        assert len(rest.unique(dim=0)) == 1
+
+
+@pytest.mark.parametrize(("io_type", "channels_in_group"), [("io_parallel", 2), ("io_stream", 1)])
+def test_first_dense_after_flatten(io_type: str, channels_in_group: int) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 4 * 4, 3))
+    groups = make_groups(
+        model, (1, 6, 6), {"io_type": io_type, "layers": {"_2": {"reuse_factor": 2}}}
+    )
+    label = groups.layers[1].label.reshape(3, 2, 16)
+    places = (label == 0).nonzero()
+    assert len(places[:, 1].unique()) == channels_in_group
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from(["dsp", "bram", "filter"]),
+    st.sampled_from(WIDTHS),
+    st.sampled_from([2, 4, 8, 16, 32, 64]),
+    st.integers(0, 2**31),
+)
+def test_dropping_one_group_frees_exactly_its_cost(
+    structure: str, width: int, rf: int, seed: int
+) -> None:
+    model = nn.Sequential(nn.Linear(32, 12), nn.ReLU(), nn.Linear(12, 5))
+    hardware = {
+        "weight_precision": f"fixed<{width},2>",
+        "layers": {"_0": {"reuse_factor": rf}, "_2": {"reuse_factor": 3}},
+    }
+    groups = make_groups(model, (32,), hardware, structure=structure)
+    rng = np.random.default_rng(seed)
+    keep = rng.random(len(groups)) < 0.7
+    if structure != "bram":
+        # A memory word is shared by groups finer than it, so its block is not theirs to free.
+        columns = [RESOURCES.index(name) for name in ("dsp", "lut", "ff")]
+    else:
+        columns = list(range(len(RESOURCES)))
+    for group in rng.permutation(np.flatnonzero(keep))[:5]:
+        without = keep.copy()
+        without[group] = False
+        freed = groups.used_by(groups.masks(keep)) - groups.used_by(groups.masks(without))
+        np.testing.assert_allclose(freed[columns], groups.cost[group][columns], atol=1e-9)
+
+
+def test_single_weights_free_exactly_their_cost_in_latency() -> None:
+    model = nn.Sequential(nn.Linear(6, 4))
+    groups = make_groups(model, (6,), {"reuse_factor": 1})
+    assert groups.layers[0].structure == "weight"
+    keep = np.ones(24, dtype=bool)
+    dense = groups.used_by(groups.masks(keep))
+    keep[7] = False
+    freed = dense - groups.used_by(groups.masks(keep))
+    np.testing.assert_array_equal(freed, groups.cost[7])
+    assert dense[RESOURCES.index("dsp")] == 24
+
+
+def test_costs_add_up_to_the_dense_network(mixed: tuple[nn.Module, Groups]) -> None:
+    _, groups = mixed
+    np.testing.assert_allclose(
+        (groups.cost.sum(axis=0) + groups.fixed)[[0, 2, 3]], groups.dense[[0, 2, 3]]
+    )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_bram_groups_free_whole_blocks_for_every_width(width: int) -> None:
+    hardware = {"weight_precision": f"fixed<{width},2>", "reuse_factor": 16}
+    model = nn.Sequential(nn.Linear(64, 72))
+    groups = make_groups(model, (64,), hardware, budget={"bram18": 0.5})
+    layer = groups.layers[0]
+    assert layer.structure == "bram"
+    blocks = layer.cost[:, RESOURCES.index("bram18")]
+    assert (blocks[:-1] >= 1).all()
+    assert (blocks == np.round(blocks)).all()
+
+
+def test_masks_keep_whole_groups(mixed: tuple[nn.Module, Groups]) -> None:
+    _, groups = mixed
+    keep = np.random.default_rng(1).random(len(groups)) < 0.4
+    for layer, part in groups.split(keep):
+        mask = groups.masks(keep)[layer.plan.name].reshape(-1)
+        sums = torch.zeros(layer.count).index_add(0, layer.label, mask)
+        sizes = torch.bincount(layer.label, minlength=layer.count)
+        assert torch.equal(sums, torch.from_numpy(part).float() * sizes)
+
+
+def test_norms_against_loops(mixed: tuple[nn.Module, Groups]) -> None:
+    model, groups = mixed
+    for layer in groups.layers:
+        weight = layer.weight_of(model).detach()
+        expected = torch.stack(
+            [weight.reshape(-1)[layer.label == g].norm() for g in range(layer.count)]
+        )
+        torch.testing.assert_close(layer.norms(weight), expected)
+
+
+def test_exempt_and_resource_layers_have_only_a_fixed_cost() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+    groups = make_groups(
+        model,
+        (8,),
+        {"reuse_factor": 4, "layers": {"_0": {"strategy": "resource"}}},
+        layers={"_2": {"prune": False}},
+    )
+    assert len(groups.layers) == 0
+    assert groups.fixed[0] == 32
+
+
+def test_structure_that_the_strategy_does_not_have() -> None:
+    with pytest.raises(SpecError, match="_0: structure bram needs weights in memory"):
+        make_groups(nn.Sequential(nn.Linear(8, 8)), (8,), {"reuse_factor": 1}, structure="bram")
+
+
+def test_unknown_layer_is_named() -> None:
+    with pytest.raises(SpecError, match="prune.layers: the network has no layer 'fc'"):
+        make_groups(nn.Sequential(nn.Linear(8, 8)), (8,), {}, layers={"fc": {"floor": 2}})
+
+
+def test_live_multipliers_of_latency_follow_hls4mls_formula() -> None:
+    groups = make_groups(
+        nn.Sequential(nn.Linear(8, 8)), (8,), {"reuse_factor": 4, "strategy": "latency"}
+    )
+    nonzero = np.ones(64, dtype=bool)
+    nonzero[:7] = False
+    assert live_multipliers(groups.layers[0].plan, nonzero) == 16 - 7 // 4

@@ -1,0 +1,117 @@
+"""A sweep sent to a real Ray head by its Jobs API, followed, and cancelled."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rfprune.errors import ClusterError, UnknownNameError
+from rfprune.launch import find_job
+from rfprune.runs import SweepFolder
+
+from .conftest import Head
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("train.epochs=2", "prune.steps=1", "prune.epochs_per_step=1", "train.batch_size=256")
+
+
+class User:
+    """Someone with a shell, a home folder and the cluster's token."""
+
+    def __init__(self, head: Head, folder: Path) -> None:
+        self.folder = folder
+        self.runs = folder / "its runs"
+        self.profile = folder / "here.yml"
+        self.profile.write_text(
+            f"kind: ray\naddress: {head.address}\nruns: {self.runs}\n"
+            "environment: {GREETING: \"it's $(touch hit)\"}\n"
+        )
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
+        self.environment = {
+            **inherited,
+            "HOME": str(folder),
+            "PYTHONPATH": str(ROOT),
+            "RAY_AUTH_TOKEN_PATH": str(head.token_file),
+        }
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "rfprune", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+
+    def submit(self, *arguments: str) -> str:
+        changes = [part for text in SMALL for part in ("--set", text)]
+        sweep = str(ROOT / "sweeps" / "digits.yml")
+        done = self.run("submit", sweep, "--on", str(self.profile), *changes, *arguments)
+        assert done.returncode == 0, done.stderr
+        return next(line for line in done.stdout.splitlines() if "Submitted" in line).split()[1]
+
+
+@pytest.fixture
+def user(ray_head: Head, tmp_path: Path) -> User:
+    return User(ray_head, tmp_path)
+
+
+def test_sweep_runs_on_the_cluster_and_can_be_followed(user: User) -> None:
+    job = user.submit("--trials", "2")
+    log = user.run("logs", job, "--follow")
+    assert log.returncode == 0, log.stderr
+    assert "2 of 2 trials complete" in log.stdout, log.stdout
+    state = json.loads(user.run("status", job, "--json").stdout)
+    assert state["state"] == "succeeded", state
+    trials = list(SweepFolder(user.runs / "digits").trials())
+    results = [trial.result() for trial in trials]
+    assert [result is not None and result.state for result in results] == ["complete"] * 2
+    assert (user.runs / "mlflow.db").exists()
+    assert not list(user.folder.rglob("hit"))
+
+
+def test_cancelled_sweep_goes_on_when_it_is_submitted_again(user: User) -> None:
+    job = user.submit("--trials", "200")
+    deadline = time.monotonic() + 120
+    while not list((user.runs / "digits").glob("trials/*/result.json")):
+        assert time.monotonic() < deadline, user.run("logs", job).stdout
+        time.sleep(0.5)
+    done = user.run("cancel", job)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(user.run("status", job, "--json").stdout)["state"] == "cancelled"
+    finished = {t.number for t in SweepFolder(user.runs / "digits").trials() if t.result()}
+    again = user.submit("--trials", str(len(finished) + 1))
+    log = user.run("logs", again, "--follow")
+    assert f"{len(finished) + 1} of {len(finished) + 1} trials complete" in log.stdout, log.stdout
+
+
+def test_failed_sweep_says_why(user: User) -> None:
+    job = user.submit("--trials", "1", "--set", "data.name=null", "--set", "data.file=absent.npz")
+    for _ in user.run("logs", job, "--follow").stdout:
+        break
+    state = json.loads(user.run("status", job, "--json").stdout)
+    assert state["state"] == "failed"
+    assert "absent.npz" in state["message"]
+
+
+def test_wrong_token_and_unknown_job(
+    ray_head: Head, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ClusterError, match="this side has no token"):
+        find_job("ray:rfprune-absent", ray_head.address).status()
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    with pytest.raises(ClusterError, match="this side has another token"):
+        find_job("ray:rfprune-absent", ray_head.address).status()
+    monkeypatch.setenv("RAY_AUTH_TOKEN", ray_head.token_file.read_text())
+    with pytest.raises(UnknownNameError, match="unknown job 'ray:rfprune-absent' at http"):
+        find_job("ray:rfprune-absent", ray_head.address).status()

@@ -1,0 +1,104 @@
+"""Tracing: names, shapes, and refusal of what hls4ml cannot take."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rfprune.errors import NetworkError
+from rfprune.models import ModelSpec, build
+from rfprune.network import trace
+
+
+def test_mlp_layers() -> None:
+    network = trace(build(ModelSpec(name="mlp"), (16,), 5), (16,))
+    assert network.sizes == {"fc1": (16, 64), "fc2": (64, 32), "fc3": (32, 32), "output": (32, 5)}
+    assert network.n_outputs == 5
+    assert all(layer.positions == 1 and layer.flattened is None for layer in network.layers)
+
+
+def test_lenet_positions_and_flatten() -> None:
+    network = trace(build(ModelSpec(name="lenet"), (1, 28, 28), 10), (1, 28, 28))
+    by_name = {layer.name: layer for layer in network.layers}
+    assert by_name["conv1"].positions == 28 * 28
+    assert by_name["conv2"].positions == 10 * 10
+    assert by_name["fc1"].flattened == (16, 5, 5)
+    assert by_name["fc2"].flattened is None
+
+
+def test_flatten_is_seen_through_dropout_and_identity() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Dropout(), nn.Identity(), nn.Linear(2 * 4 * 4, 3)
+    )
+    assert trace(model, (1, 6, 6)).layers[1].flattened == (2, 4, 4)
+
+
+def test_names_are_hls4mls() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Sequential(nn.Linear(3, 2)))
+    assert [layer.name for layer in trace(model, (4,)).layers] == ["_0", "_2_0"]
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x) if x.sum() > 0 else self.fc(-x)
+
+
+class Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.fc(x))
+
+
+class Exotic(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cumsum(self.fc(x), dim=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "words"),
+    [
+        (nn.Sequential(nn.Conv2d(2, 2, 3, groups=2)), (2, 6, 6), "0: .*groups=2"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3, padding="same")), (1, 6, 6), "padding='same'"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3, dilation=2)), (1, 6, 6), "dilation"),
+        (
+            nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")),
+            (1, 6, 6),
+            "padding_mode='reflect'",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2, ceil_mode=True)),
+            (1, 6, 6),
+            "1: .*ceil_mode",
+        ),
+        (nn.Sequential(nn.Linear(4, 2), nn.GELU()), (4,), "GELU. Use ReLU"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1)), (1, 6, 6), "AvgPool2d"),
+        (nn.Sequential(nn.Linear(4, 2)), (3, 4), "input of shape"),
+        (nn.Sequential(nn.Linear(4, 2)), (5,), r"does not take an input of shape \(5,\)"),
+        (nn.Sequential(nn.Flatten()), (4, 4), "no Linear"),
+        (Branching(), (4,), "cannot trace"),
+        (Shared(), (4,), "called twice"),
+        (Exotic(), (4,), "cumsum"),
+    ],
+)
+def test_refused(model: nn.Module, shape: tuple[int, ...], words: str) -> None:
+    with pytest.raises(NetworkError, match=words):
+        trace(model, shape)
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trace(model, (4,))
+    assert model.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])

@@ -1,0 +1,52 @@
+"""A driver as a program of its own, to be killed: ``drive_demo.py RUNS TRIALS SECONDS_PER_STEP``.
+
+Prints one line per event; ends with 130 if a signal ended the sweep, 1 if it did not reach its end,
+2 with a sentence if the input is refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rfprune.errors import InputError
+from rfprune.runs import SweepFolder
+from rfprune.search import SweepEvent, run_sweep
+from rfprune.spec import SweepSpec
+from rfprune.spec.files import parse_spec
+
+
+def tell(event: SweepEvent) -> None:
+    print(event.kind, event.trial, flush=True)
+
+
+def main(runs: str, trials: str, seconds: str) -> int:
+    values = {
+        "name": "demo",
+        "model": {"name": "mlp", "args": {"seconds": float(seconds)}},
+        "data": {"name": "digits"},
+        "prune": {"steps": 3},
+        "search": {"hardware.layers.*.reuse_factor": {"valid": True}},
+        "sampler": {"name": "nsga2"},
+        "trials": int(trials),
+    }
+    spec = parse_spec(SweepSpec, values, "demo.yml")
+    try:
+        outcome = run_sweep(
+            spec,
+            SweepFolder(Path(runs) / "demo"),
+            {"fc1": (16, 64), "fc2": (64, 32)},
+            base_dir=Path(__file__).parent,
+            trial_function="quick_trials:run",
+            progress=tell,
+        )
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    if outcome.interrupted:
+        return 130
+    return 0 if outcome.reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,8 +1,9 @@
 """The analytic estimator against real synthesis reports.
 
-``python -m benchmarks.estimates --designs FILE.parquet [--layers FILE.parquet] [--json] [--plots
-DIR]`` prints per source, strategy and quantity: n, exact share, median APE, MAPE, sMAPE and R2; the
-table of targets beside what was measured; what was left out and why; and the cost per design.
+``python -m benchmarks.estimates --designs FILE.parquet [--layers FILE.parquet] [--json]`` prints
+per source, strategy and quantity: n, exact share, median APE, MAPE, sMAPE and R2; the table of
+targets beside what was measured; what was left out and why; and the cost per design. ``--page
+FILE`` writes the committed page with its plots.
 """
 
 from __future__ import annotations

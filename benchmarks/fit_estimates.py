@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.hls_reports import Reported, read_designs, read_layers
 from rfprune.estimate.constants import CONSTANTS_FILE
 from rfprune.estimate.layers import read_columns
+from rfprune.estimate.rules import kinds
 from rfprune.estimate.terms import RULES, facts
 
 F = NDArray[np.float64]
@@ -71,6 +72,14 @@ def _resource(report: Reported) -> bool:
     )
 
 
+def _synthesised(report: Reported) -> bool:
+    return (
+        report.strategy == "resource"
+        and "design_id" in report.row
+        and ("synthesis_lut" in report.targets)
+    )
+
+
 def _latency(report: Reported) -> bool:
     return _is_dense(report, "latency", "wahls4ml_dense1_2020") or _dense_kernel(
         report, "dense_latency"
@@ -92,20 +101,20 @@ def _pool(report: Reported) -> bool:
 
 
 _DENSE1 = "wahls4ml_dense1_2020 and module reports of committed projects"
-_DENSE2 = "wahls4ml_dense2_2023, after logic synthesis"
+_DENSE2 = "wahls4ml_dense2_2023 and three projects, after logic synthesis"
 FITS = (
     Fit("resource_lut", "hls_lut", _resource, _DENSE1),
     Fit("resource_ff", "hls_ff", _resource, _DENSE1),
     Fit(
         "resource_lut_synthesis",
         "synthesis_lut",
-        lambda r: _is_dense(r, "resource", "wahls4ml_dense2_2023"),
+        _synthesised,
         _DENSE2,
     ),
     Fit(
         "resource_ff_synthesis",
         "synthesis_ff",
-        lambda r: _is_dense(r, "resource", "wahls4ml_dense2_2023"),
+        _synthesised,
         _DENSE2,
     ),
     Fit("latency_lut", "hls_lut", _latency, _DENSE1, 300.0),
@@ -144,7 +153,8 @@ def _design_matrix(fit: Fit, reports: list[Reported]) -> tuple[F, F, NDArray[Any
     rows = [r for r in reports if fit.chosen(r) and r.targets.get(fit.target, 0) >= fit.floor]
     columns = read_columns([r.design for r in rows if r.design is not None])
     terms = RULES[fit.rule](columns, facts(columns))
-    summed = [np.add.reduceat(term.astype(np.float64), columns.starts) for term in terms.values()]
+    counted = kinds(columns).memory if fit.rule.startswith("resource") else 1.0
+    summed = [np.add.reduceat(term * counted, columns.starts) for term in terms.values()]
     target = np.array([r.targets[fit.target] for r in rows])
     return np.column_stack(summed), target, np.array([_group(r) for r in rows]), tuple(terms)
 

@@ -5,6 +5,7 @@ Exit status: 0 done; 1 the work failed; 2 the input is wrong; 130 interrupted.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rfprune.cli.app import app
 
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="rfprune", standalone_mode=False)
     except RfpruneError as error:
         _say(str(error))
         code = error.exit_code
@@ -30,9 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say("interrupted; what is finished is kept, and the same command goes on from there.")
         code = 130
     except BrokenPipeError:
-        # The reader of a pipe (head, less) has gone; nothing is wrong.
-        sys.stderr.close()
+        # The reader of a pipe (head, less) has gone; nothing is wrong. Python would say so once
+        # more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        _say(f"{error.filename or 'the system'}: {error.strerror or error}.")
+        code = 1
     except Exception as error:
         code = _usage_fault(error)
     sys.exit(code if isinstance(code, int) else 0)
@@ -47,7 +52,10 @@ def _usage_fault(error: Exception) -> int:
         raise error
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "rfprune"
-    _say(f"{message()} See '{path} --help'.")
+    # Without any argument the help has been shown already, and there is no message.
+    text = message().strip() or "no command is given"
+    end = "" if text.endswith((".", "?")) else "."
+    _say(f"{text}{end} See '{path} --help'.")
     return 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import typer
@@ -50,9 +51,16 @@ def _root(
 _WORK: tuple[Callable[..., None], ...] = (check, sweep, prune, pareto, export, estimate, ui, track)
 _CLUSTERS: tuple[Callable[..., None], ...] = (submit, status, logs, cancel)
 
+
+def _help(verb: Callable[..., None]) -> str:
+    """Return the docstring with one line per paragraph, for the terminal to wrap."""
+    paragraphs = inspect.cleandoc(verb.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(text.split()) for text in paragraphs)
+
+
 for _verb in _WORK:
-    app.command()(_verb)
+    app.command(help=_help(_verb))(_verb)
 for _verb in _CLUSTERS:
-    app.command(rich_help_panel="Clusters")(_verb)
-app.command("list")(list_names)
-app.command()(schema)
+    app.command(help=_help(_verb), rich_help_panel="Clusters")(_verb)
+app.command("list", help=_help(list_names))(list_names)
+app.command(help=_help(schema))(schema)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rfprune.cli.common import JsonOption, RunsOption, SetOption, SweepArgument
+from rfprune.cli.common import JsonOption, RunsOption, SetOption, SweepArgument, runs_option
+from rfprune.tables import Column, make_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from rfprune.search.outlook import Outlook
 
 __all__ = ["check"]
+
+#: So many reuse factors of a layer are shown.
+_FACTORS = 14
 
 
 def check(
@@ -28,86 +33,93 @@ def check(
 
     Example: rfprune check sweeps/digits.yml
     """
-    from rfprune.cli.common import print_json, read_sweep_file, stdout
+    from rfprune.cli.common import commands, naming, note, print_json, read_sweep_file, say, stdout
     from rfprune.search.outlook import outlook
 
     target = read_sweep_file(sweep, runs, overrides)
-    found = outlook(target.spec, target.base_dir)
+    with naming(target.source, target.spec.name):
+        found = outlook(target.spec, target.base_dir)
     if as_json:
         print_json(found.as_json())
         return
     console = stdout()
-    console.print(f"[bold]{target.source}[/] is valid: sweep '{target.spec.name}'.")
-    console.print(_layers(found))
-    console.print(_space(found))
-    console.print(f"Sampler: {found.sampler}")
-    console.print(_costs(found))
-    for note in found.notes:
-        console.print(f"[yellow]Note:[/] {note}")
-    console.print(_tools(found))
-    console.print(f"\nNext: rfprune sweep {sweep}")
+    say(f"{target.source} is valid: sweep '{target.spec.name}'.", console)
+    for made in (_layers, _space, _costs, _tools):
+        console.print(made(found, console.width))
+    say(f"Sampler: {found.sampler}.", console)
+    for text in found.notes:
+        note(text, console)
+    changes = "".join(f" --set {shlex.quote(text)}" for text in overrides or [])
+    commands([f"rfprune sweep {shlex.quote(sweep)}{changes}{runs_option(runs)}"])
 
 
-def _table(title: str, *columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
-    return table
-
-
-def _layers(found: Outlook) -> Table:
-    table = _table(
-        "Layers", "layer", "type", "products x outputs", "weights", "valid reuse factors"
+def _layers(found: Outlook, width: int) -> Table:
+    rows = found.layers
+    columns = [
+        Column("layer", [row.name for row in rows], left=True, needed=True),
+        Column("type", [row.type for row in rows], left=True),
+        Column("matrix", [f"{row.n_in} x {row.n_out}" for row in rows]),
+        Column("weights", [f"{row.n_weights:,}" for row in rows]),
+        Column(
+            "valid reuse factors",
+            [_some(row.valid_reuse_factors) for row in rows],
+            left=True,
+            needed=True,
+        ),
+    ]
+    return make_table(
+        columns, width, title="Layers", caption="matrix: products per output x outputs"
     )
-    for row in found.layers:
-        factors = row.valid_reuse_factors
-        shown = " ".join(
-            map(str, factors if len(factors) < 14 else [*factors[:12], "...", factors[-1]])
-        )
-        table.add_row(row.name, row.type, f"{row.n_in} x {row.n_out}", f"{row.n_weights}", shown)
-    return table
 
 
-def _space(found: Outlook) -> Table:
-    size = "a continuum" if found.space_size is None else f"{found.space_size} points"
-    table = _table(f"Search space ({size})", "path", "kind", "values", "when")
-    for row in found.space:
-        table.add_row(row.path, row.kind, row.values, row.when)
-    return table
+def _some(factors: list[int]) -> str:
+    shown = factors if len(factors) <= _FACTORS else [*factors[: _FACTORS - 2], "...", factors[-1]]
+    return " ".join(map(str, shown))
 
 
-def _costs(found: Outlook) -> Table:
-    table = _table(
-        f"Dense network on {found.part}",
-        "quantity",
-        "cheapest",
-        "dearest",
-        "of the part",
-        "least by pruning",
+def _space(found: Outlook, width: int) -> Table:
+    size = "a continuum" if found.space_size is None else f"{found.space_size:,} points"
+    rows = found.space
+    columns = [
+        Column("path", [row.path for row in rows], left=True, needed=True),
+        Column("values", [row.values for row in rows], left=True, needed=True),
+        Column("kind", [row.kind for row in rows], left=True),
+    ]
+    if any(row.when for row in rows):
+        columns.append(Column("when", [row.when for row in rows], left=True))
+    return make_table(columns, width, title=f"Search space ({size})")
+
+
+def _costs(found: Outlook, width: int) -> Table:
+    rows = found.costs
+    columns = [
+        Column("quantity", [row.name for row in rows], left=True, needed=True),
+        Column("cheapest", [_number(row.low) for row in rows], needed=True),
+        Column("dearest", [_number(row.high) for row in rows], needed=True),
+        Column("of the part", [_share(row.share) for row in rows]),
+        Column("least by pruning", [_number(row.least, unknown="") for row in rows]),
+    ]
+    return make_table(
+        columns,
+        width,
+        title=f"Dense network on {found.part}",
+        caption="cheapest, dearest: with every searched value at its first and at its last",
     )
-    for row in found.costs:
-        table.add_row(
-            row.name,
-            *(_number(v) for v in (row.low, row.high)),
-            _share(row.share),
-            _number(row.least),
-        )
-    return table
 
 
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:,.6g}"
+def _number(value: float | None, unknown: str = "unknown") -> str:
+    return unknown if value is None else f"{value:,.6g}"
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
+    return "" if value is None else f"{value:,.1%}"
 
 
-def _tools(found: Outlook) -> Table:
-    table = _table("Optional tools", "tool", "found", "for")
-    for row in found.tools:
-        table.add_row(row.name, row.found or "no", row.purpose)
-    return table
+def _tools(found: Outlook, width: int) -> Table:
+    rows = found.tools
+    columns = [
+        Column("tool", [row.name for row in rows], left=True, needed=True),
+        Column("found", [row.found or "no" for row in rows], left=True, needed=True),
+        Column("for", [row.purpose for row in rows], left=True),
+    ]
+    return make_table(columns, width, title="Optional tools")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rfprune.errors import SpecError
+from rfprune.errors import InputError, RunsError, SpecError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,16 +26,25 @@ __all__ = [
     "SetOption",
     "SweepArgument",
     "Target",
+    "check_writable",
+    "commands",
+    "naming",
+    "note",
     "open_sweep",
     "print_json",
     "read_sweep_file",
+    "runs_option",
+    "say",
     "shipped",
     "stderr",
     "stdout",
 ]
 
 SweepArgument = Annotated[
-    str, typer.Argument(help="A sweep file, or the name of a sweep.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SWEEP", help="A sweep file, or the name of a sweep.", show_default=False
+    ),
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that holds all runs.")]
 SetOption = Annotated[
@@ -53,6 +66,60 @@ def stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+def say(text: str, console: Console | None = None) -> None:
+    """Print prose: wrapped between words on a terminal, one line per line elsewhere."""
+    console = console or stdout()
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
+
+
+def note(text: str, console: Console | None = None) -> None:
+    """Print something that the user should know, but need not act on."""
+    from rich.text import Text
+
+    console = console or stdout()
+    line = Text.assemble(("Note: ", "yellow"), text)
+    console.print(line, soft_wrap=not console.is_terminal)
+
+
+def commands(lines: Sequence[str]) -> None:
+    """Print the next commands to type, each on one line, to be copied as a whole."""
+    stdout().print(
+        "\nNext:", *(f"  {line}" for line in lines), sep="\n", markup=False, soft_wrap=True
+    )
+
+
+def runs_option(runs: Path) -> str:
+    """Return `runs` as it is typed after a command; nothing where it is the default."""
+    return "" if runs == Path("runs") else f" --runs {shlex.quote(str(runs))}"
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a run folder that could not be made, before any work is done for it.
+
+    Raises:
+        RunsError: a part of its path is a file, or may not be written.
+    """
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise RunsError(f"{folder}: cannot be made: {place} is no folder.")
+    if not os.access(place, os.W_OK):
+        raise RunsError(f"{folder}: cannot be made: {place} may not be written.")
+
+
+@contextmanager
+def naming(source: str, name: str) -> Iterator[None]:
+    """Let faults of the input name the file `source` in place of the sweep's `name`."""
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        if source not in text:
+            error.args = (f"{source}: {text.removeprefix(f'{name}: ')}",)
+        raise
 
 
 def print_json(value: Any) -> None:
@@ -102,16 +169,20 @@ def read_sweep_file(name: str, runs: Path, overrides: list[str] | None = None) -
     from rfprune.spec.files import apply_override, parse_spec, read_yaml
 
     path = _find(name, runs)
-    if path.name == "sweep.json":
+    recorded = path.name == "sweep.json"
+    if recorded:
         facts = SweepFolder(path.parent).facts()
         values, base_dir = facts["spec"], Path(facts.get("base_dir", "."))
     else:
         values, base_dir = read_yaml(path), path.parent.resolve()
         values.setdefault("name", path.stem)
+    own_name = values.get("name")
     for text in overrides or []:
         apply_override(values, text, SweepSpec)
     spec = parse_spec(SweepSpec, values, str(path))
-    return Target(spec, SweepFolder(runs / spec.name), base_dir, str(path))
+    # A run folder that was renamed is still the run that it holds.
+    folder = path.parent if recorded and spec.name == own_name else runs / spec.name
+    return Target(spec, SweepFolder(folder), base_dir, str(path))
 
 
 def _find(name: str, runs: Path) -> Path:
@@ -121,11 +192,12 @@ def _find(name: str, runs: Path) -> Path:
     if path.suffix in (".yml", ".yaml") or path.is_file():
         return path
     recorded = runs / name / "sweep.json"
-    if recorded.exists():
-        return recorded
     builtin = shipped("sweeps") / f"{name}.yml"
-    if builtin.exists():
-        return builtin
+    for place in (recorded, path / "sweep.json", builtin):
+        if place.is_file():
+            return place
+    if path.is_dir():
+        raise SpecError(f"{name}: is a folder. Allowed: a sweep file, or the name of a sweep.")
     known = sorted(
         {p.stem for p in shipped("sweeps").glob("*.yml")}
         | {p.parent.name for p in runs.glob("*/sweep.json")}
@@ -145,7 +217,7 @@ def open_sweep(name: str, runs: Path) -> SweepFolder:
     from rfprune.runs import find_sweep
 
     path = Path(name)
-    if path.suffix in (".yml", ".yaml"):
+    if path.suffix in (".yml", ".yaml") or path.is_file():
         return find_sweep(runs, read_sweep_file(name, runs).spec.name)
     if (path / "sweep.json").exists():
         return find_sweep(path.parent, path.name)

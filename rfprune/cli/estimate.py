@@ -21,7 +21,9 @@ def estimate(
     target: Annotated[
         Path,
         typer.Argument(
-            help="A design file, the folder of a trial, or an exported folder.", show_default=False
+            metavar="TARGET",
+            help="A design file, the folder of a trial, or an exported folder.",
+            show_default=False,
         ),
     ],
     by: Annotated[str, typer.Option(help="Estimator; see 'rfprune list estimators'.")] = "analytic",
@@ -45,17 +47,33 @@ def estimate(
 
 
 def _estimate(target: Path, by: str, step: int | None) -> tuple[Estimate, Part]:
+    from rfprune.estimate import ESTIMATORS
     from rfprune.estimate import estimate as run
     from rfprune.estimate.design import load_design
 
+    if ":" not in by:
+        ESTIMATORS[by]
+    target, step = _folder_of(target, step)
     if target.is_dir():
         from rfprune.export.subjects import estimate_folder
 
         return estimate_folder(target, by, step)
     if target.suffix not in (".yml", ".yaml", ".json"):
+        fault = "is nothing that can be estimated" if target.exists() else "no such file or folder"
         raise SpecError(
-            f"{target}: is nothing that can be estimated. Allowed: a design file (.yml, .yaml, "
-            ".json), the folder of a trial, or a folder made by 'rfprune export'."
+            f"{target}: {fault}. Allowed: a design file (.yml, .yaml, .json), the folder of a "
+            "trial, or a folder made by 'rfprune export'."
         )
+    if step is not None:
+        raise SpecError(f"--step {step}: {target} is a design file, which has no steps.")
     design = load_design(target)
     return run(design, by), design.device
+
+
+def _folder_of(target: Path, step: int | None) -> tuple[Path, int | None]:
+    """Return the folder that says what hardware a saved network is for, and the network's step."""
+    if target.suffix != ".pt":
+        return target, step
+    if target.parent.name == "steps" and target.stem.isdigit():
+        return target.parent.parent, int(target.stem)
+    return (target.parent if target.name == "model.pt" else target), step

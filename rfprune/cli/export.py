@@ -20,7 +20,10 @@ __all__ = ["export"]
 
 def export(
     sweep: Annotated[
-        str, typer.Argument(help="A sweep, or the folder of one trial.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="SWEEP", help="A sweep, or the folder of one trial.", show_default=False
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to make.", show_default=False)],
     where: Annotated[
@@ -50,18 +53,20 @@ def export(
     Without --max or --min the knee of the front is taken. Test accuracy never selects: where
     'accuracy' is named, val_accuracy decides.
 
-    Example: rfprune export digits --where 'dsp<=60' --max accuracy --out export/digits
+    Example: rfprune export digits --where 'dsp<=60' --max accuracy --out best
     """
-    from rfprune.cli.common import stderr, stdout
+    from rfprune.cli.common import say, stderr
     from rfprune.export import Request
     from rfprune.export import export as write
     from rfprune.front import choose
+    from rfprune.tracking import load_config, register_model
 
     ranking = _ranking(maximize, minimize)
     conditions = [_condition(text) for text in where or []]
+    config = None if register is None else load_config()
     front = _front(sweep, runs)
     choice = choose(front, conditions, ranking)
-    stdout().print(choice.explanation)
+    say(choice.explanation)
     request = Request(
         trial=front.view.folder.trial(choice.candidate.trial),
         step=choice.candidate.step,
@@ -73,11 +78,9 @@ def export(
     with stderr().status("exporting") as status:
         exported = write(request, say=lambda text: status.update(f"{text} ..."))
     _report(exported)
-    if register is not None:
-        from rfprune.tracking import load_config, register_model
-
-        version = register_model(exported.out, register, load_config())
-        stdout().print(f"Registered as '{register}' version {version}, alias champion.")
+    if register is not None and config is not None:
+        version = register_model(exported.out, register, config)
+        say(f"Registered as '{register}' version {version}, alias {config.registry.alias}.")
 
 
 def _front(name: str, runs: Path) -> Front:
@@ -86,9 +89,17 @@ def _front(name: str, runs: Path) -> Front:
     from rfprune.front import build_front, read_front, read_single
     from rfprune.runs import TrialFolder
 
-    if (Path(name) / "steps.jsonl").exists():
-        return build_front(read_single(TrialFolder(Path(name))))
+    path = Path(name)
+    singles = [home / "trials" / "0000" for home in (path, runs / name) if _is_single(home)]
+    for folder in (path, *singles):
+        if (folder / "steps.jsonl").exists():
+            return build_front(read_single(TrialFolder(folder)))
     return read_front(open_sweep(name, runs))
+
+
+def _is_single(home: Path) -> bool:
+    """Return whether a run folder is that of ``rfprune prune``."""
+    return (home / "trial.json").exists()
 
 
 def _condition(text: str) -> Condition:
@@ -111,15 +122,15 @@ def _ranking(maximize: str | None, minimize: str | None) -> Ranking:
 
 
 def _report(exported: Exported) -> None:
-    from rfprune.cli.common import stdout
+    from rfprune.cli.common import say
 
-    console, parity = stdout(), exported.parity
+    parity = exported.parity
     if parity is not None:
-        console.print(
+        say(
             f"C++ simulation: the same class as torch in fixed point on {parity.agreement:.2%} and "
             f"as torch in float on {parity.float_agreement:.2%} of {parity.rows} test rows; "
             f"largest error of a logit {parity.largest_error:g}."
         )
     live = ", ".join(f"{layer.name} {layer.live_multipliers}" for layer in exported.code)
-    console.print(f"Multipliers in the generated C++: {live}.")
-    console.print(f"Written: {exported.out} (begin with {exported.out / 'report.md'})")
+    say(f"Multipliers in the generated C++: {live}.")
+    say(f"Written: {exported.out} (begin with {exported.out / 'report.md'})")

@@ -20,6 +20,7 @@ def list_names(
     kind: Annotated[
         str,
         typer.Argument(
+            metavar="KIND",
             help="models, datasets, parts, methods, estimators, profiles or sweeps.",
             show_default=False,
         ),

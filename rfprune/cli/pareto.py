@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rfprune.cli.common import JsonOption, RunsOption, SweepArgument
+
+if TYPE_CHECKING:
+    from rfprune.front import Front
 
 __all__ = ["pareto"]
 
@@ -26,38 +30,48 @@ def pareto(
 
     Example: rfprune pareto digits --html front.html
     """
-    from rfprune.cli.common import open_sweep, print_json, stderr, stdout
-    from rfprune.front import (
-        budget_table,
-        front_csv,
-        front_html,
-        front_json,
-        front_png,
-        front_table,
-        read_front,
-    )
-    from rfprune.runs.files import write_atomic
+    from rfprune.cli.common import note, open_sweep, print_json, say, stderr, stdout
+    from rfprune.front import budget_table, front_json, front_table, read_front
     from rfprune.tracking import run_ids
 
     folder = open_sweep(sweep, runs)
     front, ids = read_front(folder), run_ids(folder)
     for number, reason in front.view.damaged.items():
-        stderr().print(f"[yellow]Note:[/] trial {number} is left out: {reason}")
-    if html is not None:
-        write_atomic(html, front_html(front))
-    if csv is not None:
-        write_atomic(csv, front_csv(front, ids))
-    if png is not None:
-        write_atomic(png, front_png(front))
+        note(f"trial {number} is left out: {reason}", stderr())
+    written = _write(front, ids, {"html": html, "png": png, "csv": csv})
     if as_json:
         print_json(front_json(front, ids))
         return
     console = stdout()
-    if not front.points:
-        console.print(f"Sweep '{front.view.name}' has no front yet: no pruning step is finished.")
-        return
-    console.print(front_table(front))
-    console.print(budget_table(front))
-    for path in (html, png, csv):
-        if path is not None:
-            console.print(f"Written: {path}")
+    if front.points:
+        console.print(front_table(front, console.width), budget_table(front, console.width))
+    else:
+        say(f"Sweep '{front.view.name}' has no front yet: no pruning step is finished.", console)
+    for path in written:
+        say(f"Written: {path}", console)
+
+
+def _write(front: Front, ids: dict[int, str], paths: dict[str, Path | None]) -> list[Path]:
+    """Write the front in each kind that is asked for; return the files.
+
+    Raises:
+        RunsError: a file cannot be written.
+    """
+    from rfprune.errors import RunsError
+    from rfprune.front import front_csv, front_html, front_png
+    from rfprune.runs.files import write_atomic
+
+    makers: dict[str, Callable[[], bytes | str]] = {
+        "html": lambda: front_html(front),
+        "png": lambda: front_png(front),
+        "csv": lambda: front_csv(front, ids),
+    }
+    asked = {kind: path for kind, path in paths.items() if path is not None}
+    for kind, path in asked.items():
+        if path.is_dir():
+            raise RunsError(f"--{kind} {path}: is a folder. Allowed: a file.")
+        try:
+            write_atomic(path, makers[kind]())
+        except OSError as error:
+            raise RunsError(f"--{kind} {path}: cannot be written ({error.strerror}).") from None
+    return list(asked.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +13,28 @@ from rfprune.cli.common import JsonOption, RunsOption, SetOption
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rfprune.runs import StepRecord, TrialFolder
+    from rfprune.runs import StepRecord, TrialFolder, TrialResult
+    from rfprune.spec import TrialSpec
 
 __all__ = ["prune"]
 
+_SHOWN = (
+    "val_accuracy",
+    "dsp",
+    "latency_cycles",
+    "accuracy",
+    "bram18",
+    "lut",
+    "ff",
+    "ii_cycles",
+    "sparsity",
+)
+
 
 def prune(
-    trial: Annotated[Path, typer.Argument(help="A trial file.", show_default=False)],
+    trial: Annotated[
+        Path, typer.Argument(metavar="TRIAL.yml", help="A trial file.", show_default=False)
+    ],
     overrides: SetOption = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start anew; the old run is moved aside, not deleted.")
@@ -32,90 +48,110 @@ def prune(
 
     Example: rfprune prune jets.yml --set prune.budget.dsp=0.2
     """
-    from rfprune.cli.common import print_json, stdout
+    from rfprune.cli.common import check_writable, naming, print_json
     from rfprune.runs import TrialFolder
-    from rfprune.runs.files import write_json
     from rfprune.spec import TrialSpec
     from rfprune.spec.files import apply_override, parse_spec, read_yaml
     from rfprune.trial import prepare, run_trial
 
-    values = read_yaml(trial)
+    values, base_dir = read_yaml(trial), trial.parent.resolve()
     for text in overrides or []:
         apply_override(values, text, TrialSpec)
     spec = parse_spec(TrialSpec, values, str(trial))
     home = runs / trial.stem
     folder = TrialFolder(home / "trials" / "0000")
-    if fresh:
-        _set_aside(home)
-    _refuse_other_spec(folder, spec)
-    prepare(spec, trial.parent.resolve())
-    write_json(home / "trial.json", {"base_dir": str(trial.parent.resolve())})
+    check_writable(home)
+    if not fresh:
+        _refuse_other_spec(home, folder, spec)
+    with naming(str(trial), trial.stem):
+        prepare(spec, base_dir)
+    _make_home(home, base_dir, fresh)
     result = run_trial(
         spec,
         folder,
         dense_dir=home / "dense",
-        base_dir=trial.parent.resolve(),
+        base_dir=base_dir,
         on_step=None if as_json else _say_step,
     )
-    steps = folder.steps()
     if as_json:
-        print_json({**result.as_json(), "steps": [step.model_dump(mode="json") for step in steps]})
-        return
+        steps = [step.model_dump(mode="json") for step in folder.steps()]
+        print_json({**result.as_json(), "steps": steps})
+    else:
+        _report(folder, result)
+
+
+def _report(folder: TrialFolder, result: TrialResult) -> None:
+    from rfprune.cli.common import commands, note, say, stdout
+
     console = stdout()
-    console.print(_table(steps))
-    console.print(f"Pruning ended: {result.stopped}. Folder: {folder.path}")
-    for note in result.notes:
-        console.print(f"[yellow]Note:[/] {note}")
-    console.print(f"\nNext: rfprune export {folder.path} --out export/{trial.stem}")
+    console.print(_table(folder.steps(), console.width))
+    say(f"Pruning ended: {result.stopped}. Folder: {folder.path}", console)
+    for text in result.notes:
+        note(text, console)
+    path, out = shlex.quote(str(folder.path)), shlex.quote(f"export/{folder.home.name}")
+    commands([f"rfprune export {path} --out {out}", f"rfprune estimate {path}"])
 
 
-def _set_aside(home: Path) -> None:
-    from rfprune.cli.common import stderr
+def _make_home(home: Path, base_dir: Path, fresh: bool) -> None:
+    """Make the trial's folder; a fresh start moves the earlier one aside.
+
+    Raises:
+        RunsError: it cannot be written.
+    """
+    from rfprune.cli.common import say, stderr
+    from rfprune.errors import RunsError
+    from rfprune.runs.files import write_json
     from rfprune.search.study import free_name
 
-    if home.exists():
-        aside = home.rename(free_name(home))
-        stderr().print(f"The earlier run is kept in {aside}.")
+    try:
+        if fresh and home.exists():
+            aside = home.rename(free_name(home))
+            say(f"The earlier run is kept in {aside}.", stderr())
+        write_json(home / "trial.json", {"base_dir": str(base_dir)})
+    except OSError as error:
+        raise RunsError(f"{home}: cannot be written ({error.strerror}).") from None
 
 
-def _refuse_other_spec(folder: TrialFolder, spec: object) -> None:
-    """Raise if the folder belongs to another trial: its steps would be mixed with these."""
+def _refuse_other_spec(home: Path, folder: TrialFolder, spec: TrialSpec) -> None:
+    """Raise if the folder belongs to something else: its steps would be mixed with these."""
     from rfprune.errors import RunsError
+    from rfprune.spec.files import changes
 
-    if (folder.path / "spec.json").exists() and folder.spec() != spec:
+    way_out = (
+        "Use --fresh (the old run is moved aside), another --runs folder, or another file name."
+    )
+    if (home / "sweep.json").exists():
+        raise RunsError(f"{home}: holds a sweep of the same name. {way_out}")
+    if not (folder.path / "spec.json").exists():
+        return
+    changed = changes(folder.spec().canonical(), spec.canonical())
+    if changed:
         raise RunsError(
-            f"{folder.path}: holds a trial with other settings. Use --fresh (the old run is moved "
-            "aside), another --runs folder, or another file name."
+            f"{folder.path}: holds a trial with other settings: {'; '.join(changed)}. {way_out}"
         )
 
 
 def _say_step(step: StepRecord) -> None:
-    from rfprune.cli.common import stderr
+    from rfprune.cli.common import say, stderr
 
-    dsp = "unknown" if step.dsp is None else f"{step.dsp:g}"
+    dsp = "unknown" if step.dsp is None else f"{step.dsp:,g}"
     verdict = "accepted" if step.accepted else "rejected"
-    stderr().print(
+    say(
         f"step {step.step}: {verdict}, val_accuracy {step.val_accuracy:.4f}, dsp {dsp} "
-        f"({step.seconds:.1f} s)"
+        f"({step.seconds:.1f} s)",
+        stderr(),
     )
 
 
-def _table(steps: list[StepRecord]) -> Table:
-    from rich import box
-    from rich.table import Table
+def _table(steps: list[StepRecord], width: int) -> Table:
+    from rfprune.front.labels import number
+    from rfprune.tables import Column, make_table
 
-    table = Table(box=box.SIMPLE_HEAD)
-    names = ("val_accuracy", "accuracy", "dsp", "bram18", "lut", "ff", "latency_cycles", "sparsity")
-    for name in ("step", *names, "accepted"):
-        table.add_column(name, justify="right")
-    for step in steps:
-        metrics = step.metrics()
-        shown = [_number(name, metrics[name]) for name in names]
-        table.add_row(str(step.step), *shown, "yes" if step.accepted else "no")
-    return table
-
-
-def _number(name: str, value: float | None) -> str:
-    if value is None:
-        return "unknown"
-    return f"{value:.4f}" if "accuracy" in name or name == "sparsity" else f"{value:g}"
+    columns = [
+        Column("step", [str(step.step) for step in steps], needed=True),
+        Column("accepted", ["yes" if step.accepted else "no" for step in steps], needed=True),
+    ]
+    for name in _SHOWN:
+        cells = [number(name, step.metrics()[name]) for step in steps]
+        columns.append(Column(name, cells))
+    return make_table(columns, width)

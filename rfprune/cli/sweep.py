@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,9 @@ from rfprune.cli.common import RunsOption, SetOption, SweepArgument
 
 if TYPE_CHECKING:
     from rfprune.cli.common import Target
+    from rfprune.front import Front
     from rfprune.search.drive import SweepOutcome
+    from rfprune.search.outlook import Outlook
 
 __all__ = ["sweep"]
 
@@ -39,54 +42,56 @@ def sweep(
 
     Example: rfprune sweep sweeps/digits.yml --trials 50
     """
-    from rfprune.cli.common import read_sweep_file, stderr
-    from rfprune.search.study import set_aside
+    from rfprune.cli.common import check_writable, read_sweep_file
 
     if trials is not None:
         overrides = [*(overrides or []), f"trials={trials}"]
-    name = _source_of(sweep, runs) if fresh else sweep
-    target = read_sweep_file(name, runs, overrides)
-    if fresh and (aside := set_aside(target.spec, target.folder)):
-        stderr().print(f"The earlier run is kept in {aside}.")
-    outcome = _run(target, address, track)
-    _finish(target, outcome, sweep)
+    target = read_sweep_file(sweep, runs, overrides)
+    check_writable(target.folder.path)
+    known = _look_ahead(target)
+    if fresh:
+        _begin_anew(target)
+    outcome = _run(target, known, address, track)
+    _finish(target, outcome)
 
 
-def _source_of(name: str, runs: Path) -> str:
-    """Return the file of a shipped sweep rather than its earlier run, for a fresh start."""
-    from rfprune.cli.common import shipped
+def _look_ahead(target: Target) -> Outlook:
+    """Check everything that can be known before anything is written."""
+    from rfprune.cli.common import naming, note, say, stderr
+    from rfprune.search.outlook import outlook
 
-    builtin = shipped("sweeps") / f"{name}.yml"
-    recorded = runs / name / "sweep.json"
-    return str(
-        builtin
-        if builtin.exists() and not Path(name).is_file()
-        else recorded
-        if recorded.exists()
-        else name
+    console = stderr()
+    with console.status("Checking the sweep ..."), naming(target.source, target.spec.name):
+        known = outlook(target.spec, target.base_dir)
+    for text in known.notes:
+        note(text, console)
+    say(
+        f"Sweep '{target.spec.name}': {target.spec.trials} trials into {target.folder.path}. "
+        f"Sampler: {known.sampler}.",
+        console,
     )
+    return known
 
 
-def _run(target: Target, address: str | None, track: bool) -> SweepOutcome:
+def _begin_anew(target: Target) -> None:
+    from rfprune.cli.common import say, stderr
+    from rfprune.search.study import set_aside
+
+    aside = set_aside(target.spec, target.folder)
+    if aside is not None:
+        say(f"The earlier run is kept in {aside}.", stderr())
+
+
+def _run(target: Target, known: Outlook, address: str | None, track: bool) -> SweepOutcome:
     from rfprune.cli.common import stderr
     from rfprune.cli.tracking import Tracking
     from rfprune.search.drive import run_sweep
-    from rfprune.search.outlook import outlook
     from rfprune.search.progress import Display, SweepEvent
 
-    console = stderr()
-    with console.status("Checking the sweep ..."):
-        known = outlook(target.spec, target.base_dir)
-    for note in known.notes:
-        console.print(f"[yellow]Note:[/] {note}")
-    console.print(
-        f"Sweep '{target.spec.name}': {target.spec.trials} trials into {target.folder.path}. "
-        f"Sampler: {known.sampler}"
-    )
     finished = sum(1 for t in target.folder.trials() if (t.path / "result.json").exists())
     with (
         Tracking(target.folder, active=track) as tracking,
-        Display(target.spec, done=finished, console=console) as display,
+        Display(target.spec, done=finished, console=stderr()) as display,
     ):
 
         def listen(event: SweepEvent) -> None:
@@ -104,40 +109,52 @@ def _run(target: Target, address: str | None, track: bool) -> SweepOutcome:
         )
 
 
-def _finish(target: Target, outcome: SweepOutcome, name: str) -> None:
+def _finish(target: Target, outcome: SweepOutcome) -> None:
     """Print the front and the next commands, and exit with the status that fits."""
-    from rfprune.cli.common import stderr, stdout
+    from rfprune.cli.common import commands, say, stderr, stdout
     from rfprune.front import budget_table, front_table, read_front
 
     console = stdout()
     front = read_front(target.folder)
     if front.points:
-        console.print(front_table(front))
-        console.print(budget_table(front))
+        console.print(front_table(front, console.width), budget_table(front, console.width))
     counts = outcome.counts
-    console.print(
+    say(
         f"{counts.complete} of {outcome.wanted} trials complete, {counts.failed} failed, "
-        f"{outcome.seconds:.0f} s."
+        f"{outcome.seconds:.0f} s.",
+        console,
     )
     if outcome.interrupted:
-        stderr().print(f"Interrupted. To go on: rfprune sweep {name}")
+        say(f"Interrupted. To go on: rfprune sweep {_named(target)}", stderr())
         raise typer.Exit(130)
     if front.points:
-        console.print(_next(target, front.points[0].metrics.get("dsp")))
+        commands(_next(target, front))
     if outcome.gave_up:
-        stderr().print(f"rfprune: the sweep ended early: {outcome.gave_up}")
+        say(f"rfprune: the sweep ended early: {outcome.gave_up}", stderr())
+    elif outcome.exhausted and outcome.counts.complete < outcome.wanted:
+        say("Every point of the search space has been tried.", console)
     if not outcome.reached:
         raise typer.Exit(1)
 
 
-def _next(target: Target, dsp: float | None) -> str:
-    name, runs = target.spec.name, target.folder.path.parent
-    where = "" if runs == Path("runs") else f" --runs {runs}"
-    best = f"--where 'dsp<={max(1, round((dsp or 100) / 2))}' --max accuracy"
-    return (
-        "\nNext:\n"
-        f"  rfprune pareto {name}{where} --html front.html     the front as a page\n"
-        f"  rfprune export {name}{where} {best} --out export/{name}\n"
-        "  rfprune ui                                  compare the trials in MLflow\n"
-        f"  rfprune sweep {name}{where} --trials {2 * target.spec.trials}    go on with more trials"
-    )
+def _named(target: Target) -> str:
+    """Return the sweep as it is typed after a command."""
+    from rfprune.cli.common import runs_option
+
+    return f"{target.spec.name}{runs_option(target.folder.path.parent)}"
+
+
+def _next(target: Target, front: Front) -> list[str]:
+    from rfprune.front.report import costs_of
+
+    name, where = target.spec.name, _named(target)
+    cost = (costs_of(front) or ["dsp"])[0]
+    known = sorted(value for p in front.points if (value := p.metrics.get(cost)) is not None)
+    # Within the middle one of the front's costs there is always a point.
+    limit = f" --where '{cost}<={math.ceil(known[len(known) // 2])}'" if known else ""
+    return [
+        f"rfprune pareto {where} --html front.html",
+        f"rfprune export {where}{limit} --max accuracy --out export/{name}",
+        "rfprune ui",
+        f"rfprune sweep {where} --trials {2 * target.spec.trials}",
+    ]

@@ -14,9 +14,10 @@ def track(sweep: SweepArgument, runs: RunsOption = Path("runs")) -> None:
 
     Example: rfprune track digits
     """
-    from rfprune.cli.common import open_sweep, stdout
+    from rfprune.cli.common import open_sweep, say
     from rfprune.tracking import load_config, project
+    from rfprune.tracking.client import shown_uri
 
     folder, config = open_sweep(sweep, runs), load_config()
     written = project(folder, config)
-    stdout().print(f"{len(written)} trials are in MLflow at {config.tracking_uri}.")
+    say(f"{len(written)} trials are in MLflow at {shown_uri(config.tracking_uri)}.")

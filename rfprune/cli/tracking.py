@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from rfprune.runs import SweepFolder
     from rfprune.search.progress import SweepEvent
+    from rfprune.tracking import Tracker, TrackerReport
 
 __all__ = ["Tracking"]
 
@@ -17,12 +18,13 @@ class Tracking:
 
     def __init__(self, folder: SweepFolder, active: bool) -> None:
         self._folder, self._active = folder, active
+        self._tracker: Tracker | None = None
 
     def __enter__(self) -> Self:
         from rfprune.tracking import Tracker, load_config
 
-        config = load_config()
-        self._tracker = Tracker(self._folder, config) if self._active and config.enabled else None
+        if self._active and (config := load_config()).enabled:
+            self._tracker = Tracker(self._folder, config)
         return self
 
     def __call__(self, event: SweepEvent) -> None:
@@ -38,4 +40,15 @@ class Tracking:
     ) -> None:
         # Wrong input leaves nothing to write, and must not wait for a tracking server.
         if self._tracker is not None and self._folder.path.exists() and kind is None:
-            self._tracker.close()
+            self._tell(self._tracker.close())
+
+    def _tell(self, report: TrackerReport) -> None:
+        from rfprune.cli.common import note, stderr
+
+        if report.missing:
+            reason = f" ({report.error})" if report.error else ""
+            note(
+                f"{len(report.missing)} trials are not in MLflow yet{reason}. "
+                f"To write them: rfprune track {self._folder.path.name}",
+                stderr(),
+            )

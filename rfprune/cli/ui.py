@@ -11,7 +11,8 @@ __all__ = ["ui"]
 
 def ui(
     port: Annotated[
-        int | None, typer.Option(help="Port; the one in mlflow.yml if not given.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Port; the one in mlflow.yml if not given."),
     ] = None,
 ) -> None:
     """Start the MLflow server as mlflow.yml says, and print its address.

@@ -30,7 +30,7 @@ ESTIMATORS = Registry(
 
 
 #: Estimators that read or synthesise an hls4ml project; the others see the design alone.
-NEEDS_PROJECT = frozenset({"codegen", "csynth"})
+NEEDS_PROJECT = frozenset({"codegen", "csynth", "da4ml"})
 
 
 def __getattr__(name: str) -> object:

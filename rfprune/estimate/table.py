@@ -72,18 +72,25 @@ def _slowest(estimate: Estimate) -> str:
 
 
 def _layers(estimate: Estimate) -> Table:
+    from rich import box
     from rich.table import Table
 
-    made = Table(title="Layers (* = most of a resource)")
+    made = Table(title="Layers (* = most of a resource)", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     top = {name: estimate.dominant(name) for name in RESOURCES}
     names = ("layer", "type", "strategy", "reuse_factor", *RESOURCES, "latency_cycles", "ii_cycles")
     for name in names:
-        made.add_column(name, justify="left" if name in ("layer", "type", "strategy") else "right")
+        text = name in ("layer", "type", "strategy")
+        made.add_column(
+            name if text else name.replace("_", "\n"),
+            justify="left" if text else "right",
+            no_wrap=not text,
+            overflow="fold",
+        )
     for layer in estimate.layers:
         made.add_row(
             layer.name,
             layer.type,
-            layer.strategy or "-",
+            (layer.strategy or "-").replace("_", "_\n"),
             str(layer.reuse_factor),
             *(_marked(layer, name, top[name]) for name in RESOURCES),
             _count(layer.latency_cycles),

@@ -187,18 +187,20 @@ def resource_lut_synthesis(c: Columns, f: Facts) -> Terms:
     """LUTs of Resource layers after logic synthesis; Vitis keeps most weights in LUTs."""
     live = f.multipliers / np.maximum(f.all_multipliers, 1)
     return {
-        "output": c.n_out * c.accum_bits,
-        "weight_bits": f.weights * live * c.weight_bits,
-        "weights": f.weights * live,
+        "output": f.fan_out * c.accum_bits,
+        "weight_bits": f.weights * live * c.weight_bits * (c.vivado == 0),
+        "weights": f.weights * live * (c.vivado == 0),
+        "adder": f.multipliers * c.accum_bits,
     }
 
 
-def resource_ff_synthesis(c: Columns, _f: Facts) -> Terms:
-    """Flip-flops of Resource layers after synthesis: ports, buffers, accumulators."""
+def resource_ff_synthesis(c: Columns, f: Facts) -> Terms:
+    """Flip-flops of Resource layers after synthesis: ports, buffers, accumulators, held data."""
     return {
         "port": c.n_in * c.data_bits * c.first,
         "buffer": c.n_in * c.data_bits * (1 - c.first),
-        "output": c.n_out * c.accum_bits,
+        "output": f.fan_out * c.accum_bits,
+        "pick": f.multipliers * c.data_bits * (f.depth <= f.fan_in),
     }
 
 

@@ -11,6 +11,7 @@ from rfprune.front.front import Front, best_per_budget
 from rfprune.front.labels import number, plain, summary
 from rfprune.front.points import Candidate
 from rfprune.quantities import DIRECTIONS
+from rfprune.tables import Column, make_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,10 +23,10 @@ _SHOWN = (
     "val_accuracy",
     "accuracy",
     "dsp",
+    "latency_cycles",
     "bram18",
     "lut",
     "ff",
-    "latency_cycles",
     "ii_cycles",
     "sparsity",
 )
@@ -84,57 +85,53 @@ def front_csv(front: Front, run_ids: Mapping[int, str] | None = None) -> str:
     return text.getvalue()
 
 
-def front_table(front: Front) -> Table:
-    """Return the front as a table for the terminal."""
-    from rich import box
-    from rich.table import Table
+def front_table(front: Front, width: int | None = None) -> Table:
+    """Return the front as a table for the terminal.
 
-    view = front.view
-    columns = [
+    Args:
+        front: of the sweep.
+        width: of the terminal; what is no objective gives way where there is no room.
+    """
+    view, points = front.view, front.points
+    names = [
         name
         for name in dict.fromkeys([*view.objectives, *_SHOWN])
-        if name in view.objectives or any(p.metrics.get(name) is not None for p in front.points)
+        if name in view.objectives or any(p.metrics.get(name) is not None for p in points)
     ]
-    table = Table(
+    columns = [
+        Column("trial", [str(point.trial) for point in points], needed=True),
+        Column("step", [str(point.step) for point in points], needed=True),
+    ]
+    for name in names:
+        arrow = {"max": " ↑", "min": " ↓"}.get(view.objectives.get(name, ""), "")
+        cells = [number(name, point.metrics.get(name)) for point in points]
+        columns.append(Column(name + arrow, cells, needed=name in view.objectives))
+    return make_table(
+        columns,
+        width,
         title=f"Pareto front of '{view.name}'",
         caption=summary(front),
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
+        styles=["" if point.feasible else "dim" for point in points],
     )
-    table.add_column("trial", justify="right")
-    table.add_column("step", justify="right")
-    for name in columns:
-        arrow = {"max": " ↑", "min": " ↓"}.get(view.objectives.get(name, ""), "")
-        table.add_column(name.replace("_", " ") + arrow, justify="right")
-    for point in front.points:
-        cells = [number(name, point.metrics.get(name)) for name in columns]
-        style = None if point.feasible else "dim"
-        table.add_row(str(point.trial), str(point.step), *cells, style=style)
-    return table
 
 
-def budget_table(front: Front) -> Table:
+def budget_table(front: Front, width: int | None = None) -> Table:
     """Return, for the first cost objective, the most accurate front point within each budget."""
-    from rich import box
-    from rich.table import Table
-
     cost = (costs_of(front) or ["dsp"])[0]
-    table = Table(
-        title=f"Best point per {cost.replace('_', ' ')} budget",
+    rows = list(best_per_budget(front, cost))
+    names = (cost, "val_accuracy", "accuracy")
+    found = [row.best for row in rows]
+    columns = [Column("budget", [f"{row.fraction:.0%} ({row.budget:,.0f})" for row in rows])]
+    for name in names:
+        cells = ["-" if best is None else number(name, best.metrics.get(name)) for best in found]
+        columns.append(Column(name, cells))
+    columns += [
+        Column("trial", ["-" if best is None else str(best.trial) for best in found]),
+        Column("step", ["-" if best is None else str(best.step) for best in found]),
+    ]
+    return make_table(
+        columns,
+        width,
+        title=f"Best point per {cost} budget",
         caption="budgets as part of the largest dense network",
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
     )
-    for name in ("budget", cost, "val accuracy", "accuracy", "trial", "step"):
-        table.add_column(name.replace("_", " "), justify="right")
-    for row in best_per_budget(front, cost):
-        budget = f"{row.fraction:.0%} ({row.budget:,.0f})"
-        if row.best is None:
-            table.add_row(budget, *["-"] * 5)
-            continue
-        names = (cost, "val_accuracy", "accuracy")
-        values = [number(name, row.best.metrics.get(name)) for name in names]
-        table.add_row(budget, *values, str(row.best.trial), str(row.best.step))
-    return table

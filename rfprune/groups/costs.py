@@ -45,7 +45,8 @@ class UnitCost:
 def unit_cost(plan: LayerPlan) -> UnitCost:
     """Return what one multiplier and one memory word of this layer hold."""
     w, d = plan.weight.width, plan.data.width
-    dsp = dsp_per_product(w, d, plan.dsp_type)
+    # What is left after logic synthesis, as the analytic estimator predicts by default.
+    dsp = dsp_per_product(w, d, plan.dsp_type, predicts="synthesis")
     lut = _LUT_PER_DATA_BIT * d if dsp else _LUT_PER_PRODUCT_BIT * w * d
     multiplier = _vector(Resources(dsp=dsp, bram18=0, lut=lut, ff=w + d))
     if plan.strategy == "latency" or plan.reuse_factor == 1:

@@ -38,7 +38,7 @@ _CAUSES = (
         r"no permission for '\1' on the cluster: choose another folder as 'runs' in the profile",
     ),
     (
-        r"out of memory|OutOfMemory|oom-kill|Killed",
+        r"[Oo]ut of memory|OutOfMemory|oom-kill|Killed$",
         "a node ran out of memory: raise 'memory_gb', or give each trial more 'cpus' so that fewer "
         "run at once",
     ),
@@ -49,7 +49,7 @@ _TAIL_CHARACTERS = 4000
 def explain(log: str, otherwise: str = "") -> str:
     """Return why a job failed, from its log; `otherwise` is said if the log does not tell.
 
-    A sentence that rfprune itself wrote is taken as it is.
+    A sentence that rfprune itself wrote is taken as it is; otherwise the last line is added.
     """
     tail = log[-_TAIL_CHARACTERS:]
     own = [line for line in tail.splitlines() if line.startswith("rfprune: ")]
@@ -59,4 +59,5 @@ def explain(log: str, otherwise: str = "") -> str:
         found = re.search(pattern, tail, re.MULTILINE)
         if found:
             return f"{found.expand(text)} (log: {last_line(found.group(0))})."
-    return otherwise or last_line(tail)
+    line = last_line(tail)
+    return f"{otherwise} Its last line: {line}".strip() if line else otherwise

@@ -21,7 +21,7 @@ import yaml
 
 import rfprune
 from rfprune.errors import SpecError
-from rfprune.launch.profiles import Profile, no_password
+from rfprune.launch.profiles import Profile, refuse_password
 from rfprune.spec import SweepSpec
 
 __all__ = ["SWEEP_FILE", "Bundle", "collect", "is_secret"]
@@ -164,10 +164,7 @@ def collect(sweep: SweepSpec, base_dir: Path, profile: Profile) -> Bundle:
     """
     if profile.storage is not None:
         sweep = sweep.model_copy(update={"storage": profile.storage})
-    try:
-        no_password(sweep.storage or "")
-    except ValueError as error:
-        raise SpecError(f"storage: {error}.") from None
+    refuse_password(sweep.storage, "storage")
     files: dict[str, bytes | Path] = dict(_modules(sweep, base_dir))
     values = sweep.canonical()
     for section, key in (("data", "file"), ("model", "name"), ("model", "weights")):

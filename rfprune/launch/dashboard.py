@@ -96,7 +96,8 @@ class Dashboard:
         lines = error.read().decode(errors="replace").strip().splitlines() or [str(error.reason)]
         reason = " ".join(lines[-1].split())[:_REASON_CHARACTERS]
         return ClusterError(
-            f"the Ray cluster at {self.address} refuses the request (status {error.code}: {reason})."
+            f"the Ray cluster at {self.address} refuses the request "
+            f"(status {error.code}: {reason})."
         )
 
 

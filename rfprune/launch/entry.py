@@ -1,4 +1,4 @@
-"""The entry point of every job: the command that a laptop runs, in a folder that holds all it needs.
+"""The entry point of every job: the command of a laptop, in a folder that holds all it needs.
 
 The same two scripts go to every kind of cluster. Values are quoted once, here; no other text of a
 job holds a value that a shell would read.
@@ -45,7 +45,7 @@ def entry_script(profile: Profile, interpreter: str) -> str:
 def environment_script(profile: Profile) -> str:
     """Return the script that sets the variables of the sweep; it names secrets, and holds none."""
     runs = shell_path(profile.runs)
-    uri = "sqlite:///\"$(cd -- {} && pwd)\"/mlflow.db".format(runs)
+    uri = f'sqlite:///"$(cd -- {runs} && pwd)"/mlflow.db'
     if profile.tracking_uri is not None:
         uri = quote(profile.tracking_uri)
     lines = [

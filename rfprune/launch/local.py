@@ -35,6 +35,8 @@ wait "$sweep"; status=$?
 while kill -0 "$sweep" 2>/dev/null; do wait "$sweep"; status=$?; done
 echo "$status" > {_EXIT}
 """
+#: Starts a script in a session of its own, and prints its process number.
+_IN_BACKGROUND = 'setsid bash -c "$1" < /dev/null > "$2" 2>&1 & echo "$!"'
 
 
 def job_folder(plan: Plan) -> Path:
@@ -60,7 +62,7 @@ def send(plan: Plan) -> str:
     try:
         plan.bundle.write(folder)
         process = _start(folder)
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:
         raise ClusterError(f"{folder}: the job cannot be started ({error}).") from error
     handle = f"local:{plan.name}"
     Note(handle, {"folder": str(folder), "process": process}).save()
@@ -68,17 +70,18 @@ def send(plan: Plan) -> str:
 
 
 def _start(folder: Path) -> int:
-    with (folder / _LOCK).open("w") as lock, (folder / _LOG).open("w") as log:
+    with (folder / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return subprocess.Popen(
-            ["bash", "-c", _SUPERVISOR.format(lock=lock.fileno())],
+        supervisor = _SUPERVISOR.format(lock=lock.fileno())
+        started = subprocess.run(
+            ["bash", "-c", _IN_BACKGROUND, "bash", supervisor, _LOG],
             cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+            capture_output=True,
+            text=True,
+            check=True,
             pass_fds=(lock.fileno(),),
-        ).pid
+        )
+    return int(started.stdout)
 
 
 def find(note: Note, address: str | None) -> Job:

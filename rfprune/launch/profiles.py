@@ -11,10 +11,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic import field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 import rfprune
 from rfprune.errors import SpecError, UnknownNameError
@@ -31,11 +37,15 @@ __all__ = [
     "Variable",
     "list_profiles",
     "load_profile",
-    "no_password",
+    "refuse_password",
 ]
 
-_SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|API_?KEY|ACCESS_KEY|PRIVATE_KEY")
+_SECRET_NAME = re.compile(
+    r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|API_?KEY|ACCESS_KEY|PRIVATE_KEY"
+)
+_PASSWORD = re.compile(r"//([^/@\s]*?):[^@]*@")
 _NOT_SECRET = re.compile(r"_(FILE|PATH|DIR)$")
+_ADDRESSES = ("address", "storage", "tracking_uri")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 #: RFC 1123 names, as Kubernetes asks for them.
@@ -59,25 +69,23 @@ def _folder(text: str) -> str:
     return _one_line(text)
 
 
-def no_password(address: str) -> str:
-    """Return `address` if it holds no password.
+def refuse_password(address: object, where: str) -> None:
+    """Refuse an address with a password in it.
 
     Raises:
-        ValueError: it does; says where the password belongs.
+        SpecError: it holds one; the message does not, and says where it belongs.
     """
-    if urlsplit(address).password:
-        shown = re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", address)
-        raise ValueError(
-            f"'{shown}' holds a password. Leave it out, and name the variable that holds it under "
-            "'environment' (PGPASSWORD or PGPASSFILE for PostgreSQL, MLFLOW_TRACKING_PASSWORD for "
-            "an MLflow server)"
+    if isinstance(address, str) and _PASSWORD.search(address):
+        shown = _PASSWORD.sub(r"//\1:***@", address)
+        raise SpecError(
+            f"{where}: '{shown}' holds a password. Leave it out, and name the variable that holds "
+            "it under 'environment' of the profile (PGPASSWORD or PGPASSFILE for PostgreSQL, "
+            "MLFLOW_TRACKING_PASSWORD for an MLflow server)."
         )
-    return address
 
 
 OneLine = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
 Folder = Annotated[str, AfterValidator(_folder)]
-Address = Annotated[OneLine, AfterValidator(no_password)]
 KubernetesName = Annotated[str, Field(pattern=_KUBERNETES_NAME, max_length=63)]
 SlurmName = Annotated[str, Field(pattern=_SLURM_NAME)]
 
@@ -135,8 +143,8 @@ class Profile(Spec):
     environment: dict[Annotated[str, Field(pattern=_VARIABLE_NAME)], Variable] = Field(
         default_factory=dict, description="environment variables of the sweep"
     )
-    storage: Address | None = Field(None, description="URL of the study; a journal if not set")
-    tracking_uri: Address | None = Field(
+    storage: OneLine | None = Field(None, description="URL of the study; a journal if not set")
+    tracking_uri: OneLine | None = Field(
         None, description="MLflow's address; a database under 'runs' if not set"
     )
 
@@ -175,7 +183,7 @@ class RayProfile(Profile):
     largest_mb: ClassVar[float] = 100
 
     kind: Literal["ray"]
-    address: Address | None = Field(
+    address: OneLine | None = Field(
         None,
         pattern=r"^https?://[^\s/]+(/[^\s]*)?$",
         description="of the dashboard, e.g. http://127.0.0.1:8265",
@@ -271,6 +279,9 @@ def load_profile(name: str) -> Profile:
             f"{path}: kind: unknown kind {kind!r}.{nearest(str(kind), _KINDS)} "
             f"Allowed: {', '.join(_KINDS)}."
         )
+    # Before the fields are checked, whose messages repeat the value.
+    for key in _ADDRESSES:
+        refuse_password(values.get(key), f"{path}: {key}")
     return parse_spec(_KINDS[kind], values, str(path))
 
 

@@ -30,6 +30,7 @@ _OLDEST_RAY = (2, 50)
 #: The driver needs a few seconds to record the trials that it gives up; Ray's default is 3.
 _STOP_SECONDS = 30
 _POLL_SECONDS = 1.0
+_REASON_CHARACTERS = 400
 _STATES: dict[str, State] = {
     "PENDING": "pending",
     "RUNNING": "running",
@@ -50,7 +51,7 @@ def ray_address(profile: Profile | None, address: str | None) -> str:
         value = os.environ.get(name, "")
         if chosen is None and value.startswith(("http://", "https://")):
             chosen = value
-    chosen = (chosen or _DEFAULT_ADDRESS).rstrip("/")
+    chosen = chosen or _DEFAULT_ADDRESS
     if "://" not in chosen:
         chosen = f"http://{chosen}"
     parts = urlsplit(chosen)
@@ -64,7 +65,7 @@ def ray_address(profile: Profile | None, address: str | None) -> str:
             "the address holds a user name or password. Leave it out; Ray's token is read from "
             "RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token."
         )
-    return chosen
+    return chosen.rstrip("/")
 
 
 def is_loopback(address: str) -> bool:
@@ -123,7 +124,7 @@ class RayJob:
             code = facts.get("driver_exit_code")
             if code == 130:
                 return JobState("cancelled", "Interrupted; submit again to go on.")
-            return JobState(state, explain(log, str(facts.get("message") or "")))
+            return JobState(state, explain(log, _why_failed(facts)))
         return JobState(state, last_line(log))
 
     def logs(self, follow: bool) -> Iterator[str]:
@@ -161,6 +162,13 @@ class RayJob:
     def _log(self) -> str:
         answer = self._dashboard.get(f"/api/jobs/{self._id}/logs", missing_ok=True)
         return str((answer or {}).get("logs") or "")
+
+
+def _why_failed(facts: dict[str, Any]) -> str:
+    code = facts.get("driver_exit_code")
+    if code is not None:
+        return f"it ended with status {code}."
+    return " ".join(str(facts.get("message") or "").split())[:_REASON_CHARACTERS]
 
 
 def _request(plan: Plan) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from rfprune.errors import BudgetError
 from rfprune.groups import Groups
 from rfprune.quantities import RESOURCES
 
-__all__ = ["check_reachable", "final_fractions", "least_use", "step_budget"]
+__all__ = ["budget_notes", "check_reachable", "final_fractions", "least_use", "step_budget"]
 
 FloatArray = NDArray[np.float64]
 
@@ -28,6 +28,16 @@ def final_fractions(groups: Groups, budget: dict[str, float]) -> dict[str, float
         else:
             fractions[name] = min(1.0, value if value <= 1 else value / dense[name])
     return fractions
+
+
+def budget_notes(groups: Groups, budget: dict[str, float]) -> list[str]:
+    """Return one sentence per budget that cannot save anything."""
+    dense = dict(zip(RESOURCES, groups.dense, strict=True))
+    return [
+        f"prune.budget.{name}: the dense network uses no {name}, so this budget prunes nothing."
+        for name in budget
+        if dense[name] <= 0
+    ]
 
 
 def step_budget(groups: Groups, fractions: dict[str, float], progress: float) -> FloatArray:

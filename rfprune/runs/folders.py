@@ -31,6 +31,7 @@ from rfprune.registry import nearest
 from rfprune.runs.files import append_line, write_json
 from rfprune.runs.records import StepRecord, TrialResult
 from rfprune.spec import SweepSpec, TrialSpec
+from rfprune.spec.files import parse_spec
 
 __all__ = ["SweepFolder", "TrialFolder", "find_sweep"]
 
@@ -64,7 +65,8 @@ class TrialFolder:
 
     def spec(self) -> TrialSpec:
         """Return the resolved trial."""
-        return TrialSpec.model_validate(_read_json(self.path / "spec.json"))
+        path = self.path / "spec.json"
+        return parse_spec(TrialSpec, _read_json(path), str(path))
 
     def append_step(self, record: StepRecord) -> None:
         """Add one step's metrics."""
@@ -89,7 +91,10 @@ class TrialFolder:
             return []
         lines = path.read_text(encoding="utf-8").split("\n")
         # Only a line that ends in a newline was written whole; the last piece is empty or cut off.
-        return [StepRecord.model_validate_json(line) for line in lines[:-1] if line]
+        try:
+            return [StepRecord.model_validate_json(line) for line in lines[:-1] if line]
+        except ValidationError as error:
+            raise RunsError(f"{path}: is damaged ({_first_fault(error)}).") from error
 
     def rewrite_steps(self, records: list[StepRecord]) -> None:
         """Replace the step log, when a resumed trial goes back to its last accepted step."""
@@ -113,7 +118,12 @@ class TrialFolder:
     def result(self) -> TrialResult | None:
         """Return the result, or None while the trial is not finished."""
         path = self.path / "result.json"
-        return TrialResult.model_validate(_read_json(path)) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return TrialResult.model_validate(_read_json(path))
+        except ValidationError as error:
+            raise RunsError(f"{path}: is damaged ({_first_fault(error)}).") from error
 
 
 class SweepFolder:
@@ -138,12 +148,12 @@ class SweepFolder:
 
     def spec(self) -> SweepSpec:
         """Return the sweep as it was started."""
-        return SweepSpec.model_validate(self.facts()["spec"])
+        return parse_spec(SweepSpec, self.facts()["spec"], str(self.path / "sweep.json"))
 
     def facts(self) -> dict[str, Any]:
         """Return everything in ``sweep.json``: the spec and what was fixed at the start."""
         facts = _read_json(self.path / "sweep.json")
-        if not isinstance(facts, dict) or "spec" not in facts:
+        if not isinstance(facts, dict) or not isinstance(facts.get("spec"), dict):
             raise RunsError(f"{self.path / 'sweep.json'}: is no sweep of rfprune.")
         return facts
 
@@ -179,5 +189,11 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunsError(f"{path}: no such file.") from None
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise RunsError(f"{path}: cannot be read ({error}).") from error
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False)[0]
+    place = ".".join(map(str, fault["loc"]))
+    return f"{place}: {fault['msg']}" if place else fault["msg"]

@@ -45,7 +45,7 @@ __all__ = ["SweepOutcome", "cluster", "quiet_environment", "run_sweep"]
 _OBJECT_STORE_BYTES = 80_000_000
 _SLOTS_SECONDS = 5.0
 _TUNE_FOLDER = ".tune"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 #: Tune and Ray print nothing, phone nobody, and keep no state that would be restored from.
 _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -132,7 +132,11 @@ def run_sweep(
     with lock(folder):
         study = open_study(spec, folder, layers)
         record = Record(spec, folder, space, study)
-        fixed = {"base_dir": str(place.base_dir), "reference_point": reference_point}
+        fixed = {
+            "sweep_id": uuid.uuid4().hex,
+            "base_dir": str(place.base_dir),
+            "reference_point": reference_point,
+        }
         folder.write_spec(spec, _facts(folder, record, fixed))
         interrupted = not record.finished and _run(record, place, watch, address)
         return SweepOutcome(
@@ -326,6 +330,11 @@ def cluster(address: str | None) -> Iterator[None]:
     if address is None:
         # Named outright: without it a cluster that happens to run on the host would be taken.
         options.update(include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES)
+    elif (
+        home := _source_checkout()
+    ) is not None and "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+        # Nodes that share the checkout find it there; a submitted job brings its own code along.
+        options["runtime_env"] = {"env_vars": {"PYTHONPATH": str(home)}}
     try:
         ray.init(address=address or "local", **options)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
@@ -336,6 +345,12 @@ def cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _source_checkout() -> Path | None:
+    """Return the folder that holds the package, unless it is installed where nodes find it."""
+    home = Path(__file__).resolve().parents[2]
+    return None if home.name in ("site-packages", "dist-packages") else home
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from rfprune.network import fold_batch_norm, trace
 from rfprune.pruning import least_use
 from rfprune.quantities import DIRECTIONS, RESOURCES
 from rfprune.search.expand import expand
+from rfprune.search.record import check_constraints
 from rfprune.search.sampler import choose_sampler
 from rfprune.search.space import ParameterRow, Space
 from rfprune.spec import SweepSpec, TrialSpec
@@ -118,6 +119,7 @@ def outlook(spec: SweepSpec, base_dir: Path) -> Outlook:
     Raises:
         InputError: data, network, hardware, space or budgets are wrong; nothing is written.
     """
+    check_constraints(spec)
     data = load(spec.data, base_dir)
     network = trace(new_model(spec, data, base_dir), data.input_shape)
     space = expand(spec, network.sizes)
@@ -140,7 +142,7 @@ def outlook(spec: SweepSpec, base_dir: Path) -> Outlook:
         layers=layers,
         space=space.describe(),
         space_size=space.size(),
-        sampler=choose_sampler(spec, space).reason,
+        sampler="{} ({})".format(*choose_sampler(spec, space)),
         costs=list(_costs(corners)),
         reference_point=spec.reference_point or _reference(spec, corners, data.n_classes),
         notes=list(dict.fromkeys(note for corner in corners for note in corner.notes)),
@@ -169,7 +171,7 @@ class _Corner:
 
     @property
     def notes(self) -> list[str]:
-        return [*self.prepared.plan.notes(), *([str(self.fault)] if self.fault else [])]
+        return [*self.prepared.notes(), *([str(self.fault)] if self.fault else [])]
 
 
 def _corner_trials(spec: SweepSpec, space: Space) -> Iterator[TrialSpec]:

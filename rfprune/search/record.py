@@ -110,6 +110,7 @@ class Record:
         self.ended_here = 0
         self.failed_here = 0
         self.retried: set[int] = set()
+        self._size = space.size()
         self._trials: dict[int, Trial] = {}
         self._keys: set[str] = set()
         self._values: set[tuple[tuple[str, Scalar], ...]] = set()
@@ -165,10 +166,14 @@ class Record:
         """
         if self.done + len(self.live) >= self.spec.trials or self.gave_up or self.exhausted:
             return None
-        finite = self.space.size() is not None
         patience = 0 if self.choice.name == "grid" else _PATIENCE
         for tries in range(_LAST_TRY):
-            if finite and tries >= patience and not self._waiting() and not self._queue_point():
+            if (
+                self._size is not None
+                and tries >= patience
+                and not self._waiting()
+                and not self._queue_point()
+            ):
                 break
             job = self._draw()
             if job is not None:
@@ -185,7 +190,7 @@ class Record:
         """Queue the next point of a finite space that is not known; False if there is none."""
         if self._points is None:
             self._points = self.space.points()
-            if (self.space.size() or 0) <= _SHUFFLED:
+            if (self._size or 0) <= _SHUFFLED:
                 shuffled = list(self._points)
                 random.Random(self.spec.sampler.seed).shuffle(shuffled)
                 self._points = iter(shuffled)

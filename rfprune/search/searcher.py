@@ -7,9 +7,9 @@ begins a new Tune experiment from the study), so what it would keep on disk is k
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from ray.exceptions import OutOfMemoryError
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
@@ -19,7 +19,9 @@ from rfprune.search.worker import decode
 
 __all__ = ["StopRequest", "StudySearcher", "Witness"]
 
-_WORDS = 300
+_WORDS = 250
+#: How Ray says that its memory monitor killed a worker.
+_OUT_OF_MEMORY = ("running low on memory", "OutOfMemoryError")
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]
@@ -77,13 +79,13 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         """Return whether the end of a trial is still to come."""
         return trial_id in self._jobs
 
-    def bury(self, trial_id: str, cause: Exception | None) -> None:
-        """Record that a trial's process or node is gone."""
+    def bury(self, trial_id: str, cause: str) -> None:
+        """Record that a trial's process or node is gone, with Ray's words for it."""
         job = self._jobs.pop(trial_id, None)
         if job is None:
             return
-        reason = "memory" if isinstance(cause, OutOfMemoryError) else "died"
-        error = " ".join(str(cause).split())[:_WORDS] if cause else "its process ended"
+        reason = "memory" if any(words in cause for words in _OUT_OF_MEMORY) else "died"
+        error = _short(cause) or "its process ended"
         self.record.died(job.number, error, reason)
         self._tell(self._again(job, "failed"), job, reason=_words(Ended(reason, error)))
 
@@ -141,7 +143,7 @@ class Witness(Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Pass a death on."""
-        self._searcher.bury(trial.trial_id, trial.get_pickled_error() or trial.get_error())
+        self._searcher.bury(trial.trial_id, _cause(trial))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Find the trials that Tune gave up without telling anybody (a worker it cannot reuse)."""
@@ -151,7 +153,23 @@ class Witness(Callback):  # type: ignore[misc]
             if not self._searcher.waits_for(trial_id):
                 del self._watched[trial_id]
             elif trial.status == trial.ERROR:
-                self._searcher.bury(trial_id, trial.get_error())
+                self._searcher.bury(trial_id, _cause(trial))
+
+
+def _cause(trial: Any) -> str:
+    """Return the last error of a Tune trial, which lies in a file on the driver's node."""
+    try:
+        text = Path(trial.error_file or "").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    # Each failure begins with a line that numbers and dates it.
+    return text.rpartition("Failure # ")[2].partition("\n")[2]
+
+
+def _short(text: str) -> str:
+    """Return `text` as one line, long ones without their middle: the cause stands at the end."""
+    line = " ".join(text.split())
+    return line if len(line) <= 2 * _WORDS else f"{line[:_WORDS]} ... {line[-_WORDS:]}"
 
 
 def _no_state() -> tuple[str, str]:

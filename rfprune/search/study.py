@@ -138,15 +138,16 @@ def open_study(
             study = optuna.create_study(
                 study_name=spec.name, storage=storage, directions=directions
             )
-        n_trials = len(study.get_trials(deepcopy=False))
+        states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
         mark = study.user_attrs.get(_MARK)
     fresh = {"format": _FORMAT, "spec": spec.canonical(), "layers": _plain(layers)}
-    if mark is None and n_trials == 0:
+    if mark is None and not states:
         _check_folder_is_new(folder, where)
         study.set_user_attr(_MARK, fresh)
     else:
         _check_same(mark, fresh, where, spec.name)
-        _check_folder_is_ours(folder, where, n_trials)
+        # Points that wait were queued by a driver that ended before it began.
+        _check_folder_is_ours(folder, where, len(states) - states.count("WAITING"))
     return study
 
 

@@ -16,7 +16,16 @@ from pydantic_core import ErrorDetails
 from rfprune.errors import RfpruneError, SpecError
 from rfprune.registry import nearest
 
-__all__ = ["apply_override", "get_path", "parse_spec", "path_type", "read_yaml", "set_path"]
+__all__ = [
+    "apply_override",
+    "changes",
+    "get_path",
+    "parse_spec",
+    "parse_yaml",
+    "path_type",
+    "read_yaml",
+    "set_path",
+]
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -28,6 +37,10 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float | bool | None):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be one word or number", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key}' stands twice", key_node.start_mark
@@ -71,9 +84,15 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise SpecError(f"{source}{where}: YAML syntax: {error.problem}.") from error
     except yaml.YAMLError as error:
-        raise SpecError(f"{source}: YAML syntax: {error}.") from error
+        reason = " ".join(str(error).split())
+        raise SpecError(f"{source}: YAML syntax: {reason}.") from error
+    except RecursionError:
+        raise SpecError(f"{source}: YAML syntax: nested too deeply.") from None
+    if value is None:
+        raise SpecError(f"{source}: is empty. Allowed: a mapping of keys.")
     if not isinstance(value, dict):
-        raise SpecError(f"{source}: holds {type(value).__name__}. Allowed: a mapping of keys.")
+        shown = {list: "a list", str: "text"}.get(type(value), "a single value")
+        raise SpecError(f"{source}: holds {shown}. Allowed: a mapping of keys.")
     return value
 
 
@@ -104,11 +123,50 @@ def _sentence(model: type[BaseModel], fault: ErrorDetails) -> str:
         return f"unknown key '{key}'.{nearest(names[-1], allowed)}{listed}"
     if fault["type"] == "missing":
         return f"the key '{key}' is missing."
-    message = fault["msg"].removeprefix("Value error, ").rstrip(".")
     shown = fault["input"]
-    value = "" if isinstance(shown, dict) else f" (value: {shown!r})"
+    value = "" if isinstance(shown, dict) else f" (value: {_short(shown)})"
     prefix = f"{key}: " if key else ""
-    return f"{prefix}{message[0].lower() + message[1:] if message else message}{value}."
+    return f"{prefix}{_in_words(fault).rstrip('.')}{value}."
+
+
+#: pydantic's fault types in the words of a file; what is not here says it well enough itself.
+_WORDS = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a mapping of keys",
+    "finite_number": "must be a finite number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "list_type": "must be a list",
+    "model_attributes_type": "must be a mapping of keys",
+    "model_type": "must be a mapping of keys",
+    "string_type": "must be text",
+    "too_short": "must hold at least {min_length}",
+    "tuple_type": "must be a list",
+}
+
+
+def _in_words(fault: ErrorDetails) -> str:
+    context = fault.get("ctx", {})
+    if fault["type"] == "literal_error":
+        allowed = re.findall(r"'([^']*)'", str(context["expected"])) or [context["expected"]]
+        return f"must be one of {', '.join(allowed)}.{nearest(str(fault['input']), allowed)}"
+    if fault["type"] in _WORDS:
+        return _WORDS[fault["type"]].format(**context)
+    message = fault["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _fields_at(model: type[BaseModel], names: list[str]) -> list[str]:
@@ -197,13 +255,45 @@ def apply_override(values: dict[str, Any], text: str, model: type[BaseModel]) ->
     if not sign or not path:
         raise SpecError(f"{source}: no KEY=VALUE. Example: --set train.epochs=5")
     path = path.strip()
-    if not path.startswith("search."):
+    in_search = path.startswith("search.")
+    if not in_search:
         path_type(model, path, source)
     try:
         value = yaml.load(raw, _Loader)
     except yaml.YAMLError:
         raise SpecError(f"{source}: the value '{raw}' is no YAML.") from None
-    if path.startswith("search."):
-        values.setdefault("search", {})[path.removeprefix("search.")] = value
+    if in_search:
+        _set_search(values, path.removeprefix("search."), value)
     else:
         set_path(values, path, value)
+
+
+def _set_search(values: dict[str, Any], path: str, value: Any) -> None:
+    """Set an entry of the search space, whose key is a dotted path itself, or a key of one."""
+    if not isinstance(values.get("search"), dict):
+        values["search"] = {}
+    entries = values["search"]
+    entry, _, key = path.rpartition(".")
+    if path not in entries and isinstance(entries.get(entry), dict):
+        entries[entry] = {**entries[entry], key: value}
+    else:
+        entries[path] = value
+
+
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return ``key: old -> new`` for every dotted key in which two mappings differ."""
+    before, after = _flat(old), _flat(new)
+    return [
+        f"{key}: {before.get(key, 'not set')} -> {after.get(key, 'not set')}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        return {path: value}
+    items: dict[str, Any] = {}
+    for key, inner in value.items():
+        items.update(_flat(inner, f"{path}.{key}" if path else str(key)))
+    return items

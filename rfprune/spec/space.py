@@ -16,14 +16,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
-from rfprune.spec.base import Spec
+from rfprune.spec.base import StrictSpec
 
 __all__ = ["Choices", "Entry", "Range", "ValidReuseFactors"]
 
 Scalar = bool | int | float | str
 
 
-class _Conditional(Spec):
+class _Conditional(StrictSpec):
     when: dict[str, Scalar | list[Scalar]] = Field(
         default_factory=dict, description="searched only while these paths have these values"
     )
@@ -78,7 +78,7 @@ class ValidReuseFactors(_Conditional):
 
 
 def _kind(entry: Any) -> str:
-    if isinstance(entry, Spec):
+    if isinstance(entry, StrictSpec):
         return {"Range": "range", "Choices": "choices"}.get(type(entry).__name__, "valid")
     keys = entry if isinstance(entry, dict) else {}
     if "valid" in keys:

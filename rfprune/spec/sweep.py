@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from rfprune.quantities import DIRECTIONS
 from rfprune.registry import nearest
-from rfprune.spec.base import Spec
+from rfprune.spec.base import StrictSpec
 from rfprune.spec.space import Entry
 from rfprune.spec.trial import TrialSpec
 
@@ -20,7 +27,7 @@ _CONDITION = re.compile(r"^\s*([a-z_0-9]+)\s*(<=|>=|==|!=|<|>)\s*([-+0-9.eE]+)\s
 _FLAGS = ("feasible", "fits", "trial", "step")
 
 
-class Condition(Spec):
+class Condition(StrictSpec):
     """One condition on a measured quantity, e.g. ``dsp <= 60``."""
 
     name: str
@@ -72,14 +79,14 @@ def parse_condition(text: str) -> Condition:
     return Condition.model_validate({"name": name, "operator": operator, "bound": bound})
 
 
-class SamplerSpec(Spec):
+class SamplerSpec(StrictSpec):
     """How the next point of the search space is chosen."""
 
     name: Literal["auto", "tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid"] = "auto"
     seed: int = 0
 
 
-class TrialResources(Spec):
+class TrialResources(StrictSpec):
     """What one trial occupies while it runs."""
 
     cpus: PositiveFloat = 1
@@ -131,7 +138,24 @@ class SweepSpec(TrialSpec):
     @field_validator("constraints")
     @classmethod
     def _readable_constraints(cls, constraints: list[str]) -> list[str]:
-        return [str(parse_condition(text)) for text in constraints]
+        conditions = [parse_condition(text) for text in constraints]
+        for condition in conditions:
+            if condition.name == "accuracy":
+                raise ValueError(
+                    f"'{condition}': test accuracy is only reported; a constraint may look at "
+                    "'val_accuracy'"
+                )
+        return [str(condition) for condition in conditions]
+
+    @model_validator(mode="after")
+    def _reference_covers_objectives(self) -> SweepSpec:
+        missing = [name for name in self.objectives if name not in (self.reference_point or {})]
+        if self.reference_point is not None and missing:
+            raise ValueError(
+                f"reference_point has no value for the objective '{missing[0]}'. "
+                f"Needed: {', '.join(self.objectives)}"
+            )
+        return self
 
     @property
     def conditions(self) -> list[Condition]:

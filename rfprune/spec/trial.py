@@ -16,7 +16,7 @@ from rfprune.data.spec import DataSpec
 from rfprune.hardware.precision import FixedType
 from rfprune.models.spec import ModelSpec
 from rfprune.quantities import RESOURCES
-from rfprune.spec.base import Spec
+from rfprune.spec.base import StrictSpec
 
 __all__ = [
     "HardwareSpec",
@@ -38,7 +38,7 @@ def _fixed(text: str | None) -> str | None:
     return None if text is None else str(FixedType.parse(text))
 
 
-class LayerHardware(Spec):
+class LayerHardware(StrictSpec):
     """Hardware settings of one layer; what is not set here is taken from `HardwareSpec`."""
 
     reuse_factor: PositiveInt | None = None
@@ -49,7 +49,7 @@ class LayerHardware(Spec):
     _check_precision = field_validator("precision", "weight_precision")(_fixed)
 
 
-class HardwareSpec(Spec):
+class HardwareSpec(StrictSpec):
     """The FPGA, and how hls4ml maps the network onto it."""
 
     part: str = Field("xcvu13p-flga2577-2-e", description="part number or board name")
@@ -71,7 +71,7 @@ class HardwareSpec(Spec):
     _check_precision = field_validator("precision", "weight_precision")(_fixed)
 
 
-class TrainSpec(Spec):
+class TrainSpec(StrictSpec):
     """Training of the dense network; fine-tuning uses the same batch size and optimizer."""
 
     epochs: PositiveInt = 20
@@ -83,7 +83,7 @@ class TrainSpec(Spec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
-class RegularizerSpec(Spec):
+class RegularizerSpec(StrictSpec):
     """Group lasso over hardware groups: weight * sum over groups of the group's L2 norm."""
 
     weight: NonNegative = 0.0
@@ -91,7 +91,7 @@ class RegularizerSpec(Spec):
     priced: bool = Field(False, description="scale each group by what the knapsack's prices ask")
 
 
-class LayerPruning(Spec):
+class LayerPruning(StrictSpec):
     """Pruning settings of one layer; what is not set here is taken from `PruneSpec`."""
 
     prune: bool = True
@@ -102,7 +102,7 @@ class LayerPruning(Spec):
     regularizer_weight: NonNegative | None = None
 
 
-class PruneSpec(Spec):
+class PruneSpec(StrictSpec):
     """How the dense network is pruned toward its budgets."""
 
     method: str = Field("knapsack", description="see `rfprune list methods`")
@@ -153,7 +153,7 @@ class PruneSpec(Spec):
         return budget
 
 
-class TrialSpec(Spec):
+class TrialSpec(StrictSpec):
     """One trial: everything that decides its result."""
 
     model: ModelSpec

@@ -21,6 +21,7 @@ from rfprune.network import Plan, plan, trace
 from rfprune.pruning import (
     Session,
     State,
+    budget_notes,
     check_reachable,
     dense_step,
     final_fractions,
@@ -60,6 +61,11 @@ class Prepared:
     groups: Groups
     method: Method
     fractions: dict[str, float]
+
+    def notes(self) -> list[str]:
+        """Return what the user should know before training, one sentence each."""
+        budget = self.spec.prune.budget if self.method.prunes else {}
+        return [*self.plan.notes(), *budget_notes(self.groups, budget)]
 
 
 def prepare(spec: TrialSpec, base_dir: Path, data: Dataset | None = None) -> Prepared:
@@ -132,7 +138,7 @@ def run_trial(
         dense_val_accuracy=dense.val_accuracy,
         dense_accuracy=dense.accuracy,
         seconds=round(time.monotonic() - begun, 3),
-        notes=prepared.plan.notes(),
+        notes=prepared.notes(),
         provenance=provenance(spec.seed, torch.get_num_threads(), prepared.data.sha256, base_dir),
     )
     folder.write_result(result)

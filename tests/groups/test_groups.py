@@ -188,3 +188,24 @@ def test_live_multipliers_of_latency_follow_hls4mls_formula() -> None:
     nonzero = np.ones(64, dtype=bool)
     nonzero[:7] = False
     assert live_multipliers(groups.layers[0].plan, nonzero) == 16 - 7 // 4
+
+
+@pytest.mark.parametrize("part", ["xc7z020", "xcvu13p", "xcvc1902"])
+@pytest.mark.parametrize("data_bits", [8, 12, 16, 28, 32])
+def test_counted_dsps_are_the_estimators(part: str, data_bits: int) -> None:
+    from rfprune.estimate import estimate
+    from rfprune.estimate.network import design_of
+    from rfprune.network import fold_batch_norm
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 8))
+    for width in (4, 6, 7, 8, 10, 12, 16, 18, 20, 26, 28, 32):
+        hardware = {
+            "part": part,
+            "precision": f"fixed<{data_bits},4>",
+            "weight_precision": f"fixed<{width},2>",
+            "reuse_factor": 4,
+        }
+        groups = make_groups(model, (32,), hardware)
+        found = estimate(design_of(groups.plan, fold_batch_norm(model)))
+        assert found.total.dsp == groups.dense[RESOURCES.index("dsp")]

@@ -30,7 +30,7 @@ class Head:
     folder: Path
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return ports that were free a moment ago, outside the range that Ray's workers take."""
     sockets = [socket.socket() for _ in range(count)]
     for taken in sockets:
@@ -95,7 +95,7 @@ def ray_head() -> Iterator[Head]:
     token_file = folder / "token"
     token_file.write_text(secrets.token_hex(32))
     token_file.chmod(0o600)
-    gcs, dashboard, client, agent, metrics = _free_ports(5)
+    gcs, dashboard, client, agent, metrics = free_ports(5)
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
         *("--node-ip-address=127.0.0.1", f"--port={gcs}", "--num-cpus=2"),

@@ -20,7 +20,7 @@ from .conftest import Head
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("train.epochs=2", "prune.steps=1", "prune.epochs_per_step=1", "train.batch_size=256")
+SMALL = ("prune.method=uniform", "train.epochs=2", "prune.steps=1", "prune.epochs_per_step=1", "train.batch_size=256")
 
 
 class User:
@@ -32,7 +32,7 @@ class User:
         self.profile = folder / "here.yml"
         self.profile.write_text(
             f"kind: ray\naddress: {head.address}\nruns: {self.runs}\n"
-            "environment: {GREETING: \"it's $(touch hit)\"}\n"
+            'environment: {GREETING: "it\'s $(touch hit)"}\n'
         )
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
         self.environment = {

@@ -73,6 +73,8 @@ def test_faults_of_every_kind_in_one_sweep(
     assert starts.count(4) == 2
     steps = [record.step for record in folder.trial(4).steps()]
     assert steps == [0, 1, 2]
+    death = next(event for event in events if event.kind == "retried" and event.trial == 5)
+    assert "The actor died unexpectedly" in death.reason
     assert capfd.readouterr() == ("", "")
     assert not (folder.path / ".tune").exists()
 

@@ -222,7 +222,7 @@ FAULTS: list[tuple[dict[str, Any], dict[str, Any], type[SpecError], list[str]]] 
     ({RF("fc9"): {"valid": True}}, {}, SpecError, ["'fc9'", "Layers: fc1, fc2, fc3"]),
     ({"prune.budget.*": {"low": 0.1, "high": 1}}, {}, SpecError, ["'*'", "hardware.layers.*"]),
     ({"prune.steps": {"valid": True}}, {}, SpecError, ["valid: true", "reuse"]),
-    ({STRATEGY: {"choices": ["latency", "fast"]}}, {}, SpecError, ["'fast'", "'resource'"]),
+    ({STRATEGY: {"choices": ["latency", "fast"]}}, {}, SpecError, ["'fast'", "resource"]),
     (
         {"hardware.precision": {"choices": ["fixed<16,6>", "fixed<16"]}},
         {},
@@ -230,7 +230,7 @@ FAULTS: list[tuple[dict[str, Any], dict[str, Any], type[SpecError], list[str]]] 
         ["hardware.precision", "fixed<16"],
     ),
     ({"prune.tolerance": {"low": 0.5, "high": 1.5}}, {}, SpecError, ["1.5", "prune.tolerance"]),
-    ({"train.epochs": {"low": 1.0, "high": 4.0}}, {}, SpecError, ["train.epochs", "integer"]),
+    ({"train.epochs": {"low": 1.0, "high": 4.0}}, {}, SpecError, ["train.epochs", "whole number"]),
     ({"hardware": {"choices": [1]}}, {}, SpecError, ["hardware = 1"]),
     ({RF("fc1"): {"choices": [4, 24]}}, {}, ReuseFactorError, ["24", "16", "valid: true, low: 4"]),
     ({RF("*"): {"low": 1, "high": 4}}, {}, ReuseFactorError, ["fc1", "3", "valid: true"]),

@@ -63,7 +63,7 @@ def test_the_environment_wins_over_the_file(write) -> None:
     [
         ("experimant: x\n", "unknown key 'experimant'. Did you mean 'experiment'"),
         ("server: {prot: 1}\n", "unknown key 'server.prot'. Did you mean 'port'"),
-        ("server: {port: 70000}\n", "server.port: input should be less than or equal to 65535"),
+        ("server: {port: 70000}\n", "server.port: must be at most 65535"),
         ("tracking_uri: file:./mlruns\n", "Allowed: sqlite, postgresql"),
         ("tracking_uri: ./mlruns\n", "Allowed: sqlite, postgresql"),
         ("server: {allowed_hosts: []}\n", "server.allowed_hosts"),

@@ -1,0 +1,66 @@
+"""Draws the pictures of the documentation: ``python -m benchmarks.figures``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from rfprune.groups import LayerGroups, build_groups
+from rfprune.network import plan, trace
+from rfprune.spec import HardwareSpec, PruneSpec
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+_CASES = (
+    ("one multiplier: RF 4", {"reuse_factor": 4}, "dsp"),
+    ("one multiplier: RF 32", {"reuse_factor": 32}, "dsp"),
+    ("one BRAM word: RF 4, 18 bits", {"reuse_factor": 4, "weight_precision": "fixed<18,6>"}, "bram"),
+    ("one neuron", {"reuse_factor": 4}, "filter"),
+)
+
+
+def layer_groups(hardware: dict[str, object], structure: str) -> LayerGroups:
+    """Return the groups of a 16 x 8 dense layer."""
+    planned = plan(
+        trace(nn.Sequential(nn.Linear(16, 8)), (16,)), HardwareSpec.model_validate(hardware)
+    )
+    return build_groups(planned, PruneSpec.model_validate({"structure": structure})).layers[0]
+
+
+def groups_picture(path: Path) -> None:
+    """Draw how groups lie in the weight matrix."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 2.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    colors = ListedColormap(["#dbe7f3", "#8fb4d9", "#c9c3e6", "#9a8fd0", "#d4ead2", "#93c78e"])
+    for axis, (title, hardware, structure) in zip(
+        figure.subplots(1, len(_CASES), sharey=True), _CASES, strict=True
+    ):
+        label = layer_groups(hardware, structure).label.reshape(8, 16).numpy()
+        axis.imshow(_distinct(label), cmap=colors, vmin=0, vmax=5)
+        chosen = label == label[2, 4]
+        for row, column in np.argwhere(chosen):
+            axis.text(column, row, "x", ha="center", va="center", fontsize=8, color="#b3261e")
+        axis.set_title(f"{title}\n{label.max() + 1} groups", fontsize=10)
+        axis.set_xticks([])
+        axis.set_xlabel("16 inputs", fontsize=9)
+        axis.tick_params(length=0)
+    figure.axes[0].set_ylabel("8 outputs", fontsize=9)
+    figure.axes[0].set_yticks([])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def _distinct(label: np.ndarray) -> np.ndarray:
+    """Return colour numbers such that groups side by side and above each other differ."""
+    across = label - label[:, :1]
+    return (label % 2) + 2 * ((label // max(1, int(across.max()) + 1)) % 3)
+
+
+if __name__ == "__main__":
+    groups_picture(IMAGES / "groups.png")
+    print(f"written: {IMAGES / 'groups.png'}")

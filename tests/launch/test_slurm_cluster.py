@@ -1,0 +1,132 @@
+"""A sweep on a real Slurm cluster of two nodes: sent, followed, requeued, cancelled."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rfprune.runs import SweepFolder
+
+from . import slurm_cluster
+from .slurm_cluster import SlurmCluster
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing() or "none"),
+]
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("prune.method=uniform", "train.epochs=2", "prune.steps=1", "prune.epochs_per_step=1", "train.batch_size=256")
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[SlurmCluster]:
+    with slurm_cluster.cluster() as up:
+        yield up
+
+
+class User:
+    """Someone on a login node of the cluster."""
+
+    def __init__(self, cluster: SlurmCluster, folder: Path) -> None:
+        self.cluster, self.folder = cluster, folder
+        self.runs = folder / "its runs"
+        self.profile = folder / "here.yml"
+        self.profile.write_text(
+            f"kind: slurm\nnodes: 2\ncpus: 1\nminutes: 10\nruns: {self.runs}\n"
+            f"interpreter: {sys.executable}\n"
+            'environment: {GREETING: "it\'s $(touch hit)", OMP_NUM_THREADS: 1}\n'
+        )
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
+        self.environment = {
+            **inherited,
+            **cluster.environment,
+            "HOME": str(folder),
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "rfprune", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    def submit(self, *arguments: str) -> str:
+        changes = [part for text in SMALL for part in ("--set", text)]
+        sweep = str(ROOT / "sweeps" / "digits.yml")
+        done = self.run("submit", sweep, "--on", str(self.profile), *changes, *arguments)
+        assert done.returncode == 0, done.stderr
+        return next(line for line in done.stdout.splitlines() if "Submitted" in line).split()[1]
+
+    def state(self, job: str) -> dict[str, str]:
+        done = self.run("status", job, "--json")
+        assert done.returncode == 0, done.stderr
+        state: dict[str, str] = json.loads(done.stdout)
+        return state
+
+    def finished(self) -> int:
+        return sum(1 for t in SweepFolder(self.runs / "digits").trials() if t.result())
+
+    def wait_for(self, finished: int, job: str) -> None:
+        deadline = time.monotonic() + 150
+        while self.finished() < finished:
+            assert time.monotonic() < deadline, self.run("logs", job).stdout
+            time.sleep(0.5)
+
+
+@pytest.fixture
+def user(slurm: SlurmCluster, tmp_path: Path) -> User:
+    return User(slurm, tmp_path)
+
+
+def test_sweep_on_two_nodes(user: User) -> None:
+    job = user.submit("--trials", "4")
+    log = user.run("logs", job, "--follow")
+    assert "4 of 4 trials complete" in log.stdout, log.stdout
+    assert user.state(job)["state"] == "succeeded"
+    assert user.finished() == 4
+    (folder,) = (user.runs / ".jobs").iterdir()
+    assert {path.name for path in folder.glob("ray-*.log")} == {"ray-n1.log", "ray-n2.log"}
+    assert not list(user.folder.rglob("hit"))
+
+
+def test_requeued_sweep_goes_on_and_can_be_cancelled(user: User) -> None:
+    job = user.submit("--trials", "100")
+    user.wait_for(2, job)
+    number = job.partition(":")[2]
+    user.cluster.call("scontrol", "requeue", number)
+    deadline = time.monotonic() + 60
+    while user.state(job)["state"] != "pending":
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    before = user.finished()
+    # Slurm holds a requeued job back for two minutes.
+    user.cluster.call("scontrol", "update", f"JobId={number}", "StartTime=now")
+    user.wait_for(before + 2, job)
+    assert user.state(job)["state"] == "running"
+    assert user.run("cancel", job).returncode == 0
+    deadline = time.monotonic() + 60
+    while user.state(job)["state"] != "cancelled":
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    results = [trial.result() for trial in SweepFolder(user.runs / "digits").trials()]
+    assert sum(1 for result in results if result and result.state == "complete") >= before + 2
+
+
+def test_refusal_in_plain_words(user: User) -> None:
+    user.profile.write_text(user.profile.read_text() + "partition: absent\n")
+    done = user.run("submit", str(ROOT / "sweeps" / "digits.yml"), "--on", str(user.profile))
+    assert done.returncode == 1
+    assert "there is no such partition" in done.stderr

@@ -17,6 +17,12 @@ were fitted on these same rows, so the tables below are in-sample; the errors wi
 project left out stand in the table of constants. Rules without constants (DSP, block RAM, II,
 latency of Resource layers) were found on these rows too.
 
+Not covered by the left-out errors: which terms a rule has, and a few numbers that were set by hand
+on these rows (widths from which a product gets a DSP, cycles to fill a shared multiplier, addends
+from which an adder tree needs a stage, cycles of softmax and per pixel, the FIFO depth that needs a
+block RAM). Expect larger errors on tools and kernels that are not in this data. One project
+(pominiq/DNNonSilicon) is left out because its file lacks the convolutions of the network.
+
 `hls_*` is the C-synthesis report, `synthesis_*` the result of logic synthesis. They are two
 different numbers, about a factor of two apart in LUTs, and an estimate always says which one it is.
 

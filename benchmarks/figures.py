@@ -15,7 +15,11 @@ IMAGES = Path(__file__).parent.parent / "docs" / "images"
 _CASES = (
     ("one multiplier: RF 4", {"reuse_factor": 4}, "dsp"),
     ("one multiplier: RF 32", {"reuse_factor": 32}, "dsp"),
-    ("one BRAM word: RF 4, 18 bits", {"reuse_factor": 4, "weight_precision": "fixed<18,6>"}, "bram"),
+    (
+        "one BRAM word: RF 4, 18 bits",
+        {"reuse_factor": 4, "weight_precision": "fixed<18,6>"},
+        "bram",
+    ),
     ("one neuron", {"reuse_factor": 4}, "filter"),
 )
 

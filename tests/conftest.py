@@ -12,6 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repository", deadline=None, derandomize=True, database=None)
+settings.load_profile("repository")
 
 # Before torch or a numeric library is imported: their thread pools read these once.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -36,7 +40,7 @@ if _DATA is not None:
 
 @pytest.fixture(scope="session")
 def data_root() -> Callable[[str], Path]:
-    """Return a function that finds a file of the prepared data, or skips and names what is missing."""
+    """Return a function that finds a prepared data file, or skips and names what is missing."""
 
     def find(name: str) -> Path:
         if _DATA is None:

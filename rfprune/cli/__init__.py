@@ -5,6 +5,7 @@ Exit status: 0 done; 1 the work failed; 2 the input is wrong; 130 interrupted.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -39,11 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say(f"{error.filename or 'the system'}: {error.strerror or error}.")
         code = 1
     except Exception as error:
-        code = _usage_fault(error)
+        code = _usage_fault(error, sys.argv[1:] if arguments is None else arguments)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _usage_fault(error: Exception) -> int:
+def _usage_fault(error: Exception, arguments: Sequence[str]) -> int:
     """Show a wrong option or argument as one sentence; let everything else through."""
     message = getattr(error, "format_message", None)
     if message is None:
@@ -54,10 +55,21 @@ def _usage_fault(error: Exception) -> int:
     path = context.command_path if context is not None else "rfprune"
     # Without any argument the help has been shown already, and there is no message.
     text = message().strip() or "no command is given"
-    end = "" if text.endswith((".", "?")) else "."
+    text = text.rstrip(".") + _value_of(error, arguments)
+    end = "" if text.endswith("?") else "."
     _say(f"{text}{end} See '{path} --help'.")
     return 2
 
 
+def _value_of(error: Exception, arguments: Sequence[str]) -> str:
+    """Return what the user has given for the option that `error` is about."""
+    options = getattr(getattr(error, "param", None), "opts", ())
+    for option, value in itertools.pairwise(arguments):
+        if option in options:
+            return f" (value: {value!r})"
+    return ""
+
+
 def _say(text: str) -> None:
-    print(f"rfprune: {text}", file=sys.stderr)
+    # Messages of libraries that are passed on may have several lines.
+    print(f"rfprune: {' '.join(text.split())}", file=sys.stderr)

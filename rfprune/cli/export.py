@@ -11,7 +11,7 @@ from rfprune.cli.common import RunsOption
 from rfprune.errors import SpecError
 
 if TYPE_CHECKING:
-    from rfprune.export import Exported
+    from rfprune.export import Exported, Request
     from rfprune.front import Front, Ranking
     from rfprune.spec import Condition
 
@@ -55,9 +55,8 @@ def export(
 
     Example: rfprune export digits --where 'dsp<=60' --max accuracy --out best
     """
-    from rfprune.cli.common import say, stderr
+    from rfprune.cli.common import say
     from rfprune.export import Request
-    from rfprune.export import export as write
     from rfprune.front import choose
     from rfprune.tracking import load_config, register_model
 
@@ -67,20 +66,23 @@ def export(
     front = _front(sweep, runs)
     choice = choose(front, conditions, ranking)
     say(choice.explanation)
-    request = Request(
-        trial=front.view.folder.trial(choice.candidate.trial),
-        step=choice.candidate.step,
-        out=out,
-        why=choice.explanation,
-        rows=rows,
-        force=force,
+    trial = front.view.folder.trial(choice.candidate.trial)
+    exported = _write(
+        Request(trial, choice.candidate.step, out, choice.explanation, rows=rows, force=force)
     )
-    with stderr().status("exporting") as status:
-        exported = write(request, say=lambda text: status.update(f"{text} ..."))
     _report(exported)
     if register is not None and config is not None:
         version = register_model(exported.out, register, config)
         say(f"Registered as '{register}' version {version}, alias {config.registry.alias}.")
+
+
+def _write(request: Request) -> Exported:
+    """Export, and say what takes so long."""
+    from rfprune.cli.common import stderr
+    from rfprune.export import export as write
+
+    with stderr().status("exporting") as status:
+        return write(request, say=lambda text: status.update(f"{text} ..."))
 
 
 def _front(name: str, runs: Path) -> Front:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rfprune.errors import UnknownNameError
+from rfprune.registry import nearest
 
 __all__ = ["schema"]
 
@@ -36,6 +37,11 @@ def schema_of(kind: str) -> dict[str, object]:
 
     models: dict[str, type[BaseModel]] = {"sweep": SweepSpec, "trial": TrialSpec, "design": Design}
     if kind not in models:
-        raise UnknownNameError(f"unknown file format '{kind}'. Known: {', '.join(models)}.")
+        raise UnknownNameError(
+            f"unknown file format '{kind}'.{nearest(kind, models)} Known: {', '.join(models)}."
+        )
     found = models[kind].model_json_schema()
+    if kind == "sweep":
+        # A sweep without a name has that of its file.
+        found["required"].remove("name")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}

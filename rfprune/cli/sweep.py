@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,20 +58,11 @@ def sweep(
 
 def _look_ahead(target: Target) -> Outlook:
     """Check everything that can be known before anything is written."""
-    from rfprune.cli.common import naming, note, say, stderr
+    from rfprune.cli.common import naming, stderr
     from rfprune.search.outlook import outlook
 
-    console = stderr()
-    with console.status("Checking the sweep ..."), naming(target.source, target.spec.name):
-        known = outlook(target.spec, target.base_dir)
-    for text in known.notes:
-        note(text, console)
-    say(
-        f"Sweep '{target.spec.name}': {target.spec.trials} trials into {target.folder.path}. "
-        f"Sampler: {known.sampler}.",
-        console,
-    )
-    return known
+    with stderr().status("Checking the sweep ..."), naming(target.source, target.spec.name):
+        return outlook(target.spec, target.base_dir)
 
 
 def _begin_anew(target: Target) -> None:
@@ -88,6 +80,8 @@ def _run(target: Target, known: Outlook, address: str | None, track: bool) -> Sw
     from rfprune.search.drive import run_sweep
     from rfprune.search.progress import Display, SweepEvent
 
+    # Told with the first event: until then the sweep may still be refused, in one sentence.
+    begin = functools.cache(lambda: _introduce(target, known))
     finished = sum(1 for t in target.folder.trials() if (t.path / "result.json").exists())
     with (
         Tracking(target.folder, active=track) as tracking,
@@ -95,6 +89,7 @@ def _run(target: Target, known: Outlook, address: str | None, track: bool) -> Sw
     ):
 
         def listen(event: SweepEvent) -> None:
+            begin()
             display(event)
             tracking(event)
 
@@ -107,6 +102,19 @@ def _run(target: Target, known: Outlook, address: str | None, track: bool) -> Sw
             address=address,
             reference_point=known.reference_point,
         )
+
+
+def _introduce(target: Target, known: Outlook) -> None:
+    from rfprune.cli.common import note, say, stderr
+
+    console = stderr()
+    for text in known.notes:
+        note(text, console)
+    say(
+        f"Sweep '{target.spec.name}': {target.spec.trials} trials into {target.folder.path}. "
+        f"Sampler: {known.sampler}.",
+        console,
+    )
 
 
 def _finish(target: Target, outcome: SweepOutcome) -> None:

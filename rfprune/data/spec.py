@@ -60,10 +60,10 @@ class DataSpec(BaseModel):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.name is None) == (self.file is None):
-            given = "both" if self.name is not None else "neither"
+            given = "both are" if self.name is not None else "neither is"
             raise ValueError(
                 f"give either 'name' (one of {', '.join(DATASETS)}) or 'file' (a path); "
-                f"here {given} is given"
+                f"here {given} given"
             )
         if self.name is None:
             return self

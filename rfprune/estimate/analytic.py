@@ -2,9 +2,9 @@
 
 The rules hold because of how hls4ml writes its kernels and how HLS maps them (modules
 `rules_resource`, `rules_latency`, `rules_glue`); the few fitted constants are in `constants` and
-are refitted by ``python -m benchmarks.fit_estimates``. A design with pruned ResourceUnrolled layers
-is estimated after logic synthesis, since C-synthesis reports do not show freed memory columns;
-every other one as its C-synthesis report. What is not known: URAM, routing, and the effect of
+are refitted by ``python -m benchmarks.fit_estimates``. A design whose weights are counted (a
+trained network) is estimated after logic synthesis, since C-synthesis reports do not show freed
+memory columns; a design without weights as its C-synthesis report. What is not known: URAM, routing, and the effect of
 synthesis options.
 """
 
@@ -126,8 +126,8 @@ class EstimateTable(Sequence[Estimate]):
         notes = []
         if self.synthesis_first[i]:
             notes.append(
-                "Predicts logic synthesis: C-synthesis reports do not show the memory columns of "
-                "pruned multipliers."
+                "Predicts logic synthesis, as the weights are known: C-synthesis reports do not "
+                "show the memory columns of pruned multipliers."
             )
         if self.costs.bounded[start:stop].any():
             notes.append(
@@ -148,8 +148,8 @@ def estimate_many(designs: Sequence[Design]) -> EstimateTable:
     names = [f"{kind}_{q}" for kind in ("hls", "synthesis") for q in _QUANTITIES]
     total = {name: np.add.reduceat(getattr(costs, name), columns.starts) for name in names}
     latency, ii = network_cycles(columns, costs)
-    pruned = columns.is_strategy("resource_unrolled") & ~np.isnan(columns.live_groups)
-    first = np.logical_or.reduceat(pruned & costs.multiplies, columns.starts)
+    known = ~np.isnan(columns.live_groups) & costs.multiplies
+    first = np.logical_or.reduceat(known, columns.starts)
     return EstimateTable(tuple(designs), columns, costs, total, latency, ii, first)
 
 

@@ -25,6 +25,8 @@ B = NDArray[np.bool_]
 #: Median over ten published designs with both numbers, HLS / logic synthesis: Latency LUT, any FF.
 _LATENCY_LUT_RATIO = 1.8
 _FF_RATIO = 1.4
+#: The same designs, all strategies together: LUT.
+_LUT_RATIO = 2.1
 #: Stable softmax: 32 published module reports (medians).
 _SOFTMAX = {"lut": 1219.0, "ff": 1059.0, "latency": 6.0, "bound_latency": 13.0}
 #: Deepest FIFO between two stream layers that stays in shift registers: AMD UG1399, SRL depth.
@@ -183,8 +185,17 @@ def _lut(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
     image = c.parallelization * c.n_in * c.data_bits * (partitions - 1) / 3
     constant = constant + image
     hls = np.where(k.constant, constant, np.where(k.memory, rule("resource_lut", c, f), glue))
-    after = np.where(k.memory, rule("resource_lut_synthesis", c, f), hls / _LATENCY_LUT_RATIO)
-    return hls, after
+    memory = _beyond_fit(rule("resource_lut_synthesis", c, f), hls / _LUT_RATIO, f)
+    return hls, np.where(k.memory, memory, hls / _LATENCY_LUT_RATIO)
+
+
+def _beyond_fit(fitted: F, scaled: F, f: Facts) -> F:
+    """Return the fitted rule where it holds, and the scaled C-synthesis value where that is more.
+
+    All synthesised Resource designs have RF > n_in; below it the input multiplexers of many
+    multipliers outweigh what the rule counts.
+    """
+    return np.where(f.depth > f.fan_in, fitted, np.maximum(fitted, scaled))
 
 
 def _ff(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
@@ -193,8 +204,8 @@ def _ff(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
     hls = np.where(k.constant, constant, np.where(k.memory, rule("resource_ff", c, f), glue))
     ports = c.n_in * c.data_bits * (k.constant & (c.first == 1) & ~f.staged)
     hls = hls + np.where(k.multiplies & ~k.recurrent, _held_bits(c) + ports, 0.0)
-    after = np.where(k.memory, rule("resource_ff_synthesis", c, f), hls / _FF_RATIO)
-    return hls, after
+    memory = _beyond_fit(rule("resource_ff_synthesis", c, f), hls / _FF_RATIO, f)
+    return hls, np.where(k.memory, memory, hls / _FF_RATIO)
 
 
 def _positions(c: Columns) -> F:

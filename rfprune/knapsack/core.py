@@ -2,8 +2,8 @@
 
 At the prices of the dual a row has the margin ``value - price . cost``. Keeping the rows of positive
 margin is the *base*; it attains the bound but may hold a little too much or too little. Going against
-the base costs the margin's size, so that a row whose margin exceeds the distance between bound and best
-selection known is decided (reduced cost fixing), and only few rows around margin zero stay open.
+the base costs the margin's size, so that a row whose margin exceeds the distance between the bound and
+the best selection known is decided (reduced cost fixing), and only few rows around margin zero are open.
 
 Rows with one vector of costs are a *kind*. Of a kind an optimum keeps the most valuable groups, so that
 a kind needs no more than a number, and an *option* is one choice of that number: its gain in value and
@@ -13,6 +13,7 @@ is convex in the number; only options whose loss is within the distance can matt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from rfprune.knapsack.pool import Pool, equal_columns
 from rfprune.knapsack.prices import Prices
 from rfprune.knapsack.problem import Floats, Ints
 
-__all__ = ["Base", "Block", "Core", "Kind", "blocks", "chosen", "kinds", "take"]
+__all__ = ["Base", "Block", "Core", "Kind", "blocks", "kinds", "take"]
 
 #: Kinds are combined until a block has about this many options.
 _BLOCK = 32
@@ -54,7 +55,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Core:
-    """Some rows of the pool, those of least margin; the others stay as they are in the base.
+    """The rows of least margin; all others stay as they are in the base.
 
     Attributes:
         rows: (n,) the rows.
@@ -67,7 +68,7 @@ class Core:
 
 @dataclass(frozen=True)
 class Kind:
-    """Rows of the core with one vector of costs, the most valuable first, and their options.
+    """Rows with one vector of costs, the most valuable first, and m options.
 
     Attributes:
         rows: (n,) rows of the pool.
@@ -84,6 +85,10 @@ class Kind:
     shift: Floats
     loss: Floats
     cut: bool
+
+    def taken(self, count: Floats, option: int) -> Floats:
+        """Return (n,) how many groups of each row, of which there are `count` (n,), are kept."""
+        return np.clip(self.number[option] - (np.cumsum(count) - count), 0, count)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class Block:
 
 
 def take(margin: Floats, distance: float, most: int) -> Core:
-    """Return the core of the rows with a margin up to `distance`, at most about `most` of them."""
+    """Return the core of the rows with a margin up to `distance`, about `most` of them at most."""
     size = abs(margin)
     rows = np.flatnonzero(size <= distance)
     if len(rows) <= most:
@@ -115,75 +120,78 @@ def take(margin: Floats, distance: float, most: int) -> Core:
     return Core(rows[size[rows] <= limit], False)
 
 
-def kinds(pool: Pool, base: Base, core: Core, prices: Prices, distance: float, width: int) -> list[Kind]:
-    """Return the kinds of a core with their options.
+def kinds(
+    pool: Pool, base: Base, rows: Ints, prices: Prices, distance: float, width: int
+) -> list[Kind]:
+    """Return the kinds among some rows, with their options.
 
     Args:
         pool: all rows.
         base: the base at the prices.
-        core: which rows.
+        rows: (n,) the rows of the core.
         prices: the minimum of the dual; its mixture says around which number the options lie.
         distance: options that lose more than this cannot matter.
         width: at most this many numbers on each side of the mixture.
     """
-    by_value = core.rows[np.argsort(-pool.value[core.rows], kind="stable")]
-    cost = pool.cost[:, by_value]
-    order, start = equal_columns(cost)
-    rows, cost = by_value[order], cost[:, order]
-    share = prices.shares(pool.value[rows], cost) * pool.count[rows]
-    ends = np.append(start[1:], len(rows))
+    rows = rows[np.argsort(-pool.value[rows], kind="stable")]
+    order, start = equal_columns(pool.cost[:, rows])
+    rows = rows[order]
+    mixed = prices.shares(pool.value[rows], pool.cost[:, rows]) * pool.count[rows]
+    middle = np.rint(np.add.reduceat(mixed, start)) if len(start) else mixed
+    ends = np.append(start, len(rows))[1:]
     return [
-        _kind(pool, base, rows[a:b], float(share[a:b].sum()), (distance, width))
-        for a, b in zip(start, ends, strict=True)
+        _kind(pool, base, rows[first:last], distance, (int(m) - width, int(m) + width))
+        for first, last, m in zip(start, ends, middle, strict=True)
     ]
 
 
-def _kind(pool: Pool, base: Base, rows: Ints, mixed: float, limits: tuple[float, int]) -> Kind:
-    distance, width = limits
-    count = pool.count[rows]
-    groups = np.append(0.0, np.cumsum(count))
-    worth = np.append(0.0, np.cumsum(count * pool.value[rows]))
-    middle, usual = round(mixed), float(base.taken[rows].sum())
-    number = np.arange(max(0, middle - width), min(int(groups[-1]), middle + width) + 1)
-    below = np.minimum(np.searchsorted(groups, number, side="right") - 1, len(rows) - 1)
-    total = worth[below] + (number - groups[below]) * pool.value[rows][below]
-    gain = total - worth[np.searchsorted(groups, usual)]
-    cost = pool.cost[:, rows[0]]
-    each = base.margin[rows]
-    lost = np.append(0.0, np.cumsum(count * each))
-    reached = lost[below] + (number - groups[below]) * each[below]
-    loss = lost[np.searchsorted(groups, usual)] - reached
-    fits = loss <= distance
-    cut = bool((number[0] > 0 and fits[0]) or (number[-1] < groups[-1] and fits[-1]))
-    if not fits.any():
-        fits = loss == loss.min()
-        cut = True
-    number, gain, loss = number[fits], gain[fits], loss[fits]
-    return Kind(rows, number, gain, cost[:, None] * (number - usual), loss, cut)
+def _kind(pool: Pool, base: Base, rows: Ints, distance: float, window: tuple[int, int]) -> Kind:
+    """Return one kind with the options whose number is in the window and whose loss can matter."""
+    count, usual = pool.count[rows], float(base.taken[rows].sum())
+    ends = np.append(0.0, np.cumsum(count))
+    number = np.arange(max(0, window[0]), min(int(ends[-1]), window[1]) + 1)
+
+    def against_base(each: Floats) -> Floats:
+        total = np.append(0.0, np.cumsum(count * each))
+        return np.asarray(np.interp(number, ends, total) - np.interp(usual, ends, total))
+
+    gain, loss = against_base(pool.value[rows]), -against_base(base.margin[rows])
+    matter = loss <= distance
+    cut = bool((number[0] > 0 and matter[0]) or (number[-1] < ends[-1] and matter[-1]))
+    if not matter.any():
+        matter, cut = loss == loss.min(), True
+    number = number[matter]
+    shift = pool.cost[:, rows[:1]] * (number - usual)
+    return Kind(rows, number, gain[matter], shift, loss[matter], cut)
 
 
-def blocks(found: list[Kind], distance: float, resources: int) -> list[Block]:
-    """Combine kinds, those whose options lose most first, into blocks of about `_BLOCK` options."""
+def blocks(found: Sequence[Kind], distance: float) -> list[Block]:
+    """Combine kinds, those with the fewest options first, into blocks of about `_BLOCK` options."""
     result: list[Block] = []
     current: Block | None = None
-    for place in sorted(range(len(found)), key=lambda i: (len(found[i].gain), -found[i].loss.max())):
+    for place in sorted(range(len(found)), key=lambda i: _rank(found[i])):
         kind = found[place]
         option = np.arange(len(kind.gain))[None]
         single = Block(kind.gain, kind.shift, kind.loss, option, (place,))
-        if current is not None and len(current.gain) * len(kind.gain) > _BLOCK:
+        if current is None:
+            current = single
+        elif len(current.gain) * len(kind.gain) > _BLOCK:
             result.append(current)
-            current = None
-        current = single if current is None else _product(current, single, distance)
-    if current is not None:
-        result.append(current)
-    return result
+            current = single
+        else:
+            current = _product(current, single, distance)
+    return result if current is None else [*result, current]
+
+
+def _rank(kind: Kind) -> tuple[int, float]:
+    """Sort by how little a kind can do: few options, dear ones; the fine adjustment comes last."""
+    return len(kind.gain), -float(kind.loss.max())
 
 
 def _product(first: Block, second: Block, distance: float) -> Block:
-    a, b = (i.ravel() for i in np.indices((len(first.gain), len(second.gain))))
-    loss = first.loss[a] + second.loss[b]
-    within = loss <= distance
-    a, b = a[within], b[within]
+    loss = (first.loss[:, None] + second.loss).ravel()
+    within = np.flatnonzero(loss <= distance)
+    a, b = np.divmod(within, len(second.gain))
     return Block(
         gain=first.gain[a] + second.gain[b],
         shift=first.shift[:, a] + second.shift[:, b],
@@ -191,12 +199,3 @@ def _product(first: Block, second: Block, distance: float) -> Block:
         option=np.concatenate([first.option[:, a], second.option[:, b]]),
         members=first.members + second.members,
     )
-
-
-def chosen(pool: Pool, kind: Kind, option: int) -> Floats:
-    """Return (n,) how many groups of each row of the kind are kept under an option."""
-    count = pool.count[kind.rows]
-    before = np.cumsum(count) - count
-    return np.clip(kind.number[option] - before, 0, count)
-
-

@@ -44,6 +44,7 @@ class Instance:
         columns: (R, G) the costs again, one contiguous row per resource.
         exact: (R,) whether sums of the resource are free of rounding.
         grain: (R,) width of the zone of rounding around the budget, 0 where `exact`.
+        integral: all values are integers whose sums are free of rounding.
     """
 
     value: Floats
@@ -54,6 +55,7 @@ class Instance:
     columns: Floats
     exact: Bools
     grain: Floats
+    integral: bool
 
     @property
     def size(self) -> int:
@@ -108,7 +110,8 @@ def read(value: Any, cost: Any, budget: Any, layer: Any = None, floor: Any = Non
     exact = np.asarray(columns.sum(axis=1) < _EXACT) & (np.rint(columns) == columns).all(axis=1)
     width = 4 * (len(values) + 2) * np.finfo(np.float64).eps
     grain = np.where(exact | np.isinf(budgets), 0.0, width * np.where(exact, 0.0, budgets))
-    return Instance(values, costs, budgets, labels, floors, columns, exact, grain)
+    integral = bool(values.sum() < _EXACT and (np.rint(values) == values).all())
+    return Instance(values, costs, budgets, labels, floors, columns, exact, grain, integral)
 
 
 def _floats(name: str, array: Any) -> Floats:

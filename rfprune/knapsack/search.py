@@ -9,7 +9,7 @@ extended by every option of the next block, and dropped if
   the least over a handful of prices near the minimum of the dual is used;
 * another state leaves exactly the same and is worth more.
 
-If more states are left than allowed, those with the highest bounds go on. The search then proves no
+If more states remain than allowed, those with the highest bounds go on. The search then proves no
 optimum, yet the highest bound among the dropped states is still an upper bound on the core.
 """
 
@@ -27,10 +27,8 @@ __all__ = ["Outcome", "Task", "search"]
 
 #: New states that are made at once, a limit on memory.
 _CHUNK = 1 << 20
-#: States below this number are not compared with one another.
+#: Up to this many states it costs more to look for repetitions than to carry them along.
 _FEW = 512
-#: How many selections in the zone of rounding are tried; each is a sum over all groups.
-_CHECKS = 256
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Task:
         target: only a gain above this is of interest.
         most: how many states may be kept.
         check: tells for one option per block whether a selection in the zone of rounding fits.
+        checks: how often `check` may be asked.
     """
 
     left: Floats
@@ -52,6 +51,7 @@ class Task:
     target: float
     most: int
     check: Callable[[list[int]], bool]
+    checks: int
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,21 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _States:
+    """S states: gain (S,), left (R, S), bound (S,), parent (S,) and option (S,) that led there."""
+
     gain: Floats
     left: Floats
     bound: Floats
     parent: Ints
     option: Ints
 
-    def __getitem__(self, pick: Ints | Bools) -> _States:
+    def pick(self, which: Ints | Bools) -> _States:
         return _States(
-            self.gain[pick], self.left[:, pick], self.bound[pick], self.parent[pick], self.option[pick]
+            gain=self.gain[which],
+            left=self.left[:, which],
+            bound=self.bound[which],
+            parent=self.parent[which],
+            option=self.option[which],
         )
 
 
@@ -88,41 +94,46 @@ def search(blocks: Sequence[Block], task: Task) -> Outcome:
     tails, ease = _outlook(blocks, task)
     zero = np.zeros(1, dtype=np.int64)
     states = _States(np.zeros(1), task.left[:, None], np.full(1, np.inf), zero, zero)
+    hopeless = (task.prices @ task.left + tails[0]).min() <= task.target
+    if hopeless or (task.left < -ease[0]).any():
+        return Outcome(-np.inf, [], -np.inf)
     path: list[_States] = []
-    dropped, target = -np.inf, task.target
+    dropped = -np.inf
     for place, block in enumerate(blocks):
-        outlook = (tails[place + 1], ease[place + 1] + task.grain)
-        states, lost = _extend(states, block, task, outlook, target)
+        states, lost = _extend(states, block, task, tails[place + 1], ease[place + 1])
         dropped = max(dropped, lost)
-        path.append(states)
         if not len(states.gain):
-            break
+            return Outcome(-np.inf, [], dropped)
+        path.append(states)
     return _best(states, path, task, dropped)
 
 
 def _outlook(blocks: Sequence[Block], task: Task) -> tuple[Floats, Floats]:
-    """Return what the blocks from each place on gain at most at each of the prices (B + 1, M), and how
-    much of each resource they free at most (B + 1, R)."""
-    tails = np.zeros((len(blocks) + 1, len(task.prices)))
-    ease = np.zeros((len(blocks) + 1, len(task.left)))
+    """Return what the blocks from each place on can do.
+
+    Returns:
+        (B + 1, M) the most they gain at each of the prices, the zone of rounding included, and
+        (B + 1, R) how much of each resource they free at most, the zone of rounding included.
+    """
+    tails = np.zeros((len(blocks) + 1, len(task.prices))) + task.prices @ task.grain
+    ease = np.zeros((len(blocks) + 1, len(task.left))) + task.grain
     for place in range(len(blocks) - 1, -1, -1):
         block = blocks[place]
         tails[place] = tails[place + 1] + (block.gain - task.prices @ block.shift).max(axis=1)
-        ease[place] = ease[place + 1] + np.maximum(-block.shift, 0).max(axis=1, initial=0)
-    return tails + task.prices @ task.grain, ease
+        ease[place] = ease[place + 1] + np.maximum(-block.shift, 0).max(axis=1)
+    return tails, ease
 
 
 def _extend(
-    states: _States, block: Block, task: Task, outlook: tuple[Floats, Floats], target: float
+    states: _States, block: Block, task: Task, tail: Floats, ease: Floats
 ) -> tuple[_States, float]:
-    """Return the states after one more block, and the highest bound among those dropped for number."""
-    options = len(block.gain)
-    size = max(1, _CHUNK // options)
+    """Return the states after one more block, and the highest bound among those left out."""
+    size = max(1, _CHUNK // len(block.gain))
     parts: list[_States] = []
     dropped = -np.inf
     for first in range(0, len(states.gain), size):
-        parts.append(_children(states, block, task, outlook, (first, first + size, target)))
-        if sum(len(part.gain) for part in parts) > max(4 * task.most, _CHUNK):
+        parts.append(_children(states, slice(first, first + size), block, task, tail, ease))
+        if sum(len(part.gain) for part in parts) > _CHUNK:
             merged, lost = _limited(_joined(parts), task.most)
             parts, dropped = [merged], max(dropped, lost)
     merged, lost = _limited(_joined(parts), task.most)
@@ -130,57 +141,68 @@ def _extend(
 
 
 def _children(
-    states: _States,
-    block: Block,
-    task: Task,
-    outlook: tuple[Floats, Floats],
-    limits: tuple[int, int, float],
+    states: _States, some: slice, block: Block, task: Task, tail: Floats, ease: Floats
 ) -> _States:
-    first, last, target = limits
-    gain = (states.gain[first:last, None] + block.gain).ravel()
-    left = (states.left[:, first:last, None] - block.shift[:, None]).reshape(len(task.left), -1)
-    bound = gain + (task.prices @ left + outlook[0][:, None]).min(axis=0)
-    pick = np.flatnonzero((bound > target) & (left >= -outlook[1][:, None]).all(axis=0))
-    parent, option = np.divmod(pick, len(block.gain))
-    return _States(gain[pick], left[:, pick], bound[pick], parent + first, option)
+    """Extend some of the states by every option of a block; keep those that can still be best."""
+    gain = (states.gain[some, None] + block.gain).ravel()
+    left = (states.left[:, some, None] - block.shift[:, None]).reshape(len(task.left), -1)
+    bound = gain + (task.prices @ left + tail[:, None]).min(axis=0)
+    which = np.flatnonzero((bound > task.target) & (left >= -ease[:, None]).all(axis=0))
+    parent, option = np.divmod(which, len(block.gain))
+    return _States(gain[which], left[:, which], bound[which], parent + some.start, option)
 
 
 def _joined(parts: list[_States]) -> _States:
     if len(parts) == 1:
         return parts[0]
     return _States(
-        np.concatenate([part.gain for part in parts]),
-        np.concatenate([part.left for part in parts], axis=1),
-        np.concatenate([part.bound for part in parts]),
-        np.concatenate([part.parent for part in parts]),
-        np.concatenate([part.option for part in parts]),
+        gain=np.concatenate([part.gain for part in parts]),
+        left=np.concatenate([part.left for part in parts], axis=1),
+        bound=np.concatenate([part.bound for part in parts]),
+        parent=np.concatenate([part.parent for part in parts]),
+        option=np.concatenate([part.option for part in parts]),
     )
 
 
 def _limited(states: _States, most: int) -> tuple[_States, float]:
-    """Drop states that another one replaces, then those of the lowest bounds above `most`."""
-    if len(states.gain) > _FEW:
-        code = np.cos(np.arange(1.0, len(states.left) + 1)) @ states.left
-        order = np.lexsort((-states.gain, code))
-        ordered = states.left[:, order]
-        first = np.ones(len(order), dtype=np.bool_)
-        first[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
-        states = states[order[first]]
-    if len(states.gain) <= most:
-        return states, -np.inf
+    """Return at most `most` states, those of the highest bounds, and the highest bound left out."""
+    dropped = -np.inf
+    if len(states.gain) > 4 * most:
+        states, dropped = _highest(states, 4 * most)
+    if len(states.gain) > min(_FEW, most):
+        states = _without_repetition(states)
+    if len(states.gain) > most:
+        states, lost = _highest(states, most)
+        dropped = max(dropped, lost)
+    return states, dropped
+
+
+def _highest(states: _States, most: int) -> tuple[_States, float]:
     order = np.argpartition(-states.bound, most)
-    return states[order[:most]], float(states.bound[order[most]])
+    return states.pick(order[:most]), float(states.bound[order[most]])
+
+
+def _without_repetition(states: _States) -> _States:
+    """Keep of the states that leave exactly the same the one that is worth most."""
+    code = np.cos(np.arange(1.0, len(states.left) + 1)) @ states.left
+    order = np.lexsort((-states.gain, code))
+    ordered = states.left[:, order]
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
+    return states.pick(order[first])
 
 
 def _best(states: _States, path: list[_States], task: Task, dropped: float) -> Outcome:
     """Return the best final state that fits, asking `Task.check` where rounding leaves it open."""
     clear = (states.left >= task.grain[:, None]).all(axis=0)
-    for tried, place in enumerate(np.argsort(-states.gain, kind="stable")):
+    asked = 0
+    for place in np.argsort(-states.gain, kind="stable"):
         gain = float(states.gain[place])
-        if not clear[place] and tried >= _CHECKS:
+        if not clear[place] and asked == task.checks:
             dropped = max(dropped, gain)
             continue
         options = _trace(path, int(place))
+        asked += not clear[place]
         if clear[place] or task.check(options):
             return Outcome(gain, options, max(dropped, gain))
     return Outcome(-np.inf, [], dropped)

@@ -1,102 +1,182 @@
-"""`solve`: from the caller's arrays to a certified selection, step by step."""
+"""`solve`: from the caller's arrays to a certified selection."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rfprune.knapsack.core import Base, Core, Kind, blocks, chosen, kinds, take
-from rfprune.knapsack.pool import Pool, reduce
-from rfprune.knapsack.prices import ROUNDING, Prices, minimise
-from rfprune.knapsack.problem import Bools, Floats, Instance, Ints, read
-from rfprune.knapsack.search import Task, search
+from rfprune.errors import BudgetError, DataError, SolverError
+from rfprune.knapsack.core import Base
+from rfprune.knapsack.floors import settle
+from rfprune.knapsack.pool import Need, Pool, reduce
+from rfprune.knapsack.prices import ROUNDING, minimise
+from rfprune.knapsack.problem import Bools, Floats, Instance, read
+from rfprune.knapsack.refine import Limits, refine
 from rfprune.knapsack.selection import Selection
 
 __all__ = ["solve"]
 
-@dataclass(frozen=True)
-class _Effort:
-    """How much one round of the search may do: rows in the core, numbers per kind, states."""
-
-    rows: int
-    width: int
-    states: int
+#: Up to this many groups the search goes on to the proof; above, to a gap of 1e-6.
+_PROVE_UP_TO = 2000
+_GAP = 1e-6
 
 
-_ROUNDS = (
-    _Effort(48, 6, 200),
-    _Effort(160, 12, 1000),
-    _Effort(640, 24, 5000),
-    _Effort(4000, 4096, 30000),
-    _Effort(4000, 4096, 200000),
-)
+def solve(
+    value: Any,
+    cost: Any,
+    budget: Any,
+    *,
+    layer: Any = None,
+    floor: Any = None,
+    max_gap: float | None = None,
+    max_nodes: int = 50_000,
+) -> Selection:
+    """Keep the groups of the greatest total value within all budgets at once.
 
-TRACE=[]
-def log(*a): TRACE.append(a)
-import time
+    ::
 
-@dataclass(frozen=True)
-class _State:
-    """The best selection so far: the base, but for these rows."""
-    gain: float
-    rows: Ints
-    taken: Floats
+        maximise  sum_g value_g x_g   subject to   sum_g cost_gr x_g <= budget_r for every r,
+                                                   sum_{g in layer l} x_g >= floor_l for every l,
+                                                   x_g in {0, 1}
 
+    Args:
+        value: (G,) what keeping each group is worth, finite and >= 0, in any unit.
+        cost: (G, R) what each group holds of each resource, finite and >= 0; (G,) means R = 1.
+        budget: (R,) what may be held in all, >= 0; inf = no limit.
+        layer: (G,) layer of each group, 0 to L - 1; only with `floor`.
+        floor: (L,) fewest groups to keep of each layer, >= 0.
+        max_gap: stop at this relative gap; 0 asks for the optimum. Unless given, 0 up to 2000 groups
+            and 1e-6 above.
+        max_nodes: most nodes of CBC on what is open after the search of this package; 0 = no CBC.
 
-def solve(value: Any, cost: Any, budget: Any, *, layer: Any = None, floor: Any = None, max_gap: float | None = None) -> Selection:
+    Returns:
+        What is kept, always within the budgets and the floors, and a bound on what could be. Equal
+        input gives equal output. Groups without value are dropped unless a floor needs them.
+
+    Raises:
+        DataError: an array is misshapen or holds a value that is not allowed, with its index.
+        BudgetError: a budget is negative or NaN, or the floors exceed a layer or a budget.
+        SolverError: floors on groups of unlike cost could be neither met nor refuted.
+    """
+    if max_gap is not None and not 0 <= max_gap < 1:
+        raise DataError(f"max_gap is {max_gap}; allowed are 0 <= max_gap < 1.")
+    if max_nodes < 0:
+        raise DataError(f"max_nodes is {max_nodes}; allowed are integers >= 0.")
     instance = read(value, cost, budget, layer, floor)
-    pool, keep = reduce(instance, np.zeros(instance.size, np.bool_), ())
-    TRACE.clear()
+    if max_gap is None:
+        max_gap = 0.0 if instance.size <= _PROVE_UP_TO else _GAP
+    limits = Limits(max_gap, max_nodes)
+    floors = settle(instance)
+    needs: list[Need] = []
+    while True:
+        found = _solve(instance, floors.forced, needs, limits)
+        broken = [need for need in floors.needs if found.keep[need.groups].sum() < need.fewest]
+        if not broken:
+            return _certified(instance, found)
+        needs += broken
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A selection, its bound and the prices, in the caller's units."""
+
+    keep: Bools
+    bound: float
+    price: Floats
+    proven: bool
+
+
+def _solve(instance: Instance, forced: Bools, needs: list[Need], limits: Limits) -> _Found:
+    """Solve with these groups kept and these floors met."""
+    pool, kept = reduce(instance, forced, needs)
+    sure = float(instance.value[kept].sum())
     if not pool.size:
-        return pool
-    t=time.perf_counter()
+        price = _with_empty_rooms(instance, forced, np.zeros(len(instance.budget)))
+        return _Found(kept, sure, price, True)
+
+    def keep_of(chosen: Floats) -> Bools:
+        keep = kept.copy()
+        keep[pool.groups(chosen)] = True
+        return keep
+
     prices = minimise(pool)
     base = Base.at(pool, prices.price)
-    t1=time.perf_counter()
-    best = greedy(pool, base)
-    log('prices %.4f greedy %.4f gap %.1e'%(t1-t,time.perf_counter()-t1,(prices.bound-base.value-best.gain)/prices.bound))
-    bound=prices.bound
-    for effort in _ROUNDS:
-        t=time.perf_counter()
-        need = pool.step*.99 if pool.step else 2**-46*bound
-        distance = bound - base.value - best.gain - need
-        if distance <= max_gap*bound - need or distance<0: break
-        core = take(base.margin, distance, effort.rows)
-        found = kinds(pool, base, core, prices, distance, effort.width)
-        parts = blocks(found, distance, len(pool.room))
-        t1=time.perf_counter()
-        task = Task(base.left, pool.grain, prices.nearby, best.gain + need, effort.states, lambda o: True)
-        out = search(parts, task)
-        if out.gain > best.gain:
-            rows, taken = [], []
-            for part, option in zip(parts, out.options):
-                for place, o in zip(part.members, part.option[:, option]):
-                    rows.append(found[place].rows); taken.append(chosen(pool, found[place], o))
-            best = _State(out.gain, np.concatenate(rows), np.concatenate(taken))
-        sure = core.covers and not any(k.cut for k in found)
-        if sure: bound = min(bound, base.value + max(out.bound, best.gain)+need)
-        proven = sure and out.bound <= best.gain + need
-        gap=(bound-base.value-best.gain)/bound
-        log('[%d rows %d kinds %d blocks %d opts: build %.4f search %.4f gap %.1e %s]'%(len(core.rows),len(found),len(parts),sum(len(k.gain) for k in found),t1-t,time.perf_counter()-t1,gap,'PROVEN' if proven else ''))
-        if proven: break
-    return best
+    best = refine(pool, prices, base, limits, lambda c: bool(instance.within(keep_of(c)).all()))
+    if best.gain == -np.inf:
+        _refuse(needs, best.bound == -np.inf)
+    keep = _filled(instance, keep_of(best.chosen(base)))
+    price = _with_empty_rooms(instance, forced, _unscaled(pool, prices.price, len(instance.budget)))
+    return _Found(keep, sure + best.bound * pool.value_unit, price, best.proven)
 
-def greedy(pool, base, most=256):
-    size=abs(base.margin)
-    n=pool.size
-    rows = np.arange(n) if most>=n else np.flatnonzero(size <= np.partition(size, most)[most])
-    rows = rows[np.argsort(-base.margin[rows], kind='stable')]
-    left = base.left + pool.cost[:, rows] @ base.taken[rows]
-    if (left<pool.grain).any() and most<n: return greedy(pool, base, most*8)
-    use=np.cumsum(pool.cost[:,rows]*pool.count[rows],axis=1)
-    over=(use>left[:,None]-pool.grain[:,None]).any(0)
-    k=int(over.argmax()) if over.any() else len(rows)
-    taken=np.zeros(len(rows)); taken[:k]=pool.count[rows[:k]]
-    left=left-(use[:,k-1] if k else 0)
-    for j in range(k,min(k+300,len(rows))):
-        c=pool.cost[:,rows[j]]
-        t=min([pool.count[rows[j]]]+[np.floor((l-g)/x) for l,g,x in zip(left,pool.grain,c) if x>0])
-        if t>0: taken[j]=t; left=left-t*c
-    return _State(float(((taken-base.taken[rows])*pool.value[rows]).sum()),rows,taken)
+
+def _refuse(needs: list[Need], proven: bool) -> None:
+    layers = ", ".join(f"{need.fewest} of {len(need.groups)} groups" for need in needs)
+    if proven:
+        raise BudgetError(
+            f"no selection meets the floors ({layers}) within all budgets at once, although each "
+            f"budget by itself allows it. Lower a floor or raise a budget."
+        )
+    raise SolverError(
+        f"found no selection that meets the floors ({layers}) within the budgets, and no proof that "
+        f"there is none. Raise max_nodes, lower a floor or raise a budget."
+    )
+
+
+def _unscaled(pool: Pool, price: Floats, resources: int) -> Floats:
+    """Return (R,) prices in the caller's units; 0 for resources that do not run out."""
+    result = np.zeros(resources)
+    real = pool.resource >= 0
+    with np.errstate(over="ignore", under="ignore"):
+        result[pool.resource[real]] = price[real] * (pool.value_unit / pool.cost_unit[real])
+    return result
+
+
+def _with_empty_rooms(instance: Instance, forced: Bools, price: Floats) -> Floats:
+    """Price the resources of which nothing is left: what the first unit of one would bring.
+
+    Groups that need them were dropped at sight, so that the relaxation knows no price for them.
+    """
+    for resource in np.flatnonzero(instance.room(forced) <= 0):
+        cost = instance.columns[resource]
+        wanting = np.flatnonzero((cost > 0) & (instance.value > 0) & ~forced)
+        if price[resource] == 0 and len(wanting):
+            margin = instance.value[wanting] - price @ instance.columns[:, wanting]
+            with np.errstate(over="ignore"):
+                best = float((margin / cost[wanting]).max())
+            price[resource] = min(max(0.0, best), float(np.finfo(np.float64).max))
+    return price
+
+
+def _filled(instance: Instance, keep: Bools) -> Bools:
+    """Add groups of value while one fits: what rounding, scaling or a limit left on the way."""
+    while True:
+        room = instance.room(keep) - instance.grain
+        able = ~keep & (instance.value > 0)
+        for column, most in zip(instance.columns, room, strict=True):
+            able &= column <= most
+        if not able.any():
+            return keep
+        keep[int(np.where(able, instance.value, 0.0).argmax())] = True
+
+
+def _certified(instance: Instance, found: _Found) -> Selection:
+    if not instance.within(found.keep).all():
+        over = int(np.flatnonzero(~instance.within(found.keep))[0])
+        raise SolverError(
+            f"the selection exceeds budget[{over}] = {instance.budget[over]}; this is a defect of "
+            f"rfprune, please report it with the input."
+        )
+    objective = float(instance.value[found.keep].sum())
+    if instance.integral:
+        bound = objective if found.proven else float(np.floor(found.bound * (1 + ROUNDING)))
+    else:
+        bound = (objective if found.proven else found.bound) * (1 + ROUNDING)
+    return Selection(
+        keep=found.keep,
+        objective=objective,
+        bound=max(bound, objective),
+        prices=found.price,
+        status="optimal" if found.proven or bound <= objective else "gap",
+    )

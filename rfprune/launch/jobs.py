@@ -19,10 +19,21 @@ from rfprune.errors import UnknownNameError
 from rfprune.registry import nearest
 from rfprune.runs.files import write_json
 
-__all__ = ["Job", "JobState", "Note", "follow_file", "known_jobs", "last_line", "read_note"]
+__all__ = [
+    "Job",
+    "JobState",
+    "Note",
+    "follow_file",
+    "known_jobs",
+    "last_line",
+    "progress",
+    "read_note",
+    "unknown_job",
+]
 
 State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
-_POLL_SECONDS = 0.5
+#: "[ 3/24] trial 5: ..." while it runs, "24 of 24 trials complete, ..." at its end.
+_COUNT = re.compile(r"\[ *\d+/\d+\]|\d+ of \d+ trials complete")
 _CHUNK_BYTES = 1 << 20
 
 
@@ -102,7 +113,9 @@ def last_line(text: str) -> str:
     return next((line for line in reversed(lines) if line), "")
 
 
-def follow_file(path: Path, follow: bool, ended: Callable[[], bool]) -> Iterator[str]:
+def follow_file(
+    path: Path, follow: bool, ended: Callable[[], bool], poll_seconds: float = 0.5
+) -> Iterator[str]:
     """Yield a log file's text; with `follow`, go on until `ended` says so."""
     position = 0
     while True:
@@ -116,7 +129,13 @@ def follow_file(path: Path, follow: bool, ended: Callable[[], bool]) -> Iterator
                     yield chunk.decode(errors="replace")
         if over:
             return
-        time.sleep(_POLL_SECONDS)
+        time.sleep(poll_seconds)
+
+
+def progress(log: str) -> str:
+    """Return the last line of a sweep's log that counts its trials, else its last line."""
+    counts = [line.strip() for line in log.splitlines() if _COUNT.match(line.strip())]
+    return counts[-1] if counts else last_line(log)
 
 
 def _folder() -> Path:

@@ -19,7 +19,7 @@ import yaml
 from rfprune.errors import ClusterError, SpecError
 from rfprune.launch.advice import explain
 from rfprune.launch.entry import ENTRY_FILE
-from rfprune.launch.jobs import Job, JobState, Note, State, last_line, unknown_job
+from rfprune.launch.jobs import Job, JobState, Note, State, progress, unknown_job
 from rfprune.launch.plan import Plan
 from rfprune.launch.profiles import KubernetesProfile, Variable
 from rfprune.launch.programs import run, stream
@@ -253,7 +253,7 @@ class RayJobResource:
         if state == "failed":
             reason = _REASONS.get(str(facts.get("reason")), "")
             return JobState(state, reason or explain(self._log(), str(facts.get("message") or "")))
-        return JobState(state, last_line(self._log()))
+        return JobState(state, progress(self._log()))
 
     def logs(self, follow: bool) -> Iterator[str]:
         """Yield the driver's output, as the operator's submitting pod shows it."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from rfprune.errors import ClusterError, UnknownNameError
 from rfprune.launch.advice import explain
 from rfprune.launch.entry import ENTRY_FILE
-from rfprune.launch.jobs import Job, JobState, Note, follow_file, last_line, unknown_job
+from rfprune.launch.jobs import Job, JobState, Note, follow_file, progress, unknown_job
 from rfprune.launch.plan import Plan
 
 __all__ = ["find", "job_folder", "render", "send"]
@@ -110,13 +110,13 @@ class LocalJob:
         """Return how the job is: its progress, or the reason of its end."""
         log = self._log()
         if self._alive():
-            return JobState("running", last_line(log))
+            return JobState("running", progress(log))
         if (self._folder / _CANCELLED).exists():
             return JobState("cancelled", "What is finished is kept; submit again to go on.")
         with contextlib.suppress(OSError, ValueError):
             status = int((self._folder / _EXIT).read_text())
             if status == 0:
-                return JobState("succeeded", last_line(log))
+                return JobState("succeeded", progress(log))
             return JobState("failed", explain(log, f"it ended with status {status}."))
         return JobState("failed", "its process was killed; submit again to go on.")
 

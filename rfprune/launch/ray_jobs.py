@@ -19,7 +19,7 @@ from rfprune.errors import ClusterError, SpecError
 from rfprune.launch.advice import explain
 from rfprune.launch.dashboard import Dashboard
 from rfprune.launch.entry import ENTRY_FILE
-from rfprune.launch.jobs import Job, JobState, Note, State, last_line, unknown_job
+from rfprune.launch.jobs import Job, JobState, Note, State, progress, unknown_job
 from rfprune.launch.plan import Plan
 from rfprune.launch.profiles import Profile, RayProfile
 
@@ -125,7 +125,7 @@ class RayJob:
             if code == 130:
                 return JobState("cancelled", "Interrupted; submit again to go on.")
             return JobState(state, explain(log, _why_failed(facts)))
-        return JobState(state, last_line(log))
+        return JobState(state, progress(log))
 
     def logs(self, follow: bool) -> Iterator[str]:
         """Yield the driver's output."""

@@ -16,7 +16,7 @@ from shlex import join
 from rfprune.errors import ClusterError, MissingExtraError
 from rfprune.launch.advice import explain
 from rfprune.launch.entry import ENVIRONMENT_FILE, shell_path
-from rfprune.launch.jobs import Job, JobState, Note, State, follow_file, last_line, unknown_job
+from rfprune.launch.jobs import Job, JobState, Note, State, follow_file, progress, unknown_job
 from rfprune.launch.local import job_folder
 from rfprune.launch.plan import Plan, default_interpreter
 from rfprune.launch.profiles import SlurmProfile
@@ -25,8 +25,10 @@ from rfprune.launch.programs import run
 __all__ = ["batch_script", "find", "render", "send"]
 
 _SCRIPT, _LOG, _EXIT = "job.sbatch", "log.txt", "exit"
-#: Time before the limit at which the sweep is asked to stop; trials keep what they have done.
+#: Time before the limit at which the sweep is asked to stop; a quarter of the time if that is less.
 _GRACE_SECONDS = 120
+#: The controller is shared by everyone.
+_POLL_SECONDS = 3.0
 _STATES: dict[str, State] = {
     "PENDING": "pending",
     "CONFIGURING": "pending",
@@ -53,6 +55,10 @@ _REASONS = {
 _BODY = r"""
 umask 077
 rm -f exit
+expired= driver=
+tell() { [ -z "$driver" ] || kill "-$1" "$driver" 2> /dev/null; }
+trap 'expired=1; tell USR1' USR1
+trap 'tell TERM' TERM
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$PWD/ray-token"
 [ -s ray-token ] || head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' > ray-token
 
@@ -78,11 +84,9 @@ done
 for node in "${nodes[@]:1}"; do ray_on "$node" --address="$ip:$port"; done
 
 export RAY_ADDRESS="$ip:$port"
-expired=
 bash ./entry.sh &
 driver=$!
-trap 'expired=1; kill -USR1 "$driver" 2> /dev/null' USR1
-trap 'kill -TERM "$driver" 2> /dev/null' TERM
+[ -z "$expired" ] || tell USR1
 wait "$driver"; status=$?
 while kill -0 "$driver" 2> /dev/null; do wait "$driver"; status=$?; done
 
@@ -113,7 +117,7 @@ def batch_script(plan: Plan) -> str:
         "qos": profile.qos,
         "constraint": profile.constraint,
         "open-mode": "append",
-        "signal": f"B:USR1@{_GRACE_SECONDS}",
+        "signal": f"B:USR1@{min(_GRACE_SECONDS, 15 * profile.minutes)}",
     }
     lines = ["#!/bin/bash"]
     lines += [f"#SBATCH --{key}={value}" for key, value in wanted.items() if value is not None]
@@ -198,12 +202,12 @@ class SlurmJob:
             return JobState(state, _REASONS.get(name) or explain(log, f"Slurm says {name}."))
         if state == "cancelled":
             return JobState(state, "What is finished is kept; submit again to go on.")
-        return JobState(state, last_line(log))
+        return JobState(state, progress(log))
 
     def logs(self, follow: bool) -> Iterator[str]:
         """Yield the output of the job."""
         path = self._log_path()
-        return follow_file(path, follow, lambda: self.status().ended)
+        return follow_file(path, follow, lambda: self.status().ended, _POLL_SECONDS)
 
     def cancel(self) -> JobState:
         """Cancel the job; its sweep is told to stop first."""

@@ -141,7 +141,7 @@ def _construct(spec: ModelSpec, input_shape: tuple[int, ...], n_classes: int) ->
         raise
     except Exception as error:
         raise NetworkError(
-            f"model '{spec.name}' failed: {type(error).__name__}: {error}"
+            f"model '{spec.name}' failed: {type(error).__name__}: {error}."
         ) from error
     if not isinstance(model, nn.Module):
         raise NetworkError(
@@ -161,7 +161,7 @@ def _function(spec: ModelSpec) -> _Builder:
         except Exception as error:
             raise NetworkError(
                 f"model '{spec.name}': its module cannot be imported: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error}."
             ) from error
     if not callable(function):
         raise NetworkError(f"model '{spec.name}' is a {type(function).__name__}, not a function.")

@@ -19,9 +19,13 @@ from rfprune.methods import Choice, check_choice
 from rfprune.pruning.schedule import Schedule, first, following
 from rfprune.pruning.session import Session
 from rfprune.scores import score_groups
-from rfprune.training import Fit, fit, fixed_point
+from rfprune.spec import TrainSpec, TrialSpec
+from rfprune.training import Fit, Penalty, fit, fixed_point
 
 __all__ = ["State", "Step", "dense_step", "steps"]
+
+#: What random numbers are drawn for; see `Session.seed`.
+_MASKED, _UNMASKED, _RELEASE = 0, 3, 4
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def steps(session: Session, state: State) -> Iterator[Step]:
 def _one_step(session: Session, index: int, progress: float, state: State) -> Step:
     choice = _select(session, index, progress)
     masks = session.groups.masks(choice.keep)
-    _fine_tune(session, index, session.spec.prune.epochs_per_step, masks, choice.prices)
+    _masked(session, index, masks, choice.prices)
     val_accuracy = session.val_accuracy()
     accepted = val_accuracy >= session.accepted_from
     after = State(
@@ -135,35 +139,60 @@ def _select(session: Session, index: int, progress: float) -> Choice:
     return choice
 
 
+def _masked(session: Session, index: int, masks: Masks, prices: np.ndarray | None) -> None:
+    """Fine-tune under masks; the regularizer lets go in the last epochs if the file says so."""
+    prune = session.spec.prune
+    released = min(prune.regularizer.release_epochs, prune.epochs_per_step - 1)
+    if session.penalty(prices) is None:
+        released = 0
+    _fine_tune(session, index, prune.epochs_per_step - released, masks, session.penalty(prices))
+    if released:
+        _fine_tune(session, index, released, masks, None, _RELEASE)
+
+
 def _fine_tune(
-    session: Session, index: int, epochs: int, masks: Masks | None, prices: np.ndarray | None
+    session: Session,
+    index: int,
+    epochs: int,
+    masks: Masks | None,
+    penalty: Penalty | None,
+    purpose: int = _MASKED,
 ) -> None:
     """Train in place; a new optimizer each time, so that no momentum pulls pruned weights back."""
     spec = session.spec
     how = Fit(
         epochs=epochs,
         learning_rate=spec.prune.learning_rate or spec.train.learning_rate,
-        train=spec.train,
-        seed=session.seed(index, 0 if masks is not None else 3),
+        train=_train(spec, cosine=purpose == _RELEASE),
+        seed=session.seed(index, purpose),
         masks=None if masks is None else session.masks_by_path(masks),
-        penalty=session.penalty(prices),
+        penalty=penalty,
+        teacher=session.teacher,
+        distillation=spec.prune.distillation,
     )
     with fixed_point(session.model, session.groups.plan, spec.prune.fixed_point):
         fit(session.model, session.data.x_train, session.data.y_train, how)
+
+
+def _train(spec: TrialSpec, cosine: bool) -> TrainSpec:
+    """Return the training settings; released epochs anneal, so that a step ends settled."""
+    schedule = spec.prune.learning_rate_schedule or spec.train.learning_rate_schedule
+    chosen = "cosine" if cosine else schedule
+    return spec.train.model_copy(update={"learning_rate_schedule": chosen})
 
 
 def _warm_up(session: Session) -> None:
     """Let the regularizer gather the weights in few groups before anything is pruned."""
     epochs = session.spec.prune.warmup_epochs
     if epochs and session.penalty(None) is not None:
-        _fine_tune(session, 0, epochs, None, None)
+        _fine_tune(session, 0, epochs, None, session.penalty(None), _UNMASKED)
 
 
 def _regrow(session: Session, index: int, state: State) -> None:
     """Train without masks, so that pruned groups may come back before the next selection."""
     epochs = session.spec.prune.regrow_epochs
     if epochs:
-        _fine_tune(session, index, epochs, None, state.prices)
+        _fine_tune(session, index, epochs, None, session.penalty(state.prices), _UNMASKED)
 
 
 class _Weights:

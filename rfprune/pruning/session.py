@@ -34,6 +34,7 @@ class Session:
         method: how they are chosen.
         fractions: final budget by resource, as a fraction of dense.
         dense_val_accuracy: reference of the tolerance.
+        teacher: (N, classes) the dense network's probabilities on the training rows, or None.
     """
 
     spec: TrialSpec
@@ -43,6 +44,7 @@ class Session:
     method: Method
     fractions: dict[str, float]
     dense_val_accuracy: float
+    teacher: Tensor | None = None
 
     @property
     def accepted_from(self) -> float:
@@ -95,8 +97,9 @@ class Session:
     def penalty(self, prices: np.ndarray | None) -> Penalty | None:
         """Return the regularizer, or None if its weight is 0 in every layer.
 
-        With ``prune.regularizer.priced`` a group's factor grows with what its resources are worth:
-        ``weight * (1 + price . cost / mean)``.
+        A group's factor is ``weight * sqrt(weights in the group)`` (Yuan and Lin 2006), so that one
+        weight suits layers of different reuse factors. With ``prune.regularizer.priced`` a group's factor grows with what its resources are worth:
+        by ``1 + price . cost / mean``.
         """
         if self.method.penalty == "none":
             return None
@@ -121,7 +124,8 @@ class Session:
             worth = layer.cost @ finite
             mean = float((self.groups.cost @ finite).mean())
             factor = 1.0 + worth / mean if mean > 0 else factor
-        return torch.from_numpy(weight * factor).to(torch.float32)
+        size = layer.run**0.5 if self.method.penalty == "group" else 1.0
+        return torch.from_numpy(weight * size * factor).to(torch.float32)
 
     def masks_by_path(self, masks: Masks) -> dict[str, Tensor]:
         """Return masks by torch path instead of layer name."""

@@ -28,6 +28,7 @@ from rfprune.search.space import ParameterRow, Space
 from rfprune.spec import SweepSpec, TrialSpec
 from rfprune.trial import Prepared, prepare
 from rfprune.trial.dense import new_model
+from rfprune.trial.run import check_name
 
 __all__ = ["CostRow", "LayerRow", "Outlook", "ToolRow", "outlook"]
 
@@ -123,6 +124,7 @@ def outlook(spec: SweepSpec, base_dir: Path) -> Outlook:
     data = load(spec.data, base_dir)
     network = trace(new_model(spec, data, base_dir), data.input_shape)
     space = expand(spec, network.sizes)
+    _check_choices(space)
     corners = [_Corner(trial, data, base_dir) for trial in _corner_trials(spec, space)]
     _check_budgets(spec, corners)
     layers = [
@@ -181,6 +183,14 @@ def _corner_trials(spec: SweepSpec, space: Space) -> Iterator[TrialSpec]:
             if space.active(parameter, values):
                 values[parameter.path] = parameter.samples()[pick]
         yield space.resolve(spec, values)
+
+
+def _check_choices(space: Space) -> None:
+    """Refuse names that would fail in the middle of the sweep only."""
+    for parameter in space.parameters:
+        if parameter.path in ("estimator", "prune.method"):
+            for value in parameter.samples():
+                check_name(parameter.path, str(value))
 
 
 def _check_budgets(spec: SweepSpec, corners: list[_Corner]) -> None:

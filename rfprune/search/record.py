@@ -78,18 +78,13 @@ class Ended:
 
 
 def check_constraints(spec: SweepSpec) -> None:
-    """Refuse constraints on what the search may not see or a trial does not have.
+    """Refuse constraints on what a condition may name elsewhere but a trial does not measure.
 
     Raises:
-        SpecError: the test accuracy, or a name that is no measured quantity.
+        SpecError: a name that is no measured quantity (``trial``, ``fits``, ...).
     """
     allowed = [name for name in (*DIRECTIONS, "step") if name != "accuracy"]
     for condition in spec.conditions:
-        if condition.name == "accuracy":
-            raise SpecError(
-                f"{spec.name}: constraints: '{condition}' looks at the test accuracy, which is "
-                "only reported. Use val_accuracy."
-            )
         if condition.name not in allowed:
             raise SpecError(
                 f"{spec.name}: constraints: '{condition}': '{condition.name}' is not measured in a "
@@ -218,8 +213,8 @@ class Record:
             return None
         folder = int(attrs.get("folder", trial.number))
         trial.set_user_attr("key", key)
-        if "folder" not in attrs:
-            trial.set_user_attr("folder", folder)
+        # Written last, also where a retry has it already: the journal is synced with it.
+        trial.set_user_attr("folder", folder)
         job = Job(trial.number, folder, int(attrs.get("attempt", 0)), values, spec)
         self._keys.add(key)
         self._trials[job.number] = trial

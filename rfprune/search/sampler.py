@@ -1,7 +1,8 @@
 """Which Optuna sampler draws the points, by name or chosen for the sweep.
 
 Samplers are seeded from the sweep's seed and the number of trials in the study, so a continued
-sweep does not draw its first points again.
+sweep does not draw its first points again. With one trial at a time the same seed gives the same
+sweep; with several, the points also depend on which trial ends first.
 """
 
 from __future__ import annotations

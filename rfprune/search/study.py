@@ -208,17 +208,12 @@ def free_name(path: Path) -> Path:
 def _storage(spec: SweepSpec, folder: SweepFolder) -> BaseStorage:
     import optuna
     from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
+
+    from rfprune.search.journal import Journal
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if spec.storage is None:
-        return JournalStorage(JournalFileBackend(str(folder.study_path)))
-    if "://" not in spec.storage:
-        raise RunsError(
-            f"storage: '{spec.storage}' is no URL. Allowed: sqlite:///FILE, "
-            "postgresql://USER:PASSWORD@HOST/NAME, mysql://USER:PASSWORD@HOST/NAME, or leave it "
-            "out for a journal file in the sweep's folder."
-        )
+        return JournalStorage(Journal(str(folder.study_path)))
     return RDBStorage(spec.storage)
 
 

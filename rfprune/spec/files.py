@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Discriminator, ValidationError
 from pydantic_core import ErrorDetails
 
 from rfprune.errors import RfpruneError, SpecError
@@ -30,12 +30,17 @@ __all__ = [
 S = TypeVar("S", bound=BaseModel)
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML that refuses duplicate keys and reads ``1e-5`` as a number, as YAML 1.2 does."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE:
+                continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str | int | float | bool | None):
                 raise yaml.constructor.ConstructorError(
@@ -91,7 +96,8 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
     if value is None:
         raise SpecError(f"{source}: is empty. Allowed: a mapping of keys.")
     if not isinstance(value, dict):
-        shown = {list: "a list", str: "text"}.get(type(value), "a single value")
+        kinds: dict[type, str] = {list: "a list", str: "text"}
+        shown = kinds.get(type(value), "a single value")
         raise SpecError(f"{source}: holds {shown}. Allowed: a mapping of keys.")
     return value
 
@@ -115,18 +121,45 @@ def parse_spec(model: type[S], values: dict[str, Any], source: str) -> S:
 
 
 def _sentence(model: type[BaseModel], fault: ErrorDetails) -> str:
-    names = [str(part) for part in fault["loc"] if part not in ("range", "choices", "valid")]
-    key = ".".join(names)
-    if fault["type"] == "extra_forbidden":
-        allowed = _fields_at(model, names[:-1])
+    unknown = fault["type"] == "extra_forbidden"
+    loc = [str(part) for part in fault["loc"]]
+    names = _key(model, loc[:-1] if unknown or fault["type"] == "missing" else loc)
+    if unknown:
+        allowed = _fields_at(model, names)
         listed = f" Allowed: {', '.join(allowed)}." if allowed else ""
-        return f"unknown key '{key}'.{nearest(names[-1], allowed)}{listed}"
+        key = ".".join([*names, loc[-1]])
+        return f"unknown key '{key}'.{nearest(loc[-1], allowed)}{listed}"
     if fault["type"] == "missing":
-        return f"the key '{key}' is missing."
-    shown = fault["input"]
-    value = "" if isinstance(shown, dict) else f" (value: {_short(shown)})"
-    prefix = f"{key}: " if key else ""
-    return f"{prefix}{_in_words(fault).rstrip('.')}{value}."
+        return f"the key '{'.'.join([*names, loc[-1]])}' is missing."
+    text, shown = _in_words(fault).rstrip("."), fault["input"]
+    own_words = fault["type"] == "value_error"
+    told = isinstance(shown, dict) or (
+        own_words and (isinstance(shown, list) or str(shown) in text)
+    )
+    prefix = f"{'.'.join(names)}: " if names else ""
+    return f"{prefix}{text}." if told else f"{prefix}{text} (value: {_short(shown)})."
+
+
+def _is_told(value: Any, text: str) -> bool:
+    return isinstance(value, list) or str(value) in text
+
+
+def _key(model: type[BaseModel], loc: list[str]) -> list[str]:
+    """Return the keys of a file in pydantic's path, which also names the branches of unions."""
+    kind: Any = model
+    names: list[str] = []
+    is_branch = False
+    for part in loc:
+        inner = None if is_branch else _member(kind, part)
+        is_branch = not is_branch and _is_discriminated(inner)
+        if inner is not None:
+            names.append(part)
+            kind = inner
+    return names
+
+
+def _is_discriminated(kind: Any) -> bool:
+    return any(isinstance(mark, Discriminator) for mark in getattr(kind, "__metadata__", ()))
 
 
 #: pydantic's fault types in the words of a file; what is not here says it well enough itself.
@@ -148,7 +181,7 @@ _WORDS = {
     "model_attributes_type": "must be a mapping of keys",
     "model_type": "must be a mapping of keys",
     "string_type": "must be text",
-    "too_short": "must hold at least {min_length}",
+    "too_short": "must not be empty",
     "tuple_type": "must be a list",
 }
 
@@ -158,6 +191,9 @@ def _in_words(fault: ErrorDetails) -> str:
     if fault["type"] == "literal_error":
         allowed = re.findall(r"'([^']*)'", str(context["expected"])) or [context["expected"]]
         return f"must be one of {', '.join(allowed)}.{nearest(str(fault['input']), allowed)}"
+    if fault["loc"][-1:] == ("int",):
+        # The first of two branches, a whole number or any other.
+        return _WORDS["float_type"]
     if fault["type"] in _WORDS:
         return _WORDS[fault["type"]].format(**context)
     message = fault["msg"].removeprefix("Value error, ")
@@ -195,6 +231,8 @@ def _member(kind: Any, name: str) -> Any:
                 return option.model_fields[name].annotation
         elif typing.get_origin(option) is dict:
             return typing.get_args(option)[1]
+        elif typing.get_origin(option) in (list, tuple) and name.isdigit():
+            return typing.get_args(option)[0]
         elif option in (dict, Any):
             return Any
     return None

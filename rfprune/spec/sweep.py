@@ -157,6 +157,17 @@ class SweepSpec(TrialSpec):
             )
         return self
 
+    @field_validator("storage")
+    @classmethod
+    def _an_address(cls, storage: str | None) -> str | None:
+        if storage is not None and "://" not in storage:
+            raise ValueError(
+                "must be an address: sqlite:///FILE, postgresql://USER:PASSWORD@HOST/NAME or "
+                "mysql://USER:PASSWORD@HOST/NAME; leave it out for a journal file in the sweep's "
+                "folder"
+            )
+        return storage
+
     @property
     def conditions(self) -> list[Condition]:
         """The constraints, parsed."""

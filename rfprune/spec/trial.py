@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from rfprune.data.spec import DataSpec
+from rfprune.hardware.parts import find_part
 from rfprune.hardware.precision import FixedType
 from rfprune.models.spec import ModelSpec
 from rfprune.quantities import RESOURCES
+from rfprune.registry import nearest
 from rfprune.spec.base import StrictSpec
 
 __all__ = [
@@ -70,6 +72,12 @@ class HardwareSpec(StrictSpec):
 
     _check_precision = field_validator("precision", "weight_precision")(_fixed)
 
+    @field_validator("part")
+    @classmethod
+    def _known_part(cls, name: str) -> str:
+        find_part(name)
+        return name
+
 
 class TrainSpec(StrictSpec):
     """Training of the dense network; fine-tuning uses the same batch size and optimizer."""
@@ -84,10 +92,13 @@ class TrainSpec(StrictSpec):
 
 
 class RegularizerSpec(StrictSpec):
-    """Group lasso over hardware groups: weight * sum over groups of the group's L2 norm."""
+    """Group lasso: weight * sum over groups of sqrt(size of the group) * its L2 norm."""
 
     weight: NonNegative = 0.0
-    form: Literal["proximal", "gradient"] = "proximal"
+    form: Literal["gradient", "proximal"] = "gradient"
+    release_epochs: Annotated[int, Field(ge=0)] = Field(
+        0, description="last epochs of each step without the regularizer, which undo its bias"
+    )
     priced: bool = Field(False, description="scale each group by what the knapsack's prices ask")
 
 
@@ -127,6 +138,12 @@ class PruneSpec(StrictSpec):
     learning_rate: PositiveFloat | None = Field(
         None, description="of fine-tuning; train.learning_rate if not set"
     )
+    distillation: Fraction = Field(
+        0.0, description="weight of the dense network's probabilities against the labels"
+    )
+    learning_rate_schedule: Literal["constant", "cosine"] | None = Field(
+        None, description="within each step; train.learning_rate_schedule if not set"
+    )
     fixed_point: bool = Field(
         False, description="fine-tune through the rounding of the layers' hls4ml types"
     )
@@ -147,7 +164,10 @@ class PruneSpec(StrictSpec):
     def _known_resources(cls, budget: dict[str, float]) -> dict[str, float]:
         unknown = [name for name in budget if name not in RESOURCES]
         if unknown:
-            raise ValueError(f"unknown resource '{unknown[0]}'. Allowed: {', '.join(RESOURCES)}")
+            near = nearest(unknown[0], RESOURCES)
+            raise ValueError(
+                f"unknown resource '{unknown[0]}'.{near} Allowed: {', '.join(RESOURCES)}"
+            )
         if not budget:
             raise ValueError(f"names no resource. Allowed: {', '.join(RESOURCES)}")
         return budget

@@ -3,7 +3,15 @@
 Knows nothing of budgets or of hls4ml; masks and groups are given to it.
 """
 
-from rfprune.training.fit import Fit, batches, evaluate, fit, seed_everything, select_device
+from rfprune.training.fit import (
+    Fit,
+    batches,
+    evaluate,
+    fit,
+    probabilities,
+    seed_everything,
+    select_device,
+)
 from rfprune.training.fixed_point import fixed_point
 from rfprune.training.penalty import Penalty, group_penalty, weight_penalty
 
@@ -15,6 +23,7 @@ __all__ = [
     "fit",
     "fixed_point",
     "group_penalty",
+    "probabilities",
     "seed_everything",
     "select_device",
     "weight_penalty",

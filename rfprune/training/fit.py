@@ -15,7 +15,15 @@ from rfprune.errors import TrialError
 from rfprune.spec.trial import TrainSpec
 from rfprune.training.penalty import Penalty
 
-__all__ = ["Fit", "batches", "evaluate", "fit", "seed_everything", "select_device"]
+__all__ = [
+    "Fit",
+    "batches",
+    "evaluate",
+    "fit",
+    "probabilities",
+    "seed_everything",
+    "select_device",
+]
 
 #: Rows per forward pass when nothing is learned: large enough to be fast, small enough for memory.
 _EVALUATION_ROWS = 4096
@@ -32,6 +40,8 @@ class Fit:
         masks: layer path to a weight mask in the weight's shape; kept exact after every update.
         penalty: regularizer, or None.
         seed: of the order of the rows and of dropout.
+        teacher: (N, classes) probabilities of the dense network on the training rows, or None.
+        distillation: weight of the teacher's probabilities against the labels, 0 to 1.
     """
 
     epochs: int
@@ -40,6 +50,8 @@ class Fit:
     seed: int
     masks: Mapping[str, Tensor] | None = None
     penalty: Penalty | None = None
+    teacher: Tensor | None = None
+    distillation: float = 0.0
 
 
 def select_device(name: str) -> torch.device:
@@ -56,19 +68,36 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def batches(
-    x: Tensor, y: Tensor, batch_size: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield shuffled minibatches; the rows stay where they are, no worker processes.
+def batches(rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the indices of shuffled minibatches; the rows stay where they are, no worker processes.
 
     The last one is left out if it has a single row, on which batch norm cannot train.
     """
-    order = torch.randperm(len(x), generator=generator)
-    if order.device != x.device:
-        order = order.to(x.device)
-    for chosen in torch.split(order, batch_size):
-        if len(chosen) > 1 or len(x) == 1:
-            yield x[chosen], y[chosen]
+    for chosen in torch.split(torch.randperm(rows, generator=generator), batch_size):
+        if len(chosen) > 1 or rows == 1:
+            yield chosen
+
+
+def targets(y: Tensor, n_classes: int, how: Fit) -> Tensor:
+    """Return what the network is trained toward: labels (N,), or probabilities (N, classes).
+
+    With a teacher the target is ``(1 - d) * label + d * teacher`` (Hinton et al. 2015, at
+    temperature 1): where classes overlap, its probabilities are less noisy than the labels.
+    """
+    if how.teacher is None or how.distillation == 0:
+        return y
+    labels = nn.functional.one_hot(y, n_classes).to(how.teacher.dtype)
+    return (1 - how.distillation) * labels + how.distillation * how.teacher
+
+
+def probabilities(model: nn.Module, x: Tensor) -> Tensor:
+    """Return (N, classes): the class probabilities of `model` in eval mode."""
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        parts = [model(rows).softmax(dim=1) for rows in torch.split(x, _EVALUATION_ROWS)]
+    model.train(training)
+    return torch.cat(parts)
 
 
 def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> float:
@@ -102,16 +131,18 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, how: Fit) -> float:
     scheduler = _scheduler(optimizer, how, steps=-(-len(x) // how.train.batch_size) * how.epochs)
     masked = _masked_weights(model, how.masks)
     _apply_masks(masked)
+    target = targets(y, 0 if how.teacher is None else how.teacher.shape[1], how)
     model.train()
     mean = math.nan
     for epoch in range(how.epochs):
         total, rows = torch.zeros((), device=x.device), 0
-        for xb, yb in batches(x, y, how.train.batch_size, generator):
-            loss = _update(model, xb, yb, optimizer, how.penalty)
+        for index in batches(len(x), how.train.batch_size, generator):
+            chosen = index.to(x.device)
+            loss = _update(model, x[chosen], target[chosen], optimizer, how.penalty)
             scheduler.step()
             _apply_masks(masked)
-            total += loss * len(xb)
-            rows += len(xb)
+            total += loss * len(chosen)
+            rows += len(chosen)
         mean = float(total) / max(rows, 1)
         if not math.isfinite(mean):
             raise TrialError(

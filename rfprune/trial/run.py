@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from rfprune.data import Dataset, load
-from rfprune.errors import TrialError
+from rfprune.errors import TrialError, UnknownNameError
 from rfprune.groups import Groups, build_groups
-from rfprune.methods import Method, find_method
+from rfprune.methods import METHODS, Method, find_method
 from rfprune.network import Plan, plan, trace
 from rfprune.pruning import (
     Session,
@@ -31,7 +31,7 @@ from rfprune.pruning.loop import Step
 from rfprune.runs import StepRecord, TrialFolder, TrialResult
 from rfprune.runs.files import write_json
 from rfprune.spec import TrialSpec
-from rfprune.training import select_device
+from rfprune.training import probabilities, select_device
 from rfprune.trial.checkpoints import load_step, save_step
 from rfprune.trial.dense import Dense, dense_network, new_model, to_device
 from rfprune.trial.measure import measure, record
@@ -79,9 +79,8 @@ def prepare(spec: TrialSpec, base_dir: Path, data: Dataset | None = None) -> Pre
     Raises:
         InputError: data, network, hardware, groups or budget are wrong, in one sentence.
     """
-    from rfprune.estimate import ESTIMATORS
-
-    ESTIMATORS[spec.estimator]
+    check_name("estimator", spec.estimator)
+    check_name("prune.method", spec.prune.method)
     method = find_method(spec.prune.method)
     rows = load(spec.data, base_dir) if data is None else data
     model = new_model(spec, rows, base_dir)
@@ -91,6 +90,22 @@ def prepare(spec: TrialSpec, base_dir: Path, data: Dataset | None = None) -> Pre
     if method.prunes:
         check_reachable(groups, fractions)
     return Prepared(spec, rows, planned, groups, method, fractions)
+
+
+def check_name(key: str, name: str) -> None:
+    """Raise if `name`, which stands under `key` of a trial, is in no table.
+
+    Raises:
+        UnknownNameError: names the key and the nearest known name.
+    """
+    from rfprune.estimate import ESTIMATORS
+
+    table = {"estimator": ESTIMATORS, "prune.method": METHODS}[key]
+    try:
+        table[name]
+    except UnknownNameError as error:
+        if ":" not in name:
+            raise UnknownNameError(f"{key}: {error}") from None
 
 
 def run_trial(
@@ -180,6 +195,7 @@ class _Runner:
             method=prepared.method,
             fractions=prepared.fractions,
             dense_val_accuracy=dense.val_accuracy,
+            teacher=_teacher(prepared.spec, dense, data),
         )
         self.last_accepted = 0
 
@@ -247,6 +263,11 @@ class _Runner:
             None,
             state,
         )
+
+
+def _teacher(spec: TrialSpec, dense: Dense, data: Dataset) -> torch.Tensor | None:
+    """Return the dense network's probabilities, if fine-tuning learns from them."""
+    return probabilities(dense.model, data.x_train) if spec.prune.distillation else None
 
 
 def _finite(value: float) -> bool:

@@ -10,7 +10,7 @@ from rfprune.data import DATASETS, DataSpec
     ("section", "message"),
     [
         ({}, "give either 'name' .* or 'file' .* neither is given"),
-        ({"name": "digits", "file": "a.npz"}, "both is given"),
+        ({"name": "digits", "file": "a.npz"}, "both are given"),
         ({"name": "digitz"}, "unknown dataset 'digitz'. Did you mean 'digits'?"),
         ({"name": "digits", "rows": 3}, "Extra inputs are not permitted"),
         ({"name": "digits", "val_fraction": 0}, "greater than 0"),

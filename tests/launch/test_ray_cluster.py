@@ -20,7 +20,13 @@ from .conftest import Head
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("prune.method=uniform", "train.epochs=2", "prune.steps=1", "prune.epochs_per_step=1", "train.batch_size=256")
+SMALL = (
+    "prune.method=uniform",
+    "train.epochs=2",
+    "prune.steps=1",
+    "prune.epochs_per_step=1",
+    "train.batch_size=256",
+)
 
 
 class User:
@@ -32,7 +38,7 @@ class User:
         self.profile = folder / "here.yml"
         self.profile.write_text(
             f"kind: ray\naddress: {head.address}\nruns: {self.runs}\n"
-            'environment: {GREETING: "it\'s $(touch hit)"}\n'
+            'environment: {GREETING: "it\'s $(touch hit)", RFPRUNE_TRACKING: 1}\n'
         )
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
         self.environment = {
@@ -76,7 +82,7 @@ def test_sweep_runs_on_the_cluster_and_can_be_followed(user: User) -> None:
     trials = list(SweepFolder(user.runs / "digits").trials())
     results = [trial.result() for trial in trials]
     assert [result is not None and result.state for result in results] == ["complete"] * 2
-    assert (user.runs / "mlflow.db").exists()
+    assert (user.runs / "mlflow.db").exists(), log.stdout
     assert not list(user.folder.rglob("hit"))
 
 
@@ -97,8 +103,7 @@ def test_cancelled_sweep_goes_on_when_it_is_submitted_again(user: User) -> None:
 
 def test_failed_sweep_says_why(user: User) -> None:
     job = user.submit("--trials", "1", "--set", "data.name=null", "--set", "data.file=absent.npz")
-    for _ in user.run("logs", job, "--follow").stdout:
-        break
+    user.run("logs", job, "--follow")
     state = json.loads(user.run("status", job, "--json").stdout)
     assert state["state"] == "failed"
     assert "absent.npz" in state["message"]

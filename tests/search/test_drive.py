@@ -97,7 +97,7 @@ def test_a_trial_that_no_node_can_hold(make_spec: Maker, tmp_path: Path) -> None
 
 
 def test_input_faults_come_before_anything_is_written(make_spec: Maker, tmp_path: Path) -> None:
-    spec = make_spec(constraints=["accuracy >= 0.5"])
+    spec = make_spec(constraints=["trial <= 3"])
     with pytest.raises(SpecError):
         sweep(spec, tmp_path)
     assert not (tmp_path / spec.name).exists()

@@ -136,7 +136,6 @@ def test_a_foreign_database_is_refused(make_spec: Maker, inline: Maker, tmp_path
 @pytest.mark.parametrize(
     ("url", "error", "words"),
     [
-        ("study.db", RunsError, "is no URL. Allowed: sqlite:///FILE"),
         ("oracel://host/x", RunsError, "oracel"),
         ("postgresql://me:secret@localhost:1/x", (MissingExtraError, RunsError), "me@localhost"),
     ],

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from rfprune.errors import TrialError
 from rfprune.spec import TrainSpec
 from rfprune.training import Fit, evaluate, fit
-from rfprune.training.fit import batches
+from rfprune.training.fit import batches, probabilities, targets
 
 
 def data() -> tuple[Tensor, Tensor]:
@@ -70,12 +70,23 @@ def test_equal_seeds_give_equal_weights() -> None:
 
 
 def test_batches_cover_every_row_once_and_avoid_single_rows() -> None:
-    x = torch.arange(65).float().unsqueeze(1)
-    seen = [xb for xb, _ in batches(x, torch.zeros(65), 32, torch.Generator().manual_seed(0))]
-    assert [len(xb) for xb in seen] == [32, 32]
-    x = torch.arange(64).float().unsqueeze(1)
-    seen = [xb for xb, _ in batches(x, torch.zeros(64), 30, torch.Generator().manual_seed(0))]
-    assert sorted(torch.cat(seen).reshape(-1).tolist()) == list(range(64))
+    seen = list(batches(65, 32, torch.Generator().manual_seed(0)))
+    assert [len(index) for index in seen] == [32, 32]
+    seen = list(batches(64, 30, torch.Generator().manual_seed(0)))
+    assert sorted(torch.cat(seen).tolist()) == list(range(64))
+
+
+def test_distillation_mixes_labels_and_teacher() -> None:
+    teacher = torch.tensor([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]])
+    mixed = targets(torch.tensor([0, 2]), 3, how(teacher=teacher, distillation=0.5))
+    torch.testing.assert_close(mixed, torch.tensor([[0.85, 0.1, 0.05], [0.15, 0.15, 0.7]]))
+    x, y = data()
+    model = network()
+    fit(model, x, y, how(epochs=20))
+    student = network(seed=3)
+    fit(student, x, y, how(epochs=20, teacher=probabilities(model, x), distillation=1.0))
+    agreement = (student(x).argmax(1) == model(x).argmax(1)).float().mean()
+    assert agreement > 0.9
 
 
 def test_a_diverging_loss_is_a_sentence() -> None:

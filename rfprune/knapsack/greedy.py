@@ -1,0 +1,73 @@
+"""A first selection within the budgets: by margin, whatever fits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rfprune.knapsack.core import Base, take
+from rfprune.knapsack.pool import Pool
+from rfprune.knapsack.problem import Floats, Ints
+
+__all__ = ["greedy"]
+
+#: Rows around margin zero that are looked at first; all others stay as they are in the base.
+_NEAR = 256
+#: Rows that are tried one by one after the first that did not fit.
+_TRIED = 256
+
+
+def greedy(pool: Pool, base: Base) -> tuple[Ints, Floats] | None:
+    """Return rows that differ from the base and the groups kept of them.
+
+    Without floors there is always an answer, since keeping nothing is one; with floors on groups of
+    unlike cost it can fail, and returns None.
+    """
+    if (pool.resource < 0).any():
+        return _with_floors(pool, base)
+    most = _NEAR
+    while True:
+        rows = take(base.margin, np.inf, most).rows
+        left = base.left + pool.cost[:, rows] @ base.taken[rows]
+        if len(rows) == pool.size or (left >= pool.grain).all():
+            break
+        most *= 8
+    rows = rows[np.argsort(-base.margin[rows], kind="stable")]
+    return rows, _fill(pool, rows, left)
+
+
+def _with_floors(pool: Pool, base: Base) -> tuple[Ints, Floats] | None:
+    """Try the rows that a floor needs first: the best by margin, or else the cheapest."""
+    real = pool.resource >= 0
+    room = np.maximum(pool.room[real], np.finfo(np.float64).tiny)
+    dearness = (pool.cost[real] / room[:, None]).sum(axis=0)
+    for rank in (-base.margin, dearness):
+        needed = np.zeros(pool.size, dtype=np.bool_)
+        for row in np.flatnonzero(~real):
+            members = np.flatnonzero(pool.cost[row] < 0)
+            members = members[np.argsort(rank[members], kind="stable")]
+            supply = np.cumsum(-pool.cost[row, members] * pool.count[members])
+            needed[members[: int(np.searchsorted(supply, -pool.room[row])) + 1]] = True
+        rows = np.lexsort((-base.margin, np.where(needed, rank, 0.0), ~needed))
+        taken = _fill(pool, rows, pool.room)
+        if (pool.room - pool.cost[:, rows] @ taken >= 0)[~real].all():
+            return rows, taken
+    return None
+
+
+def _fill(pool: Pool, rows: Ints, left: Floats) -> Floats:
+    """Return how many groups of each row, in this order, fit into what is left."""
+    real = pool.resource >= 0
+    cost, count = pool.cost[real][:, rows], pool.count[rows]
+    spare = (left - pool.grain)[real]
+    use = np.cumsum(cost * count, axis=1)
+    fits = (use <= spare[:, None]).all(axis=0)
+    sure = len(rows) if fits.all() else int(fits.argmin())
+    taken = np.append(count[:sure], np.zeros(len(rows) - sure))
+    rest = (spare - (use[:, sure - 1] if sure else 0)).tolist()
+    tried = slice(sure, sure + _TRIED)
+    for place, each in enumerate(cost[:, tried].T.tolist(), start=sure):
+        most = min(r // c if c > 0 else np.inf for r, c in zip(rest, each, strict=True))
+        number = max(0.0, min(float(count[place]), most))
+        taken[place] = number
+        rest = [r - number * c for r, c in zip(rest, each, strict=True)]
+    return taken

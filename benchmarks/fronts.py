@@ -15,10 +15,10 @@ PAGE = Path(__file__).parent.parent / "docs" / "results"
 _COLUMNS = ("val_accuracy", "accuracy", "dsp", "bram18", "lut", "latency_cycles", "sparsity")
 _INTRO = """# Fronts of the sweeps that come with rfprune
 
-Made by `rfprune sweep NAME` and then `python -m benchmarks.fronts NAME...`. Every row is an accepted
-pruning step: a network with checkpoint and masks whose multipliers were counted in the code that hls4ml
-generates. `val_accuracy` decides, `accuracy` (test rows) is only reported; both in float. `lut` and `ff`
-are estimates for logic synthesis, never measured here.
+Made by `rfprune sweep NAME` and then `python -m benchmarks.fronts NAME...`. Every row is an
+accepted pruning step: a network with checkpoint and masks whose multipliers were counted in the
+code that hls4ml generates. `val_accuracy` decides, `accuracy` (test rows) is only reported; both
+in float. `lut` and `ff` are estimates for logic synthesis, never measured here.
 """
 
 
@@ -64,8 +64,9 @@ def section(name: str, runs: Path) -> str:
         [
             f"## {name}",
             "",
-            f"{front.counts.complete} trials, {front.counts.failed} failed, {seconds:.0f} seconds of "
-            f"trials on {facts.machine}, one thread each; {seeds}; Python {facts.python}, {versions}.",
+            f"{front.counts.complete} trials, {front.counts.failed} failed, {seconds:.0f} seconds "
+            f"of trials on {facts.machine}, one thread each; {seeds}; Python {facts.python}, "
+            f"{versions}.",
             f"Hypervolume {front.hypervolume:.6g} beyond {dict(front.view.reference_point or {})}.",
             "",
             f"![front of {name}](fronts/{name}.png)",

@@ -101,7 +101,9 @@ def _per_sample_squares(
         logits: Tensor = functional_call(model, {**state, **weights}, (x.unsqueeze(0),))
         return nn.functional.cross_entropy(logits, y.unsqueeze(0))
 
-    per_sample = vmap(grad(loss), in_dims=(None, 0, 0), chunk_size=128)
+    per_sample: Callable[..., dict[str, Tensor]] = vmap(
+        grad(loss), in_dims=(None, 0, 0), chunk_size=128
+    )
     for x, y in batches:
         gradients = per_sample({name: state[name] for name in names}, x, y)
         yield x, [(gradients[name] ** 2).sum(0) for name in names]
@@ -118,6 +120,10 @@ SCORES: dict[str, ScoreFunction] = {
 }
 
 
+def _unchanged(layer: LayerGroups, score: Tensor) -> Tensor:
+    return score
+
+
 def _layer_max(layer: LayerGroups, score: Tensor) -> Tensor:
     return score / score.max().clamp_min(1e-30)
 
@@ -127,11 +133,12 @@ def _layer_mean(layer: LayerGroups, score: Tensor) -> Tensor:
 
 
 def _size(layer: LayerGroups, score: Tensor) -> Tensor:
-    return score / layer.run**0.5
+    size: float = layer.run**0.5
+    return score / size
 
 
 NORMALIZERS: dict[str, Callable[[LayerGroups, Tensor], Tensor]] = {
-    "none": lambda layer, score: score,
+    "none": _unchanged,
     "layer_max": _layer_max,
     "layer_mean": _layer_mean,
     "size": _size,

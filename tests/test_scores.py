@@ -50,9 +50,7 @@ def test_taylor(case: Case) -> None:
     model, groups, [(x, y)] = case
     weights = [layer.weight_of(model) for layer in groups.layers]
     gradients = torch.autograd.grad(nn.functional.cross_entropy(model(x), y), weights)
-    expected = np.abs(
-        per_group(groups, [w * g for w, g in zip(weights, gradients, strict=True)])
-    )
+    expected = np.abs(per_group(groups, [w * g for w, g in zip(weights, gradients, strict=True)]))
     np.testing.assert_allclose(scored(case, "taylor"), expected, rtol=1e-5)
 
 

@@ -29,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say(str(error))
         code = error.exit_code
     except KeyboardInterrupt:
-        _say("interrupted; what is finished is kept, and the same command goes on from there.")
-        code = 130
+        code = _interrupted()
     except BrokenPipeError:
         # The reader of a pipe (head, less) has gone; nothing is wrong. Python would say so once
         # more when it closes stdout.
@@ -44,12 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _interrupted() -> int:
+    _say("interrupted; what is finished is kept, and the same command goes on from there.")
+    return 130
+
+
 def _usage_fault(error: Exception, arguments: Sequence[str]) -> int:
     """Show a wrong option or argument as one sentence; let everything else through."""
     message = getattr(error, "format_message", None)
     if message is None:
         if type(error).__name__ == "Abort":
-            return 130
+            # What click makes of Ctrl-C.
+            return _interrupted()
         raise error
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "rfprune"

@@ -159,7 +159,7 @@ def _next(target: Target, front: Front) -> list[str]:
     cost = (costs_of(front) or ["dsp"])[0]
     known = sorted(value for p in front.points if (value := p.metrics.get(cost)) is not None)
     # Within the middle one of the front's costs there is always a point.
-    limit = f" --where '{cost}<={math.ceil(known[len(known) // 2])}'" if known else ""
+    limit = f" --where '{cost}<={math.ceil(known[(len(known) - 1) // 2])}'" if known else ""
     return [
         f"rfprune pareto {where} --html front.html",
         f"rfprune export {where}{limit} --max accuracy --out export/{name}",

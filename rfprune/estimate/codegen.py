@@ -34,8 +34,8 @@ def estimate(design: Design, project: Path | None = None) -> Estimate:
 
     if project is None:
         raise SpecError(
-            "estimator codegen reads generated C++, which a design file does not have. Allowed: the "
-            "folder of a trial or of an exported network, or --by analytic."
+            "estimator codegen reads generated C++, which a design file does not have. Allowed: "
+            "the folder of a trial or of an exported network, or --by analytic."
         )
     generated = {layer.name: layer.live_multipliers for layer in read_project(project)}
     layers = tuple(

@@ -69,14 +69,14 @@ def _weighted(operation: Operation, plan: LayerPlan, model: nn.Module) -> LayerD
         n_in=layer.n_in,
         n_out=layer.n_out,
         reuse_factor=plan.reuse_factor,
-        strategy="resource" if _falls_back(plan) else plan.strategy,  # type: ignore[arg-type]
+        strategy="resource" if _falls_back(plan) else plan.strategy,
         weight_precision=str(plan.weight),
         bias_precision=str(plan.result),
         input_precision=str(plan.data),
         output_precision=str(plan.result),
         kernel_height=kernel[0] if len(kernel) == 2 else 1,
         kernel_width=kernel[-1] if kernel else 1,
-        stride=module.stride[0] if kernel else 1,  # type: ignore[index,arg-type]
+        stride=module.stride[0] if kernel else 1,  # type: ignore[index]
         in_channels=layer.weight_shape[1] if kernel else None,
         weights=weight_statistics(weight_hls, plan.weight, plan.reuse_factor),
         **geometry,

@@ -22,6 +22,7 @@ from rfprune.trial import restore
 
 __all__ = ["estimate_folder", "estimate_network"]
 
+
 def estimate_folder(folder: Path, by: str, step: int | None) -> tuple[Estimate, Part]:
     """Return the estimate of a trial or an exported network, and its part.
 
@@ -46,7 +47,7 @@ def estimate_folder(folder: Path, by: str, step: int | None) -> tuple[Estimate, 
 
 
 def estimate_network(planned: Plan, model: nn.Module, by: str) -> Estimate:
-    """Return the estimate of a network on its hardware; converts it where the estimator needs it."""
+    """Return the estimate of a network; converts it for estimators that need a project."""
     design = design_of(planned, fold_batch_norm(model))
     if by not in NEEDS_PROJECT:
         return estimate(design, by)

@@ -38,7 +38,7 @@ class FixedType:
 
     @classmethod
     def parse(cls, text: str) -> FixedType:
-        """Read ``fixed<16,6>``, ``ap_fixed<16,6,RND,SAT>``, ``ufixed<8,0>``, ``int<8>``, ``uint<4>``.
+        """Read ``fixed<16,6>``, ``ap_fixed<16,6,RND,SAT>``, ``ufixed<8,0>`` or ``int<8>``.
 
         Raises:
             SpecError: the text is no fixed-point type, or its numbers are out of range.
@@ -70,9 +70,13 @@ class FixedType:
         rounding = modes[0] if modes else "TRN"
         saturation = modes[1] if len(modes) > 1 else "WRAP"
         if rounding not in _ROUNDING:
-            raise SpecError(f"'{text}': unknown rounding '{rounding}'. Allowed: {', '.join(_ROUNDING)}.")
+            raise SpecError(
+                f"'{text}': unknown rounding '{rounding}'. Allowed: {', '.join(_ROUNDING)}."
+            )
         if saturation not in _SATURATION:
-            raise SpecError(f"'{text}': unknown overflow '{saturation}'. Allowed: {', '.join(_SATURATION)}.")
+            raise SpecError(
+                f"'{text}': unknown overflow '{saturation}'. Allowed: {', '.join(_SATURATION)}."
+            )
         return cls(width, integer, signed, rounding, saturation)
 
     @property

@@ -1,12 +1,13 @@
 """Reuse factors that hls4ml keeps, and the one it would silently take instead.
 
-A layer with ``n_in`` products per output and ``n_out`` outputs holds ``T = n_in * n_out`` weights. hls4ml
-(`backends/fpga/fpga_backend.py`, ``get_valid_reuse_factors``) accepts RF iff ::
+A layer with ``n_in`` products per output and ``n_out`` outputs holds ``T = n_in * n_out``
+weights. hls4ml (`backends/fpga/fpga_backend.py`, ``get_valid_reuse_factors``) accepts RF iff ::
 
     T % RF == 0  and  (RF divides n_in,  or  RF = k * n_in with k dividing n_out)
 
-and otherwise rounds to the nearest valid value with a printed line. Rounding moves the borders of the
-weights that one multiplier serves, so nothing here ever rounds on its own: it only says what is valid.
+and otherwise rounds to the nearest valid value with a printed line. Rounding moves the borders of
+the weights that one multiplier serves, so nothing here ever rounds on its own: it only says what is
+valid.
 """
 
 from __future__ import annotations

@@ -192,8 +192,8 @@ def _request(plan: Plan) -> dict[str, Any]:
 
 
 def _package(plan: Plan) -> str:
-    # The job's name is part of it: Ray removes a package's folder when the first job that uses it
-    # has ended, whoever else is in there.
+    # The job's name is part of it, so that no two jobs share a folder that Ray may remove when one
+    # of them ends.
     return f"_ray_pkg_{plan.bundle.digest()}_{plan.name.replace('-', '_')}.zip"
 
 

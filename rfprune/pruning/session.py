@@ -98,8 +98,8 @@ class Session:
         """Return the regularizer, or None if its weight is 0 in every layer.
 
         A group's factor is ``weight * sqrt(weights in the group)`` (Yuan and Lin 2006), so that one
-        weight suits layers of different reuse factors. With ``prune.regularizer.priced`` a group's factor grows with what its resources are worth:
-        by ``1 + price . cost / mean``.
+        weight suits layers of different reuse factors. With ``prune.regularizer.priced`` it is
+        multiplied by ``1 + price . cost / mean``: more for what occupies scarce resources.
         """
         if self.method.penalty == "none":
             return None

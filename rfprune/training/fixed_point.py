@@ -24,10 +24,18 @@ def through(x: Tensor, kind: FixedType) -> Tensor:
     return x + (kind.quantize(x.detach()) - x.detach())
 
 
+def _of(module: nn.Module) -> tuple[Tensor, Tensor | None]:
+    weight, bias = module.weight, module.bias
+    assert isinstance(weight, Tensor)
+    assert bias is None or isinstance(bias, Tensor)
+    return weight, bias
+
+
 def _forward(module: nn.Module, layer: LayerPlan, x: Tensor) -> Tensor:
     x = through(x, layer.data)
-    weight = through(module.weight, layer.weight)  # type: ignore[arg-type]
-    bias = None if module.bias is None else through(module.bias, layer.result)  # type: ignore[arg-type]
+    weight, bias = _of(module)
+    weight = through(weight, layer.weight)
+    bias = None if bias is None else through(bias, layer.result)
     if isinstance(module, nn.Linear):
         return nn.functional.linear(x, weight, bias)
     assert isinstance(module, nn.Conv1d | nn.Conv2d)
@@ -47,7 +55,7 @@ def fixed_point(model: nn.Module, plan: Plan, active: bool = True) -> Iterator[N
     modules = [(model.get_submodule(layer.layer.path), layer) for layer in plan.layers]
     if active:
         for module, layer in modules:
-            module.forward = partial(_forward, module, layer)  # type: ignore[method-assign]
+            module.forward = partial(_forward, module, layer)
     try:
         yield
     finally:

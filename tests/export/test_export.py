@@ -76,7 +76,7 @@ def test_estimates_of_trial_and_export_agree(trial: TrialFolder, exported: Path,
 
 def test_a_folder_in_use_is_refused(trial: TrialFolder, exported: Path) -> None:
     before = sorted(exported.rglob("*"))
-    with pytest.raises(RunsError, match="is in use. Allowed: a new or empty folder"):
+    with pytest.raises(RunsError, match=r"is in use\. Allowed: a new or empty folder"):
         export(Request(trial=trial, step=3, out=exported, rows=0))
     assert sorted(exported.rglob("*")) == before
 

@@ -1,7 +1,5 @@
 """Groups: labels against an emulated HLS loop, exact costs, masks."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -10,20 +8,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rfprune.errors import SpecError
-from rfprune.groups import Groups, build_groups, live_multipliers
+from rfprune.groups import Groups, live_multipliers
 from rfprune.hardware.reuse import valid_reuse_factors
-from rfprune.network import plan, trace
 from rfprune.quantities import RESOURCES
-from rfprune.spec import HardwareSpec, PruneSpec
+from tests.groups.conftest import make_groups
 
 WIDTHS = (6, 8, 10, 12, 14, 16, 18, 20, 24, 32)
-
-
-def make_groups(
-    model: nn.Module, shape: tuple[int, ...], hardware: dict[str, Any], **prune: Any
-) -> Groups:
-    planned = plan(trace(model, shape), HardwareSpec.model_validate(hardware))
-    return build_groups(planned, PruneSpec.model_validate(prune))
 
 
 def emulated_multiplier(n_in: int, n_out: int, rf: int) -> np.ndarray:
@@ -54,9 +44,7 @@ def test_dense_labels_are_the_hls_loop(n_in: int, n_out: int, data: st.DataObjec
 def test_conv_labels_take_channels_fastest(kind: str) -> None:
     model: nn.Module = nn.Conv1d(4, 3, 2) if kind == "conv1d" else nn.Conv2d(4, 3, (2, 3))
     shape = (4, 6) if kind == "conv1d" else (4, 6, 6)
-    groups = make_groups(
-        nn.Sequential(model), shape, {"io_type": "io_stream", "reuse_factor": 4}
-    )
+    groups = make_groups(nn.Sequential(model), shape, {"io_type": "io_stream", "reuse_factor": 4})
     label = groups.layers[0].label.reshape(groups.layers[0].plan.layer.weight_shape)
     # One group is four weights that differ in the channel alone.
     for group in range(groups.layers[0].count):
@@ -177,7 +165,7 @@ def test_structure_that_the_strategy_does_not_have() -> None:
 
 
 def test_unknown_layer_is_named() -> None:
-    with pytest.raises(SpecError, match="prune.layers: the network has no layer 'fc'"):
+    with pytest.raises(SpecError, match=r"prune\.layers: the network has no layer 'fc'"):
         make_groups(nn.Sequential(nn.Linear(8, 8)), (8,), {}, layers={"fc": {"floor": 2}})
 
 

@@ -1,5 +1,6 @@
 """hls4ml as the oracle: what our groups say is live is what it generates."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def random_network(rng: np.random.Generator) -> tuple[nn.Module, tuple[int, ...]
     if rng.random() < 0.5:
         sizes = [int(n) for n in rng.integers(3, 25, size=rng.integers(2, 5))]
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        for n_in, n_out in itertools.pairwise(sizes):
             layers += [nn.Linear(n_in, n_out), nn.ReLU()]
         return nn.Sequential(*layers[:-1]), (sizes[0],), "io_parallel"
     channels, filters, kernel = (int(n) for n in rng.integers([1, 2, 1], [5, 7, 4]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .conftest import end_tree, free_ports
+from .conftest import end_marked, end_tree, free_ports
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol", "scancel", "srun")
 _SBIN = "/usr/sbin"
@@ -68,11 +69,24 @@ def cluster() -> Iterator[SlurmCluster]:
             time.sleep(0.5)
         up = SlurmCluster({"SLURM_CONF": str(folder / "slurm.conf")})
         _wait_until_idle(up, folder)
-        yield up
+        try:
+            yield up
+        finally:
+            _cancel_all(up)
     finally:
         for process in reversed(processes):
             end_tree(process)
+        end_marked(str(folder))
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cancel_all(up: SlurmCluster) -> None:
+    """Let Slurm end its jobs itself, as far as it still can."""
+    with contextlib.suppress(subprocess.SubprocessError):
+        up.call("scancel", "--user=root")
+        deadline = time.monotonic() + 30
+        while up.call("squeue", "--noheader") and time.monotonic() < deadline:
+            time.sleep(0.5)
 
 
 def _commands(folder: Path) -> list[list[str]]:

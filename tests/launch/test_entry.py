@@ -122,7 +122,11 @@ def test_missing_reference_ends_the_job(
 
 
 def test_sent_code_comes_first(hostile: Path) -> None:
-    keys: dict[str, Any] = {"interpreter": f"{hostile}/python", "runs": str(hostile / "r"), "code": "sent"}
+    keys: dict[str, Any] = {
+        "interpreter": f"{hostile}/python",
+        "runs": str(hostile / "r"),
+        "code": "sent",
+    }
     job = plan(hostile, "ray", **keys)
     assert _run(job, hostile / "job", PYTHONPATH="/other").returncode == 0
     assert _record(hostile)[1][1]["PYTHONPATH"] == f"{hostile}/job:/other"

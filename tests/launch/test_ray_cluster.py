@@ -21,7 +21,6 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
-    "prune.method=uniform",
     "train.epochs=2",
     "prune.steps=1",
     "prune.epochs_per_step=1",

@@ -24,7 +24,6 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
-    "prune.method=uniform",
     "train.epochs=2",
     "prune.steps=1",
     "prune.epochs_per_step=1",

@@ -141,5 +141,7 @@ def test_a_choice_below_a_floor_is_refused() -> None:
 
 
 def test_unknown_method_names_the_nearest() -> None:
-    with pytest.raises(UnknownNameError, match="unknown method 'knapsak'. Did you mean 'knapsack'"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown method 'knapsak'\. Did you mean 'knapsack'"
+    ):
         find_method("knapsak")

@@ -72,7 +72,13 @@ class Cut(Exception):
     [
         {},
         {"regrow_epochs": 1},
-        {"schedule": "binary", "steps": 4, "tolerance": 0.02, "patience": 5, "budget": {"dsp": 0.05}},
+        {
+            "schedule": "binary",
+            "steps": 4,
+            "tolerance": 0.02,
+            "patience": 5,
+            "budget": {"dsp": 0.05},
+        },
         {"tolerance": 0.02, "patience": 5, "budget": {"dsp": 0.05}, "method": "random"},
     ],
     ids=["cubic", "regrow", "binary", "rejected"],
@@ -140,7 +146,7 @@ def test_two_processes_want_the_same_dense_network(tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0]
-    (cache,) = (tmp_path / "dense").iterdir()
+    assert len(list((tmp_path / "dense").iterdir())) == 1
     records = [TrialFolder(tmp_path / "trials" / f"000{k}").steps()[0] for k in (0, 1)]
     assert without_times(records[:1]) == without_times(records[1:])
 
@@ -199,7 +205,7 @@ def test_a_step_without_a_checkpoint(tmp_path: Path, step: int) -> None:
 def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
     folder, _ = run(tmp_path, small())
     folder.checkpoint(2).write_bytes(b"broken")
-    with pytest.raises(RunsError, match="002.pt: the checkpoint cannot be used"):
+    with pytest.raises(RunsError, match=r"002\.pt: the checkpoint cannot be used"):
         restore(folder, 2)
 
 

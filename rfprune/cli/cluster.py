@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rfprune.cli.common import JsonOption, SetOption, SweepArgument
+
+if TYPE_CHECKING:
+    from rfprune.launch import JobState
 
 __all__ = ["cancel", "logs", "status", "submit"]
 
@@ -15,7 +18,11 @@ JobArgument = Annotated[
     str, typer.Argument(help="Job, as 'submit' printed it.", show_default=False)
 ]
 AddressOption = Annotated[
-    str | None, typer.Option(help="Address of the cluster; the profile's if not given.")
+    str | None,
+    typer.Option(
+        help="Dashboard of the Ray cluster, or kubectl's context; the profile's if not given.",
+        show_default=False,
+    ),
 ]
 
 
@@ -65,14 +72,21 @@ def status(job: JobArgument, address: AddressOption = None, as_json: JsonOption 
 
     Example: rfprune status ray:rfprune-digits-1a2b3c
     """
-    from rfprune.cli.common import print_json, stdout
+    from rfprune.cli.common import print_json
     from rfprune.launch import find_job
 
     state = find_job(job, address).status()
     if as_json:
         print_json({"job": job, "state": state.state, "message": state.message})
     else:
-        stdout().print(f"{job}: {state.state}. {state.message}".rstrip(), markup=False)
+        _show(job, state)
+
+
+def _show(job: str, state: JobState) -> None:
+    from rfprune.cli.common import stdout
+
+    text = f"{job}: {state.state}. {state.message}".rstrip()
+    stdout().print(text, markup=False, soft_wrap=True)
 
 
 def logs(
@@ -97,8 +111,7 @@ def cancel(job: JobArgument, address: AddressOption = None) -> None:
 
     Example: rfprune cancel ray:rfprune-digits-1a2b3c
     """
-    from rfprune.cli.common import stdout
     from rfprune.launch import find_job
 
     state = find_job(job, address).cancel()
-    stdout().print(f"{job}: {state.state}. {state.message}".rstrip(), markup=False)
+    _show(job, state)

@@ -30,6 +30,9 @@ def estimate(
     step: Annotated[
         int | None, typer.Option(help="Step of a trial; its final one if not given.")
     ] = None,
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="Build a network by the function its file names.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Estimate DSP, BRAM, LUT, FF, latency and initiation interval, without a vendor tool.
@@ -39,14 +42,16 @@ def estimate(
     from rfprune.cli.common import print_json, stdout
     from rfprune.estimate.table import table
 
-    found, part = _estimate(target, by, step)
+    found, part = _estimate(target, by, step, run_code)
     if as_json:
         print_json(found.to_json(part))
     else:
         stdout().print(table(found, part))
 
 
-def _estimate(target: Path, by: str, step: int | None) -> tuple[Estimate, Part]:
+def _estimate(
+    target: Path, by: str, step: int | None, run_code: bool
+) -> tuple[Estimate, Part]:
     from rfprune.estimate import ESTIMATORS
     from rfprune.estimate import estimate as run
     from rfprune.estimate.design import load_design
@@ -57,7 +62,7 @@ def _estimate(target: Path, by: str, step: int | None) -> tuple[Estimate, Part]:
     if target.is_dir():
         from rfprune.export.subjects import estimate_folder
 
-        return estimate_folder(target, by, step)
+        return estimate_folder(target, by, step, run_code)
     if target.suffix not in (".yml", ".yaml", ".json"):
         fault = "is nothing that can be estimated" if target.exists() else "no such file or folder"
         raise SpecError(

@@ -75,7 +75,12 @@ def _layers(estimate: Estimate) -> Table:
     from rich import box
     from rich.table import Table
 
-    made = Table(title="Layers (* = most of a resource)", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    made = Table(
+        title="Layers (* = most of a resource)",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
     top = {name: estimate.dominant(name) for name in RESOURCES}
     names = ("layer", "type", "strategy", "reuse_factor", *RESOURCES, "latency_cycles", "ii_cycles")
     for name in names:

@@ -23,13 +23,16 @@ from rfprune.trial import restore
 __all__ = ["estimate_folder", "estimate_network"]
 
 
-def estimate_folder(folder: Path, by: str, step: int | None) -> tuple[Estimate, Part]:
+def estimate_folder(
+    folder: Path, by: str, step: int | None, run_code: bool = False
+) -> tuple[Estimate, Part]:
     """Return the estimate of a trial or an exported network, and its part.
 
     Args:
         folder: a trial's run folder, or a folder made by ``rfprune export``.
         by: name of the estimator.
         step: of a trial; its last accepted one if None.
+        run_code: let an exported network be built by the function that its file names.
 
     Raises:
         RunsError: the folder is neither of the two.
@@ -37,7 +40,7 @@ def estimate_folder(folder: Path, by: str, step: int | None) -> tuple[Estimate, 
     if (folder / "steps.jsonl").exists():
         planned, model = _of_trial(TrialFolder(folder), step)
     elif (folder / "model.pt").exists() and (folder / "spec.json").exists():
-        planned, model = _of_export(folder)
+        planned, model = _of_export(folder, run_code)
     else:
         raise RunsError(
             f"{folder}: is neither a trial nor an exported network. Allowed: a folder like "
@@ -64,13 +67,13 @@ def _of_trial(trial: TrialFolder, step: int | None) -> tuple[Plan, nn.Module]:
     return prepared.plan, model
 
 
-def _of_export(folder: Path) -> tuple[Plan, nn.Module]:
+def _of_export(folder: Path, run_code: bool) -> tuple[Plan, nn.Module]:
     path = folder / "spec.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunsError(f"{path}: cannot be read ({error}).") from error
     spec = parse_spec(TrialSpec, values, str(path))
-    model = load(folder)
+    model = load(folder, run_code=run_code)
     shape = tuple(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["input_shape"])
     return plan(trace(model, shape), spec.hardware), model

@@ -55,10 +55,10 @@ _REASONS = {
 _BODY = r"""
 umask 077
 rm -f exit
-expired= driver=
-tell() { [ -z "$driver" ] || kill "-$1" "$driver" 2> /dev/null; }
+expired= driver= folder=/tmp/rfprune-$SLURM_JOB_ID
+tell() { [ -n "$driver" ] && kill "-$1" "$driver" 2> /dev/null; }
 trap 'expired=1; tell USR1' USR1
-trap 'tell TERM' TERM
+trap 'tell TERM || { rm -rf "$folder"; exit 143; }' TERM
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$PWD/ray-token"
 [ -s ray-token ] || head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' > ray-token
 
@@ -67,7 +67,6 @@ on() { srun --nodes=1 --ntasks=1 --nodelist="$1" --overlap "${@:2}"; }
 ip=$(on "${nodes[0]}" hostname -I | awk '{print $1}')
 ip=${ip:-127.0.0.1}
 port=$((20000 + SLURM_JOB_ID % 1000))
-folder=/tmp/rfprune-$SLURM_JOB_ID
 steps=()
 ray_on() {
   on "$1" "$python" -m ray.scripts.scripts start --block --disable-usage-stats \
@@ -92,7 +91,7 @@ while kill -0 "$driver" 2> /dev/null; do wait "$driver"; status=$?; done
 
 kill "${steps[@]}" 2> /dev/null
 wait "${steps[@]}" 2> /dev/null
-rm -rf "$folder"
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --overlap rm -rf "$folder"
 if [ -n "$expired" ] && [ "$status" -ne 0 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt "$restarts" ]; then
   echo "Out of time: back into the queue, start $((${SLURM_RESTART_COUNT:-0} + 2))."
   scontrol requeue "$SLURM_JOB_ID" && sleep 60

@@ -47,10 +47,11 @@ def dense_network(spec: TrialSpec, data: Dataset, folder: Path, base_dir: Path) 
     Args:
         spec: model, training and seed.
         data: on the device of the training.
-        folder: the cache; one folder per ``spec.dense_key``.
+        folder: the cache; one folder per ``spec.dense_key`` and content of the data.
         base_dir: folder that relative paths in the spec refer to.
     """
-    place = folder / spec.dense_key
+    # The spec names the data, their hash tells them apart if a file of that name has changed.
+    place = folder / f"{spec.dense_key}-{data.sha256[:8]}"
     place.mkdir(parents=True, exist_ok=True)
     with _locked(place / "lock"):
         cached = _load(spec, place, data, base_dir)

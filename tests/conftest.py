@@ -21,6 +21,8 @@ settings.load_profile("repository")
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+# Read once, when ray is first imported, by whichever test comes first: no lines about dead workers.
+os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = ".*"
 
 REPOSITORY = Path(__file__).parents[1]
 _SEED = 20230810

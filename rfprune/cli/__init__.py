@@ -14,6 +14,8 @@ from rfprune.errors import RfpruneError
 
 __all__ = ["main"]
 
+_INTERRUPTED = 130
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
@@ -25,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         code = app(arguments, prog_name="rfprune", standalone_mode=False)
+        if code == _INTERRUPTED:
+            # What typer makes of Ctrl-C, without a word.
+            code = _interrupted()
     except RfpruneError as error:
         _say(str(error))
         code = error.exit_code
@@ -45,16 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _interrupted() -> int:
     _say("interrupted; what is finished is kept, and the same command goes on from there.")
-    return 130
+    return _INTERRUPTED
 
 
 def _usage_fault(error: Exception, arguments: Sequence[str]) -> int:
     """Show a wrong option or argument as one sentence; let everything else through."""
     message = getattr(error, "format_message", None)
     if message is None:
-        if type(error).__name__ == "Abort":
-            # What click makes of Ctrl-C.
-            return _interrupted()
         raise error
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "rfprune"

@@ -46,12 +46,11 @@ def estimate(
     if as_json:
         print_json(found.to_json(part))
     else:
-        stdout().print(table(found, part))
+        console = stdout()
+        console.print(table(found, part, console.width))
 
 
-def _estimate(
-    target: Path, by: str, step: int | None, run_code: bool
-) -> tuple[Estimate, Part]:
+def _estimate(target: Path, by: str, step: int | None, run_code: bool) -> tuple[Estimate, Part]:
     from rfprune.estimate import ESTIMATORS
     from rfprune.estimate import estimate as run
     from rfprune.estimate.design import load_design

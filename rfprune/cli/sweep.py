@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -134,7 +135,7 @@ def _finish(target: Target, outcome: SweepOutcome) -> None:
     )
     if outcome.interrupted:
         say(f"Interrupted. To go on: rfprune sweep {_named(target)}", stderr())
-        raise typer.Exit(130)
+        sys.exit(130)
     if front.points:
         commands(_next(target, front))
     if outcome.gave_up:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rfprune.estimate.result import Estimate, LayerEstimate
 from rfprune.hardware.parts import Part
-from rfprune.quantities import RESOURCES
+from rfprune.quantities import RESOURCES, Resources
+from rfprune.tables import Column, make_table
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -21,8 +22,14 @@ def _count(value: float | None) -> str:
     return "unknown" if value is None else f"{value:,.0f}"
 
 
-def table(estimate: Estimate, part: Part) -> Group:
-    """Return what the command line prints: totals, layers, and what a reader must know."""
+def table(estimate: Estimate, part: Part, width: int | None = None) -> Group:
+    """Return what the command line prints: totals, layers, and what a reader must know.
+
+    Args:
+        estimate: resources and cycles.
+        part: what it is compared with.
+        width: of the terminal; None = there is room for all columns.
+    """
     from rich.console import Group
     from rich.text import Text
 
@@ -33,75 +40,59 @@ def table(estimate: Estimate, part: Part) -> Group:
     if estimate.power_mw is not None:
         lines.append(f"power: about {estimate.power_mw:,.0f} mW (estimate)")
     notes = [Text(line) for line in (*lines, *estimate.notes)]
-    return Group(Text(head), _totals(estimate, part), _layers(estimate), *notes)
+    return Group(Text(head), _totals(estimate, part, width), _layers(estimate, width), *notes)
 
 
-def _totals(estimate: Estimate, part: Part) -> Table:
-    from rich.table import Table
-
-    made = Table(title="Whole design")
-    for name in ("quantity", "used", "offered", "%", "hls", "synthesis", "most in"):
-        made.add_column(name, justify="left" if name in ("quantity", "most in") else "right")
-    used = estimate.total._asdict()
-    for name in RESOURCES:
-        share = estimate.utilization(part)[name]
-        layer = estimate.dominant(name)
-        both = [None if kind is None else getattr(kind, name) for kind in _both(estimate)]
-        made.add_row(
-            name,
-            _count(used[name]),
-            _count(getattr(part, name)),
-            "unknown" if share is None else f"{100 * share:.1f}",
-            *("-" if value is None else _count(value) for value in both),
-            layer.name if layer else "-",
-        )
-    made.add_row(
-        "latency_cycles", _count(estimate.latency_cycles), "", "", "", "", _slowest(estimate)
-    )
-    made.add_row("ii_cycles", _count(estimate.ii_cycles), "", "", "", "", "")
-    return made
+def _totals(estimate: Estimate, part: Part, width: int | None) -> Table:
+    cycles = ("latency_cycles", "ii_cycles")
+    used = {**estimate.total._asdict(), **{name: getattr(estimate, name) for name in cycles}}
+    share = estimate.utilization(part)
+    hls, synthesis = estimate.hls, estimate.synthesis
+    columns = [
+        Column("quantity", list(used), left=True, needed=True),
+        Column("used", [_count(value) for value in used.values()], needed=True),
+        Column("offered", [*(_count(getattr(part, name)) for name in RESOURCES), "", ""]),
+        Column("%", [*(_percent(share[name]) for name in RESOURCES), "", ""]),
+        Column("most in", [*(_most(estimate, name) for name in used)], left=True),
+        Column("hls", [*(_of_kind(hls, name) for name in RESOURCES), "", ""]),
+        Column("synthesis", [*(_of_kind(synthesis, name) for name in RESOURCES), "", ""]),
+    ]
+    return make_table(columns, width, title="Whole design")
 
 
-def _both(estimate: Estimate) -> tuple[object, object]:
-    return estimate.hls, estimate.synthesis
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.1f}"
 
 
-def _slowest(estimate: Estimate) -> str:
-    layer = estimate.dominant("latency_cycles")
+def _of_kind(resources: Resources | None, name: str) -> str:
+    value = None if resources is None else getattr(resources, name)
+    return "-" if value is None else _count(value)
+
+
+def _most(estimate: Estimate, name: str) -> str:
+    if name == "ii_cycles":
+        return ""
+    layer = estimate.dominant(name)
     return layer.name if layer else "-"
 
 
-def _layers(estimate: Estimate) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    made = Table(
-        title="Layers (* = most of a resource)",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-    )
-    top = {name: estimate.dominant(name) for name in RESOURCES}
-    names = ("layer", "type", "strategy", "reuse_factor", *RESOURCES, "latency_cycles", "ii_cycles")
-    for name in names:
-        text = name in ("layer", "type", "strategy")
-        made.add_column(
-            name if text else name.replace("_", "\n"),
-            justify="left" if text else "right",
-            no_wrap=not text,
-            overflow="fold",
-        )
-    for layer in estimate.layers:
-        made.add_row(
-            layer.name,
-            layer.type,
-            (layer.strategy or "-").replace("_", "_\n"),
-            str(layer.reuse_factor),
-            *(_marked(layer, name, top[name]) for name in RESOURCES),
-            _count(layer.latency_cycles),
-            _count(layer.ii_cycles),
-        )
-    return made
+def _layers(estimate: Estimate, width: int | None) -> Table:
+    layers = estimate.layers
+    columns = [
+        Column("layer", [layer.name for layer in layers], left=True, needed=True),
+        Column("reuse_factor", [str(layer.reuse_factor) for layer in layers]),
+    ]
+    for name in RESOURCES:
+        top = estimate.dominant(name)
+        cells = [_marked(layer, name, top) for layer in layers]
+        columns.append(Column(name, cells, needed=name in ("dsp", "bram18")))
+    columns += [
+        Column("latency_cycles", [_count(layer.latency_cycles) for layer in layers]),
+        Column("ii_cycles", [_count(layer.ii_cycles) for layer in layers]),
+        Column("type", [layer.type for layer in layers], left=True),
+        Column("strategy", [layer.strategy or "-" for layer in layers], left=True),
+    ]
+    return make_table(columns, width, title="Layers", caption="* = most of a resource")
 
 
 def _marked(layer: LayerEstimate, name: str, top: LayerEstimate | None) -> str:

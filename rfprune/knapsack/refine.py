@@ -40,9 +40,11 @@ _ROUNDS = (
     _Effort(320, 24, 6400),
     _Effort(1000, 4096, 25600),
 )
-#: Rounds from here on are for cores of at most so many kinds; with more, CBC is faster.
-_LONG_ROUND, _FEW_KINDS = 4, 16
-_ROWS_FOR_CBC = 2000
+#: From this round on only cores of few kinds are searched; with more kinds, or with rows of many equal
+#: groups, CBC is faster.
+_LONG_ROUND, _FEW_KINDS = 3, 16
+#: CBC gets the core only if it has at most this many rows; it takes long even to start on more.
+_ROWS_FOR_CBC = 700
 #: Groups that may be summed over in one round where only the caller's own sum can tell.
 _SUMMED = 4_000_000
 
@@ -96,7 +98,7 @@ def refine(
     work = _Refiner(pool, prices, base, limits, check)
     best = work.start()
     for number, effort in enumerate(_ROUNDS):
-        if work.done(best) or (number >= _LONG_ROUND and work.kinds(best) > _FEW_KINDS):
+        if work.done(best) or (number >= _LONG_ROUND and not work.suits(best)):
             break
         best = work.search(best, effort)
     if not work.done(best) and limits.nodes:
@@ -129,10 +131,11 @@ class _Refiner:
         impossible = best.bound == -np.inf
         return best.proven or impossible or self._open(best) <= self.limits.gap * best.bound
 
-    def kinds(self, best: Best) -> int:
-        """Return how many kinds the open rows have."""
-        rows = take(self.base.margin, self._open(best), _ROUNDS[_LONG_ROUND].rows).rows
-        return len(equal_columns(self.pool.cost[:, rows])[1])
+    def suits(self, best: Best) -> bool:
+        """Tell whether what is open has few kinds, and few groups of each."""
+        rows = take(self.base.margin, self._open(best), _ROUNDS[-1].rows).rows
+        _, start = equal_columns(self.pool.cost[:, rows])
+        return len(start) <= _FEW_KINDS and float(self.pool.count[rows].max(initial=0)) == 1
 
     def search(self, best: Best, effort: _Effort) -> Best:
         """Search the core once."""
@@ -164,6 +167,8 @@ class _Refiner:
         """Hand what is still open to CBC."""
         distance = self._open(best)
         core = take(self.base.margin, distance, _ROWS_FOR_CBC)
+        if not core.covers:
+            return best
         answer = solve_core(
             self.pool,
             self.base,
@@ -173,7 +178,7 @@ class _Refiner:
         )
         if answer.gain > best.gain + self._need(best) / 2:
             best = replace(best, gain=answer.gain, rows=core.rows, taken=answer.taken)
-        return self._settled(best, answer.bound if core.covers else np.inf)
+        return self._settled(best, answer.bound)
 
     def _open(self, best: Best) -> float:
         """Return how much better than the best known a selection can be."""

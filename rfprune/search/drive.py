@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 import uuid
@@ -44,6 +45,7 @@ __all__ = ["SweepOutcome", "cluster", "quiet_environment", "run_sweep"]
 
 _OBJECT_STORE_BYTES = 80_000_000
 _SLOTS_SECONDS = 5.0
+_CONNECT_SECONDS = 5.0
 _TUNE_FOLDER = ".tune"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 #: Tune and Ray print nothing, phone nobody, and keep no state that would be restored from.
@@ -125,6 +127,7 @@ def run_sweep(
     """
     watch = _Watch(progress)
     check_constraints(spec)
+    _check_reachable(address or os.environ.get("RAY_ADDRESS"))
     space = expand(spec, layers)
     folder = SweepFolder(folder.path.resolve())
     cpus = spec.resources.cpus
@@ -345,6 +348,25 @@ def cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str | None) -> None:
+    """Raise if nobody listens at HOST:PORT; Ray itself would wait for minutes before it says so.
+
+    Raises:
+        ClusterError: no connection, with the reason.
+    """
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # "auto" or "local": no address to try
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ClusterError(
+            f"the Ray cluster at {address} cannot be reached ({reason}). Is it running there, and "
+            "is the address HOST:PORT of its head (port 6379 by default)?"
+        ) from error
 
 
 def _source_checkout() -> Path | None:

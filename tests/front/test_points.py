@@ -44,7 +44,7 @@ def test_a_wildcard_leaves_out_layers_without_the_value() -> None:
 
 
 def test_constraints_decide_what_is_feasible_and_test_accuracy_never_does(make, spec_of) -> None:
-    spec = spec_of(constraints=["accuracy >= 0.955", "dsp <= 900"])
+    spec = spec_of(constraints=["val_accuracy >= 0.955", "dsp <= 900"])
     view = read_sweep(make.sweep(spec, trials=8))
     expected = [
         c.metrics["val_accuracy"] >= 0.955 and c.metrics["dsp"] <= 900 for c in view.candidates

@@ -11,6 +11,7 @@ optimum is widened by what the tolerances can hide.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -98,13 +99,16 @@ def _run(
     factor = np.where(pool.grain > 0, _ROOM, np.minimum(pool.cost_unit, _ROOM))
     model = pulp.LpProblem("core", pulp.LpMaximize)
     number = [
-        pulp.LpVariable(f"x{place}", 0, int(count), pulp.LpInteger)
+        model.add_variable(f"x{place}", 0, int(count), pulp.LpInteger)
         for place, count in enumerate(pool.count[rows])
     ]
     model += _sum(number, pool.value[rows] * scale)
     for cost, room, by in zip(pool.cost[:, rows], left, factor, strict=True):
         model += _sum(number, cost * by) <= float(room * by)
-    solver = pulp.PULP_CBC_CMD(msg=False, gapAbs=allowed * scale, gapRel=0, maxNodes=nodes)
+    with warnings.catch_warnings():
+        # PuLP 3 brings CBC along, PuLP 4 will not; the requirement is below 4.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        solver = pulp.PULP_CBC_CMD(msg=False, gapAbs=allowed * scale, gapRel=0, maxNodes=nodes)
     try:
         model.solve(solver)
     except pulp.PulpSolverError:

@@ -40,11 +40,9 @@ _ROUNDS = (
     _Effort(320, 24, 6400),
     _Effort(1000, 4096, 25600),
 )
-#: From this round on only cores of few kinds are searched; with more kinds, or with rows of many equal
-#: groups, CBC is faster.
-_LONG_ROUND, _FEW_KINDS = 3, 16
-#: CBC gets the core only if it has at most this many rows; it takes long even to start on more.
-_ROWS_FOR_CBC = 700
+#: After so many rounds CBC may take over. It takes long even to start on more rows than this, and is
+#: slower than further rounds on few kinds, unless these have rows of many equal groups.
+_SHORT_ROUNDS, _ROWS_FOR_CBC, _FEW_KINDS = 3, 700, 16
 #: Groups that may be summed over in one round where only the caller's own sum can tell.
 _SUMMED = 4_000_000
 
@@ -98,7 +96,7 @@ def refine(
     work = _Refiner(pool, prices, base, limits, check)
     best = work.start()
     for number, effort in enumerate(_ROUNDS):
-        if work.done(best) or (number >= _LONG_ROUND and not work.suits(best)):
+        if work.done(best) or (number >= _SHORT_ROUNDS and work.suits_cbc(best)):
             break
         best = work.search(best, effort)
     if not work.done(best) and limits.nodes:
@@ -119,7 +117,9 @@ class _Refiner:
     def start(self) -> Best:
         """Return the greedy selection, bounded by the prices."""
         found = greedy(self.pool, self.base)
-        nothing = Best(-np.inf, np.zeros(0, dtype=np.int64), np.zeros(0), self.prices.bound, False)
+        # Values are not negative: a negative bound says that the floors cannot be met.
+        bound = self.prices.bound if self.prices.bound >= 0 else -np.inf
+        nothing = Best(-np.inf, np.zeros(0, dtype=np.int64), np.zeros(0), bound, False)
         if found is None:
             return nothing
         rows, taken = found
@@ -128,14 +128,15 @@ class _Refiner:
 
     def done(self, best: Best) -> bool:
         """Tell whether nothing is left to do: proven, impossible, or close enough."""
-        impossible = best.bound == -np.inf
-        return best.proven or impossible or self._open(best) <= self.limits.gap * best.bound
+        distance = best.bound - self.base.value - best.gain
+        return best.proven or best.bound == -np.inf or distance <= self.limits.gap * best.bound
 
-    def suits(self, best: Best) -> bool:
-        """Tell whether what is open has few kinds, and few groups of each."""
-        rows = take(self.base.margin, self._open(best), _ROUNDS[-1].rows).rows
-        _, start = equal_columns(self.pool.cost[:, rows])
-        return len(start) <= _FEW_KINDS and float(self.pool.count[rows].max(initial=0)) == 1
+    def suits_cbc(self, best: Best) -> bool:
+        """Tell whether what is open is small, and of many kinds or of many equal groups."""
+        core = take(self.base.margin, self._open(best), _ROWS_FOR_CBC)
+        _, start = equal_columns(self.pool.cost[:, core.rows])
+        equal = self.pool.count[core.rows].max(initial=0) > 1
+        return core.covers and (len(start) > _FEW_KINDS or bool(equal))
 
     def search(self, best: Best, effort: _Effort) -> Best:
         """Search the core once."""
@@ -181,8 +182,11 @@ class _Refiner:
         return self._settled(best, answer.bound)
 
     def _open(self, best: Best) -> float:
-        """Return how much better than the best known a selection can be."""
-        return best.bound - self.base.value - best.gain
+        """Return what a better selection can lose at most against the bound of the prices.
+
+        `best.bound` would be wrong here even where it is lower: margins are losses at the prices.
+        """
+        return max(0.0, self.prices.bound - self.base.value - best.gain - self._need(best))
 
     def _need(self, best: Best) -> float:
         """Return by how much a selection must be better to be better at all."""

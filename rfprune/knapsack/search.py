@@ -198,13 +198,15 @@ def _best(states: _States, path: list[_States], task: Task, dropped: float) -> O
     asked = 0
     for place in np.argsort(-states.gain, kind="stable"):
         gain = float(states.gain[place])
-        if not clear[place] and asked == task.checks:
-            dropped = max(dropped, gain)
-            continue
-        options = _trace(path, int(place))
-        asked += not clear[place]
-        if clear[place] or task.check(options):
-            return Outcome(gain, options, max(dropped, gain))
+        if clear[place]:
+            return Outcome(gain, _trace(path, int(place)), max(dropped, gain))
+        if asked < task.checks:
+            asked += 1
+            options = _trace(path, int(place))
+            if task.check(options):
+                return Outcome(gain, options, max(dropped, gain))
+        # What does not fit as it is might fit with other groups of the same cost, for no more value.
+        dropped = max(dropped, gain)
     return Outcome(-np.inf, [], dropped)
 
 

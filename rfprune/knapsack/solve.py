@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from rfprune.errors import BudgetError, DataError, SolverError
 from rfprune.knapsack.core import Base
+from rfprune.knapsack.enumeration import MOST_GROUPS, enumerate_all
 from rfprune.knapsack.floors import settle
 from rfprune.knapsack.pool import Need, Pool, reduce
 from rfprune.knapsack.prices import ROUNDING, minimise
@@ -91,6 +92,8 @@ class _Found:
 def _solve(instance: Instance, forced: Bools, needs: list[Need], limits: Limits) -> _Found:
     """Solve with these groups kept and these floors met."""
     pool, kept = reduce(instance, forced, needs)
+    if ((pool.cost @ pool.count > pool.room) & (pool.resource < 0)).any():
+        _refuse(needs, True)
     sure = float(instance.value[kept].sum())
     if not pool.size:
         price = _with_empty_rooms(instance, forced, np.zeros(len(instance.budget)))
@@ -104,14 +107,19 @@ def _solve(instance: Instance, forced: Bools, needs: list[Need], limits: Limits)
     prices = minimise(pool)
     base = Base.at(pool, prices.price)
     best = refine(pool, prices, base, limits, lambda c: bool(instance.within(keep_of(c)).all()))
+    price = _with_empty_rooms(instance, forced, _unscaled(pool, prices.price, len(instance.budget)))
+    if not best.proven and len(pool.order) <= MOST_GROUPS:
+        every = enumerate_all(instance, kept, pool.order, needs)
+        if every is None:
+            _refuse(needs, True)
+        return _Found(every, 0.0, price, True)
     if best.gain == -np.inf:
         _refuse(needs, best.bound == -np.inf)
     keep = _filled(instance, keep_of(best.chosen(base)))
-    price = _with_empty_rooms(instance, forced, _unscaled(pool, prices.price, len(instance.budget)))
     return _Found(keep, sure + best.bound * pool.value_unit, price, best.proven)
 
 
-def _refuse(needs: list[Need], proven: bool) -> None:
+def _refuse(needs: list[Need], proven: bool) -> NoReturn:
     layers = ", ".join(f"{need.fewest} of {len(need.groups)} groups" for need in needs)
     if proven:
         raise BudgetError(

@@ -32,6 +32,7 @@ install-test: $(VENV)/.installed-test
 
 sweep: install
 	$(BIN)/rfprune sweep $(SWEEP)
+	@echo; echo "To have rfprune on your path: . $(BIN)/activate"
 
 lint: install-test
 	$(BIN)/ruff check .

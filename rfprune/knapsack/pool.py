@@ -29,7 +29,7 @@ _SAMPLE = 1024
 _MOST_STEPS = 2.0**40
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Need:
     """At least `fewest` of these groups must be kept."""
 

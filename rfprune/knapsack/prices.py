@@ -88,7 +88,7 @@ class _Dual:
 def minimise(pool: Pool) -> Prices:
     """Find the prices with the least bound."""
     whole = _Dual(pool.value, pool.cost, pool.count, pool.room + pool.grain, 0.0)
-    if pool.size <= 4 * _SAMPLE:
+    if pool.size <= 2 * _SAMPLE:
         return _certified(whole, _generate(whole)[0])
     pick = np.random.default_rng(0).integers(0, pool.size, _SAMPLE)
     share = float(pool.count[pick].sum() / pool.count.sum())

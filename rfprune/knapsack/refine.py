@@ -40,9 +40,9 @@ _ROUNDS = (
     _Effort(320, 24, 6400),
     _Effort(1000, 4096, 25600),
 )
-#: After so many rounds CBC may take over. It takes long even to start on more rows than this, and is
-#: slower than further rounds on few kinds, unless these have rows of many equal groups.
-_SHORT_ROUNDS, _ROWS_FOR_CBC, _FEW_KINDS = 3, 700, 16
+#: After so many rounds CBC may take over, which takes long even to start on more rows than this.
+_SHORT_ROUNDS, _ROWS_FOR_CBC = 3, 700
+_FEW_KINDS = 16
 #: Groups that may be summed over in one round where only the caller's own sum can tell.
 _SUMMED = 4_000_000
 
@@ -96,7 +96,7 @@ def refine(
     work = _Refiner(pool, prices, base, limits, check)
     best = work.start()
     for number, effort in enumerate(_ROUNDS):
-        if work.done(best) or (number >= _SHORT_ROUNDS and work.suits_cbc(best)):
+        if work.done(best) or not work.worth_a_round(best, number):
             break
         best = work.search(best, effort)
     if not work.done(best) and limits.nodes:
@@ -131,12 +131,19 @@ class _Refiner:
         distance = best.bound - self.base.value - best.gain
         return best.proven or best.bound == -np.inf or distance <= self.limits.gap * best.bound
 
-    def suits_cbc(self, best: Best) -> bool:
-        """Tell whether what is open is small, and of many kinds or of many equal groups."""
+    def worth_a_round(self, best: Best, number: int) -> bool:
+        """Tell whether round `number` of the search is better than CBC on what is open, or than none.
+
+        Many kinds, or kinds with many equal groups, are what the search is slow on.
+        """
+        if number < _SHORT_ROUNDS:
+            return True
         core = take(self.base.margin, self._open(best), _ROWS_FOR_CBC)
         _, start = equal_columns(self.pool.cost[:, core.rows])
         equal = self.pool.count[core.rows].max(initial=0) > 1
-        return core.covers and (len(start) > _FEW_KINDS or bool(equal))
+        if len(start) <= _FEW_KINDS and not equal:
+            return True
+        return not core.covers and number == _SHORT_ROUNDS
 
     def search(self, best: Best, effort: _Effort) -> Best:
         """Search the core once."""

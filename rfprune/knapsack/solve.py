@@ -22,6 +22,7 @@ __all__ = ["solve"]
 #: Up to this many groups the search goes on to the proof; above, to a gap of 1e-6.
 _PROVE_UP_TO = 2000
 _GAP = 1e-6
+_DEFECT = "this is a defect of rfprune, please report it with the input."
 
 
 def solve(
@@ -71,12 +72,13 @@ def solve(
     limits = Limits(max_gap, max_nodes)
     floors = settle(instance)
     needs: list[Need] = []
-    while True:
+    found = _solve(instance, floors.forced, needs, limits)
+    while new := [need for need in floors.needs if need not in needs and _breaks(found, need)]:
+        needs += new
         found = _solve(instance, floors.forced, needs, limits)
-        broken = [need for need in floors.needs if found.keep[need.groups].sum() < need.fewest]
-        if not broken:
-            return _certified(instance, found)
-        needs += broken
+    if any(_breaks(found, need) for need in needs):
+        raise SolverError(f"the selection breaks a floor; {_DEFECT}")
+    return _certified(instance, found)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,10 @@ class _Found:
     bound: float
     price: Floats
     proven: bool
+
+
+def _breaks(found: _Found, need: Need) -> bool:
+    return bool(found.keep[need.groups].sum() < need.fewest)
 
 
 def _solve(instance: Instance, forced: Bools, needs: list[Need], limits: Limits) -> _Found:
@@ -173,8 +179,7 @@ def _certified(instance: Instance, found: _Found) -> Selection:
     if not instance.within(found.keep).all():
         over = int(np.flatnonzero(~instance.within(found.keep))[0])
         raise SolverError(
-            f"the selection exceeds budget[{over}] = {instance.budget[over]}; this is a defect of "
-            f"rfprune, please report it with the input."
+            f"the selection exceeds budget[{over}] = {instance.budget[over]}; {_DEFECT}"
         )
     objective = float(instance.value[found.keep].sum())
     if instance.integral:

@@ -23,6 +23,9 @@ from typing import Any
 
 METHODS = ("knapsack", "greedy", "uniform", "random", "magnitude", "l1")
 BAR = 0.98
+#: The bar on validation is higher by this much, since the best of several steps by validation is a
+#: little worse on the test: about one standard error of a validation accuracy over 15,000 rows.
+MARGIN = 0.005
 #: Checkpoints at the end of the converged dense training whose mean is the reference.
 CHECKPOINTS = 5
 
@@ -209,7 +212,7 @@ def summary(runs: list[Run], references: list[Reference]) -> list[dict[str, Any]
     rows = []
     for key in dict.fromkeys((r.method, r.reuse_factor) for r in runs):
         own = [r for r in runs if (r.method, r.reuse_factor) == key]
-        points = largest(own, BAR * val)
+        points = largest(own, (BAR + MARGIN) * val)
         reductions = [0.0 if p is None else 100 * p.reduction for p in points]
         ratios = [p.accuracy / test for p in points if p is not None]
         rows.append(

@@ -1,14 +1,15 @@
 """The core: the rows whose decision the prices leave open, as short lists of options.
 
-At the prices of the dual a row has the margin ``value - price . cost``. Keeping the rows of positive
-margin is the *base*; it attains the bound but may hold a little too much or too little. Going against
-the base costs the margin's size, so that a row whose margin exceeds the distance between the bound and
-the best selection known is decided (reduced cost fixing), and only few rows around margin zero are open.
+At the prices of the dual a row has the margin ``value - price . cost``. Keeping the rows of
+positive margin is the *base*; it attains the bound but may hold a little too much or too little.
+Going against the base costs the margin's size, so that a row whose margin exceeds the distance
+between the bound and the best selection known is decided (reduced cost fixing), and only few rows
+around margin zero are open.
 
-Rows with one vector of costs are a *kind*. Of a kind an optimum keeps the most valuable groups, so that
-a kind needs no more than a number, and an *option* is one choice of that number: its gain in value and
-its change in what is held, both against the base. The loss of an option, what it lies below the bound,
-is convex in the number; only options whose loss is within the distance can matter.
+Rows with one vector of costs are a *kind*. Of a kind an optimum keeps the most valuable groups, so
+that a kind needs no more than a number, and an *option* is one choice of that number: its gain in
+value and its change in what is held, both against the base. The loss of an option, what it lies
+below the bound, is convex in the number; only options whose loss is within the distance can matter.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Kind:
 
     def taken(self, count: Floats, option: int) -> Floats:
         """Return (n,) how many groups of each row, of which there are `count` (n,), are kept."""
-        return np.clip(self.number[option] - (np.cumsum(count) - count), 0, count)
+        return np.asarray(np.clip(self.number[option] - (np.cumsum(count) - count), 0, count))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Every selection of a few groups, for the rare case that rounding defeats the search.
 
-Where a budget equals a sum of fractional costs to the last bit, whether a selection is within it can
-depend on which of several groups of equal cost it holds. The search looks at one of them only; this
-module looks at all.
+Where a budget equals a sum of fractional costs to the last bit, whether a selection is within it
+can depend on which of several groups of equal cost it holds. The search looks at one of them only;
+this module looks at all.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def enumerate_all(
 
 
 def _totals(each: Floats) -> Floats:
-    """Return (2^n,) the sum over every subset of n numbers; bit i of the index says whether i is in."""
+    """Return (2^n,) the sum of every subset of n numbers; bit i of the index: i is in it."""
     totals = np.zeros(1)
     for number in each:
         totals = np.concatenate([totals, totals + number])

@@ -1,9 +1,9 @@
 """Floors: the fewest groups of each layer that must be kept.
 
-All groups of a layer usually cost the same. The floor's groups are then the most valuable ones of the
-layer, whatever else is kept, and are kept before anything is decided. In a layer whose groups cost
-unlike amounts that would be wrong; its floor becomes a constraint, but only if a selection without it
-breaks it.
+All groups of a layer usually cost the same. The floor's groups are then the most valuable ones of
+the layer, whatever else is kept, and are kept before anything is decided. In a layer whose groups
+cost unlike amounts that would be wrong; its floor becomes a constraint, but only if a selection
+without it breaks it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """The residual core as a mixed integer program, solved by CBC through PuLP.
 
-For cores that the search cannot finish: many kinds, few groups of each, several resources. One integer
-variable per row of the core, one constraint per resource; nothing else is open.
+For cores that the search cannot finish: many kinds, few groups of each, several resources. One
+integer variable per row of the core, one constraint per resource; nothing else is open.
 
-CBC works with tolerances (1e-7 on constraints, 1e-5 on an improvement of the objective) and PuLP hands
-numbers over with twelve digits. The core is therefore scaled so that the distance that is still open is
-worth 10^4, and what comes back is rounded and checked against the exact rooms. That CBC calls it optimal
-is taken as proof; of the distance it can hide 1e-9.
+CBC works with tolerances (1e-7 on constraints, 1e-5 on an improvement of the objective) and PuLP
+hands numbers over with twelve digits. The core is therefore scaled so that the distance that is
+still open is worth 10^4, and what comes back is rounded and checked against the exact rooms. That
+CBC calls it optimal is taken as proof; of the distance it can hide 1e-9.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +120,7 @@ def _run(
     return np.clip(taken, 0, pool.count[rows]), model.sol_status == pulp.LpSolutionOptimal
 
 
-def _sum(number: list[object], factor: Floats) -> object:
+def _sum(number: list[Any], factor: Floats) -> Any:
     import pulp
 
     return pulp.LpAffineExpression(

@@ -1,14 +1,15 @@
 """The open part of a problem: what is decided at sight leaves, equal groups become one row.
 
 Decided at sight are groups without value (dropped), groups that no budget can hold (dropped) and
-groups that cost nothing of any resource that can run out (kept). A resource that all groups together
-cannot exhaust drops out as well. What remains is scaled by powers of two, which costs no bit.
+groups that cost nothing of any resource that can run out (kept). A resource that all groups
+together cannot exhaust drops out as well. What remains is scaled by powers of two, which costs no
+bit.
 
-**Step.** If all values are multiples of one number, so are all totals: a better selection is better by
-a whole step, and an upper bound may be rounded down to a multiple of it.
+**Step.** If all values are multiples of one number, so are all totals: a better selection is
+better by a whole step, and an upper bound may be rounded down to a multiple of it.
 
-**Floors.** A floor on groups of unlike cost is one more resource: each of its groups has cost -1 and
-the room is minus the floor. Nothing behind this module treats it differently.
+**Floors.** A floor on groups of unlike cost is one more resource: each of its groups has cost -1
+and the room is minus the floor. Nothing behind this module treats it differently.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def _scaled(
 
 
 def _unit(magnitude: Floats | float) -> Floats:
-    """Return the power of two next to each magnitude, 1 for 0; within float64 even when inverted."""
+    """Return the power of two above each magnitude, 1 for 0, such that 1 / it is finite."""
     exponent = np.clip(np.frexp(magnitude)[1], -1000, 1000)
     return np.asarray(np.ldexp(1.0, exponent))
 
@@ -167,7 +168,7 @@ def _step(value: Floats) -> float:
         share = value / unit
         if not (abs(np.rint(share) - share) <= 4 * np.finfo(np.float64).eps * share).all():
             return 0.0
-    return unit if 0 < unit and total < _MOST_STEPS * unit else 0.0
+    return unit if unit > total / _MOST_STEPS else 0.0
 
 
 def equal_columns(columns: Floats) -> tuple[Ints, Ints]:

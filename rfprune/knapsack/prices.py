@@ -1,21 +1,21 @@
 """Shadow prices: the minimum of the Lagrangian dual, by column generation.
 
-With a price ``p_r >= 0`` on every resource the budgets can be dropped, and each group is worth keeping
-exactly if its value exceeds what it holds at these prices. For every ``p``::
+With a price ``p_r >= 0`` on every resource the budgets can be dropped, and each group is worth
+keeping exactly if its value exceeds what it holds at these prices. For every ``p``::
 
     L(p) = p . room + sum_g max(0, value_g - p . cost_g)
 
-is an upper bound on what any selection within the budgets is worth; ``L`` is convex and its minimum is
-the optimum of the linear relaxation (e.g. Kellerer, Pferschy, Pisinger: Knapsack Problems, 2004,
-section 9.2). The relaxation is solved as Dantzig and Wolfe do it: a master problem with R + 1 rows mixes
-the selections seen so far so that the mixture is within the budgets; its multipliers are the next
-prices; the selection that is best at these prices enters the basis. The basis is a matrix of
-(R + 1) x (R + 1) numbers, so that all work is in evaluating ``L``.
+is an upper bound on what any selection within the budgets is worth; ``L`` is convex and its
+minimum is the optimum of the linear relaxation (e.g. Kellerer, Pferschy, Pisinger: Knapsack
+Problems, 2004, section 9.2). The relaxation is solved as Dantzig and Wolfe do it: a master problem
+with R + 1 rows mixes the selections seen so far so that the mixture is within the budgets; its
+multipliers are the next prices; the selection that is best at these prices enters the basis. The
+basis is a matrix of (R + 1) x (R + 1) numbers, so that all work is in evaluating ``L``.
 
 With very many rows the prices are found on a sample first. Rows whose decision is the same for all
-prices in a box around these are summed up once, and the master problem runs on the few that are left.
-Whether the box was large enough is seen from the result: the bound, evaluated over all rows, has to meet
-the value of the mixture.
+prices in a box around these are summed up once, and the master problem runs on the few that are
+left. Whether the box was large enough is seen from the result: the bound, evaluated over all rows,
+has to meet the value of the mixture.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ __all__ = ["ROUNDING", "Prices", "minimise"]
 #: units in the last place, the products in front of them by R + 2.
 ROUNDING = 2.0**-44
 _CONVERGED = 1e-13
-#: The box was large enough if bound and mixture agree this well; far below any gap that is asked for.
+#: The box was large enough if bound and mixture agree this well; far below any gap that is asked
+#: for.
 _SAME = 1e-11
 _SAMPLE = 16384
 #: Share of the rows that the box leaves open: several times the sampling error, 1 / sqrt(_SAMPLE).
@@ -52,8 +53,8 @@ class Prices:
         bound: the value of no selection exceeds it.
         nearby: (M, R) prices close to the minimum, `price` first.
         weights: (W,) and
-        corners: (W, R) the mixture that solves the relaxation: with these weights, the selections that
-            are best at these prices.
+        corners: (W, R) the mixture that solves the relaxation: with these weights, the selections
+            that are best at these prices.
     """
 
     price: Floats
@@ -63,7 +64,7 @@ class Prices:
     corners: Floats
 
     def shares(self, value: Floats, cost: Floats) -> Floats:
-        """Return (N,) how much of each row with this value (N,) and cost (R, N) the mixture keeps."""
+        """Return (N,) the share of rows of this value (N,) and cost (R, N) in the mixture."""
         return np.asarray(self.weights @ (value > self.corners @ cost))
 
 
@@ -140,16 +141,16 @@ def _narrowed(whole: _Dual, price: Floats, half: Floats) -> _Dual:
 def _generate(dual: _Dual) -> tuple[Prices, float]:
     """Run the master problem to its optimum; return the prices and the value of the mixture.
 
-    Columns of the basis are selections (what they hold, 1) or slack (a unit vector, 0). Where there is
-    no room to begin with, the first column buys room at a price that no optimum pays.
+    Columns of the basis are selections (what they hold, 1) or slack (a unit vector, 0). Where
+    there is no room to begin with, the first column buys room at a price that no optimum pays.
     """
     number = len(dual.room)
     lacking = np.append(dual.room < 0, False)
     basis = np.diag(np.where(lacking, -1.0, 1.0))
     total = float((dual.count * dual.value).sum()) + 1.0
     worth = np.where(lacking, -1e4 * total, 0.0)
-    amount = abs(np.append(dual.room, 1.0))
-    corners = np.full((number + 1, number), np.nan)
+    amount: Floats = abs(np.append(dual.room, 1.0))
+    corners: Floats = np.full((number + 1, number), np.nan)
     seen: list[tuple[float, Floats]] = []
     best = np.inf
     for _ in range(100 + 60 * number):

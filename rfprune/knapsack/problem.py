@@ -1,13 +1,13 @@
 """What a selection problem consists of, checked once at the border.
 
-Everything behind this module can rely on finite, non-negative float64 arrays of matching shapes. The
-module knows nothing of how the problem is solved, and nothing of networks: a group is a number, a
-layer is a label.
+Everything behind this module can rely on finite, non-negative float64 arrays of matching shapes.
+The module knows nothing of how the problem is solved, and nothing of networks: a group is a
+number, a layer is a label.
 
 **Rounding.** Where a resource is counted in integers every sum is exact. Elsewhere the order of
-summation decides the last bits; `Instance.grain` is the width of the zone around the budget in which
-only one sum counts, ``(cost * keep[:, None]).sum(0)`` in float64, since it is the one that the promise
-"always within the budget" can be checked with.
+summation decides the last bits; `Instance.grain` is the width of the zone around the budget in
+which only one sum counts, ``(cost * keep[:, None]).sum(0)`` in float64, since it is the one that
+the promise "always within the budget" can be checked with.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _floats(name: str, array: Any) -> Floats:
 
 
 def _check_numbers(name: str, array: Floats) -> None:
-    """Refuse NaN, infinities, negative numbers and sums beyond float64, naming the first culprit."""
+    """Refuse NaN, infinite and negative numbers and sums beyond float64; name the first."""
     if not array.size:
         return
     if not (array.min() >= 0 and array.max() < np.inf):  # a NaN makes both comparisons false
@@ -135,8 +135,8 @@ def _check_numbers(name: str, array: Floats) -> None:
     limit = np.finfo(np.float64).max / (4 * len(array))
     if array.max() > limit:
         raise DataError(
-            f"{name}{_at(array.argmax(), array)} is {array.max()}; with {len(array)} groups allowed "
-            f"are numbers up to {limit:.3g}, as their sum would overflow. Scale {name} down."
+            f"{name}{_at(array.argmax(), array)} is {array.max()}; with {len(array)} groups "
+            f"allowed are numbers up to {limit:.3g}, as their sum could overflow."
         )
 
 

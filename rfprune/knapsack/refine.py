@@ -1,9 +1,9 @@
 """From prices to a selection whose distance from the bound is as small as asked for.
 
-A greedy selection comes first. Then the distance between bound and best selection decides which rows
-are open, the core of them is searched, a better selection makes the distance smaller and the next core
-shorter, and so on with more effort, until nothing is open, the gap is small enough, or the effort ends.
-What the search leaves open is the residual core, and goes to CBC.
+A greedy selection comes first. Then the distance between bound and best selection decides which
+rows are open, the core of them is searched, a better selection makes the distance smaller and the
+next core shorter, and so on with more effort, until nothing is open, the gap is small enough, or
+the effort ends. What the search leaves open is the residual core, and goes to CBC.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class _Refiner:
         return best.proven or best.bound == -np.inf or distance <= self.limits.gap * best.bound
 
     def worth_a_round(self, best: Best, number: int) -> bool:
-        """Tell whether round `number` of the search is better than CBC on what is open, or than none.
+        """Tell whether round `number` of the search is better than CBC, or than nothing.
 
         Many kinds, or kinds with many equal groups, are what the search is slow on.
         """

@@ -5,8 +5,8 @@ extended by every option of the next block, and dropped if
 
 * the blocks to come cannot free what it lacks;
 * its bound does not exceed the best selection known. For every vector of prices ``p``,
-  ``gain + p . left + sum_b max_o (gain_o - p . shift_o)`` over the blocks to come is an upper bound;
-  the least over a handful of prices near the minimum of the dual is used;
+  ``gain + p . left + sum_b max_o (gain_o - p . shift_o)`` over the blocks to come is an upper
+  bound; the least over a handful of prices near the minimum of the dual is used;
 * another state leaves exactly the same and is worth more.
 
 If more states remain than allowed, those with the highest bounds go on. The search then proves no
@@ -90,7 +90,7 @@ class _States:
 
 
 def search(blocks: Sequence[Block], task: Task) -> Outcome:
-    """Find the choice of one option per block with the greatest gain that leaves no room negative."""
+    """Find one option per block with the greatest gain that leaves no room negative."""
     tails, ease = _outlook(blocks, task)
     zero = np.zeros(1, dtype=np.int64)
     states = _States(np.zeros(1), task.left[:, None], np.full(1, np.inf), zero, zero)
@@ -194,7 +194,7 @@ def _without_repetition(states: _States) -> _States:
 
 def _best(states: _States, path: list[_States], task: Task, dropped: float) -> Outcome:
     """Return the best final state that fits, asking `Task.check` where rounding leaves it open."""
-    clear = (states.left >= task.grain[:, None]).all(axis=0)
+    clear = np.asarray((states.left >= task.grain[:, None]).all(axis=0))
     asked = 0
     for place in np.argsort(-states.gain, kind="stable"):
         gain = float(states.gain[place])
@@ -205,7 +205,8 @@ def _best(states: _States, path: list[_States], task: Task, dropped: float) -> O
             options = _trace(path, int(place))
             if task.check(options):
                 return Outcome(gain, options, max(dropped, gain))
-        # What does not fit as it is might fit with other groups of the same cost, for no more value.
+        # What does not fit as it is might fit with other groups of the same cost, for no more
+        # value.
         dropped = max(dropped, gain)
     return Outcome(-np.inf, [], dropped)
 

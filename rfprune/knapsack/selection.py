@@ -20,11 +20,12 @@ class Selection:
         keep: (G,) True = kept; ``(cost * keep[:, None]).sum(0) <= budget`` holds always.
         objective: ``value[keep].sum()``.
         bound: no selection within the budgets is worth more. Proven, with the rounding of its own
-            computation added, so that for an optimum it can lie some 1e-13 of itself above `objective`.
-        prices: (R,) shadow price of one unit of each resource, in units of value: what the optimum of
-            the relaxation gains by one more unit. 0 for a resource that does not run out. For every
-            selection within the budgets ``prices @ budget + max(0, value - cost @ prices).sum()`` is an
-            upper bound too (over the resources with a finite budget).
+            computation added, so that for an optimum it can lie some 1e-13 of itself above
+            `objective`.
+        prices: (R,) shadow price of one unit of each resource, in units of value: what the optimum
+            of the relaxation gains by one more unit. 0 for a resource that does not run out. For
+            every selection within the budgets ``prices @ budget + max(0, value - cost @
+            prices).sum()`` is an upper bound too (over the resources with a finite budget).
         status: "optimal" if nothing better exists, "gap" if `gap` says how much better it could be.
     """
 

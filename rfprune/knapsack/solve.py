@@ -49,8 +49,8 @@ def solve(
         budget: (R,) what may be held in all, >= 0; inf = no limit.
         layer: (G,) layer of each group, 0 to L - 1; only with `floor`.
         floor: (L,) fewest groups to keep of each layer, >= 0.
-        max_gap: stop at this relative gap; 0 asks for the optimum. Unless given, 0 up to 2000 groups
-            and 1e-6 above.
+        max_gap: stop at this relative gap; 0 asks for the optimum. Unless given, 0 up to 2000
+            groups and 1e-6 above.
         max_nodes: most nodes of CBC on what is open after the search of this package; 0 = no CBC.
 
     Returns:
@@ -133,8 +133,8 @@ def _refuse(needs: list[Need], proven: bool) -> NoReturn:
             f"budget by itself allows it. Lower a floor or raise a budget."
         )
     raise SolverError(
-        f"found no selection that meets the floors ({layers}) within the budgets, and no proof that "
-        f"there is none. Raise max_nodes, lower a floor or raise a budget."
+        f"found no selection that meets the floors ({layers}) within the budgets, and no proof "
+        f"that there is none. Raise max_nodes, lower a floor or raise a budget."
     )
 
 

@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import os
 import platform
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -251,7 +252,8 @@ def measure(arguments: argparse.Namespace) -> tuple[list[Run], list[Reference]]:
         for one in pool.imap(run, jobs(arguments, cache)):
             runs.append(one)
             best = max((p.reduction for p in one.points), default=0.0)
-            print(f"{one.method} RF {one.reuse_factor} seed {one.seed}: {best:.1%}", flush=True)
+            text = f"{one.method} RF {one.reuse_factor} seed {one.seed}: down to {best:.1%}"
+            print(text, file=sys.stderr, flush=True)
     return runs, references
 
 

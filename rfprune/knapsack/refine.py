@@ -26,19 +26,20 @@ __all__ = ["Best", "Limits", "refine"]
 
 @dataclass(frozen=True)
 class _Effort:
-    """How much one round of search may do: rows in the core, numbers per kind, states."""
+    """How much one round of search may do: rows in the core, numbers per kind, states, prices."""
 
     rows: int
     width: int
     states: int
+    prices: int
 
 
 _ROUNDS = (
-    _Effort(40, 4, 100),
-    _Effort(80, 8, 400),
-    _Effort(160, 12, 1600),
-    _Effort(320, 24, 6400),
-    _Effort(1000, 4096, 25600),
+    _Effort(40, 4, 100, 6),
+    _Effort(80, 8, 400, 6),
+    _Effort(160, 12, 1600, 16),
+    _Effort(320, 24, 6400, 16),
+    _Effort(1000, 4096, 25600, 16),
 )
 #: After so many rounds CBC may take over, which takes long even to start on more rows than this.
 _SHORT_ROUNDS, _ROWS_FOR_CBC = 3, 700
@@ -159,7 +160,7 @@ class _Refiner:
         task = Task(
             left=self.base.left,
             grain=self.pool.grain,
-            prices=self.prices.nearby,
+            prices=self.prices.nearby[: effort.prices],
             target=best.gain + self._need(best),
             most=effort.states,
             check=lambda options: self.check(selection(options).chosen(self.base)),

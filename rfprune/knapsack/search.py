@@ -146,10 +146,13 @@ def _children(
     """Extend some of the states by every option of a block; keep those that can still be best."""
     gain = (states.gain[some, None] + block.gain).ravel()
     left = (states.left[:, some, None] - block.shift[:, None]).reshape(len(task.left), -1)
-    bound = gain + (task.prices @ left + tail[:, None]).min(axis=0)
+    bound = gain + task.prices[0] @ left + tail[0]
     which = np.flatnonzero((bound > task.target) & (left >= -ease[:, None]).all(axis=0))
     parent, option = np.divmod(which, len(block.gain))
-    return _States(gain[which], left[:, which], bound[which], parent + some.start, option)
+    found = _States(gain[which], left[:, which], bound[which], parent + some.start, option)
+    for price, most in zip(task.prices[1:], tail[1:], strict=True):
+        np.minimum(found.bound, found.gain + price @ found.left + most, out=found.bound)
+    return found.pick(found.bound > task.target)
 
 
 def _joined(parts: list[_States]) -> _States:

@@ -84,7 +84,7 @@ def test_a_bound_is_valid_whatever_the_effort(seed: int, monkeypatch: pytest.Mon
     value, cost, budget = problem(seed, 40, 1 + seed % 3, 2 + seed % 38)
     best = optimum(value, cost, budget)
     for states in (1, 4, 30):
-        rounds = tuple(refining._Effort(rows, 2, states) for rows in (3, 10, 40))
+        rounds = tuple(refining._Effort(rows, 2, states, 4) for rows in (3, 10, 40))
         monkeypatch.setattr(refining, "_ROUNDS", rounds)
         found = solve(value, cost, budget, max_nodes=0)
         assert found.objective <= best * (1 + 1e-9) <= found.bound * (1 + 2e-9)

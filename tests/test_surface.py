@@ -23,6 +23,7 @@ ROOMS = (
     "errors",
     "registry",
     "quantities",
+    "shipped",
     "tables",
     "hardware",
     "data",

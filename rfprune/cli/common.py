@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rfprune.errors import InputError, RunsError, SpecError
+from rfprune.shipped import shipped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +36,6 @@ __all__ = [
     "read_sweep_file",
     "runs_option",
     "say",
-    "shipped",
     "stderr",
     "stdout",
 ]
@@ -127,18 +127,6 @@ def print_json(value: Any) -> None:
     import json
 
     typer.echo(json.dumps(value, indent=1, allow_nan=False))
-
-
-def shipped(kind: str) -> Path:
-    """Return the folder of ``sweeps`` or ``cluster`` files that come with rfprune.
-
-    An installed wheel carries them inside the package, a source checkout at its top level.
-    """
-    import rfprune
-
-    package = Path(rfprune.__file__).parent
-    installed = package / "_shipped" / kind
-    return installed if installed.exists() else package.parent / kind
 
 
 @dataclass(frozen=True)

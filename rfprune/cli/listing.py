@@ -87,7 +87,7 @@ def _profiles() -> Rows:
 
 
 def _sweeps() -> Rows:
-    from rfprune.cli.common import shipped
+    from rfprune.shipped import shipped
 
     for path in sorted(shipped("sweeps").glob("*.yml")):
         first = path.read_text(encoding="utf-8").split("\n", 1)[0]

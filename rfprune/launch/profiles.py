@@ -22,9 +22,9 @@ from pydantic import (
     model_validator,
 )
 
-import rfprune
 from rfprune.errors import SpecError, UnknownNameError
 from rfprune.registry import nearest
+from rfprune.shipped import shipped
 from rfprune.spec import Spec
 from rfprune.spec.files import parse_spec, read_yaml
 
@@ -310,7 +310,7 @@ def _find(name: str) -> Path:
 def _known() -> dict[str, Path]:
     """Return all named profiles; one of the user's hides a shipped one of the same name."""
     found: dict[str, Path] = {}
-    for folder in (_shipped(), _user_folder()):
+    for folder in (shipped("cluster") / "profiles", _user_folder()):
         for pattern in ("*.yaml", "*.yml"):
             found.update({path.stem: path for path in folder.glob(pattern)})
     return found
@@ -319,10 +319,3 @@ def _known() -> dict[str, Path]:
 def _user_folder() -> Path:
     base = os.environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "rfprune" / "profiles"
-
-
-def _shipped() -> Path:
-    """Return the profiles that come with rfprune: in its wheel, or at the top of its checkout."""
-    package = Path(rfprune.__file__).parent
-    installed = package / "_shipped" / "cluster"
-    return (installed if installed.exists() else package.parent / "cluster") / "profiles"

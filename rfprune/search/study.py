@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from rfprune.errors import MissingExtraError, RunsError
 from rfprune.runs import SweepFolder
 from rfprune.spec import SweepSpec
+from rfprune.spec.files import changes
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -304,13 +305,12 @@ def _check_same(mark: Any, fresh: dict[str, Any], where: str, name: str) -> None
             f"{_without_password(where)}: the study '{name}' has a sweep file that cannot be read "
             f"any more (key '{key}'). Use --fresh, or choose another name."
         ) from None
-    old = _flat({**stored, "layers of the network": mark.get("layers")})
-    new = _flat({**fresh["spec"], "layers of the network": fresh["layers"]})
-    changed = [
-        f"{key}: {old.get(key, 'not set')} -> {new.get(key, 'not set')}"
-        for key in [*old, *(key for key in new if key not in old)]
-        if old.get(key) != new.get(key) and key.split(".")[0] not in FREE_KEYS
-    ]
+    old = {**stored, "layers of the network": mark.get("layers")}
+    new = {**fresh["spec"], "layers of the network": fresh["layers"]}
+    changed = changes(
+        {key: value for key, value in old.items() if key not in FREE_KEYS},
+        {key: value for key, value in new.items() if key not in FREE_KEYS},
+    )
     if changed:
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
         raise RunsError(
@@ -318,15 +318,6 @@ def _check_same(mark: Any, fresh: dict[str, Any], where: str, name: str) -> None
             f"{'; '.join(changed[:_SHOWN])}{more}. Take the change back, use --fresh to begin "
             f"again, or choose another name. Free to change: {', '.join(FREE_KEYS)}."
         )
-
-
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict) or not value:
-        return {path: value}
-    items: dict[str, Any] = {}
-    for key, inner in value.items():
-        items.update(_flat(inner, f"{path}.{key}" if path else str(key)))
-    return items
 
 
 def fail(study: Study, trial: Trial | FrozenTrial, reason: str, error: str = "") -> None:

@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, field_validator
 
-import rfprune
-from rfprune.errors import SpecError
+from rfprune.shipped import shipped
 from rfprune.spec import Spec
 from rfprune.spec.files import parse_spec, read_yaml, set_path
 
@@ -118,7 +117,7 @@ def load_config(
     """
     path = (folder or Path()) / _FILE
     if not path.exists():
-        path = _shipped()
+        path = shipped(_FILE)
     values = read_yaml(path)
     config = parse_spec(TrackingConfig, values, str(path))
     overrides = _overrides(os.environ if environment is None else environment)
@@ -135,15 +134,6 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:
         if text := environment.get(name, "").strip():
             found[name] = [part.strip() for part in text.split(",")] if path in _LISTS else text
     return found
-
-
-def _shipped() -> Path:
-    """Return the file that comes with rfprune: in its wheel, or at the top of its checkout."""
-    package = Path(rfprune.__file__).parent
-    for path in (package / "_shipped" / _FILE, package.parent / _FILE):
-        if path.exists():
-            return path
-    raise SpecError(f"{_FILE}: neither in the working directory nor beside rfprune.")
 
 
 def _absolute_sqlite(uri: str) -> str:

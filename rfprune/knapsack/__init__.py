@@ -17,14 +17,16 @@ but a few hundred groups is decided by prices:
 2. *Prices* (`prices`). The Lagrangian dual ``min_{p >= 0} p . budget + sum_g max(0, v_g - p .
    a_g)`` is solved by column generation with a basis of (R + 1)^2 numbers. Its minimum is the
    bound of the linear relaxation, and its prices are what one unit of each resource is worth.
-3. *Core* (`core`). Going against the prices costs a group's margin ``|v_g - p . a_g|``. What would
-   cost more than the distance between the bound and the best selection known is fixed. The rest is
-   sorted into kinds of equal cost; of a kind the most valuable groups are kept, so that it is one
-   integer.
-4. *Search* (`greedy`, `search`, `refine`). Breadth first over the kinds, bounded by prices; a
-   better selection shrinks the core, a smaller core can be searched further.
-5. *Residual core* (`mip`). What the search leaves open goes to CBC through PuLP, as a mixed integer
-   program of at most some hundred variables.
+3. *Core* (`core`). Going against the prices costs a group's margin ``|v_g - p . a_g|``. What
+   would cost more than the distance between the bound and the best selection known is fixed. The
+   rest is sorted into kinds of equal cost; of a kind the most valuable groups are kept, so that it
+   is one integer.
+4. *Search* (`greedy`, `search`, `refine`). All selections that lose at most a little against the
+   bound are looked at, then all that lose a little more: either the first one that fits is the
+   optimum, or the bound falls. Each time the kinds are split into two halves, whose choices are
+   enumerated and matched.
+5. *Residual core* (`mip`). Where the halves have too many choices, the core goes to CBC through
+   PuLP, as a mixed integer program of at most 300 variables.
 
 The answer is within the budgets always, by the plain sum ``(cost * keep[:, None]).sum(0) <=
 budget``; the bound is valid whatever the rounding; equal input gives equal output. Up to 2000
@@ -33,7 +35,7 @@ hard are many groups that all differ in cost under four or more budgets that bin
 `Selection.gap` says what is left.
 
 For reading: Martello and Toth, Knapsack Problems, 1990 (reduction); Kellerer, Pferschy and
-Pisinger, Knapsack Problems, 2004, chapters 5 (core, states) and 9 (several constraints); Dantzig
+Pisinger, Knapsack Problems, 2004, chapters 5 (core) and 9 (several constraints); Dantzig
 and Wolfe, Decomposition Principle for Linear Programs, 1960.
 """
 

@@ -14,7 +14,6 @@ below the bound, is convex in the number; only options whose loss is within the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +22,12 @@ from rfprune.knapsack.pool import Pool, equal_columns
 from rfprune.knapsack.prices import Prices
 from rfprune.knapsack.problem import Floats, Ints
 
-__all__ = ["Base", "Block", "Core", "Kind", "blocks", "kinds", "take"]
+__all__ = ["Base", "Core", "Kind", "kinds", "take"]
 
-#: Kinds are combined until a block has about this many options.
-_BLOCK = 32
+#: Numbers on each side of the mixture that are looked at, of a kind with very many groups.
+_WIDTH = 64
+#: Options that lose less than this part of the bound are no loss.
+_NO_LOSS = 1e-12
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,12 @@ class Core:
 
     Attributes:
         rows: (n,) the rows.
+        reach: a selection that goes against the base outside the core loses more than this.
         covers: no row outside the core is open.
     """
 
     rows: Ints
+    reach: float
     covers: bool
 
 
@@ -74,41 +77,26 @@ class Kind:
     Attributes:
         rows: (n,) rows of the pool.
         number: (m,) groups kept under each option.
-        gain: (m,) value against the base.
         shift: (R, m) cost against the base.
-        loss: (m,) distance from the bound.
-        cut: options that could matter were left out.
+        loss: (m,) what the option loses against the bound.
+        beyond: every option that is not listed loses at least this.
     """
 
     rows: Ints
     number: Ints
-    gain: Floats
     shift: Floats
     loss: Floats
-    cut: bool
+    beyond: float
+
+    def within(self, reach: float) -> Kind:
+        """Return the kind with the options that lose no more than `reach`."""
+        which = self.loss <= max(reach, float(self.loss.min()))
+        beyond = min(self.beyond, float(self.loss.min(where=~which, initial=np.inf)))
+        return Kind(self.rows, self.number[which], self.shift[:, which], self.loss[which], beyond)
 
     def taken(self, count: Floats, option: int) -> Floats:
         """Return (n,) how many groups of each row, of which there are `count` (n,), are kept."""
         return np.asarray(np.clip(self.number[option] - (np.cumsum(count) - count), 0, count))
-
-
-@dataclass(frozen=True)
-class Block:
-    """One or more kinds whose options are combined: one choice among m.
-
-    Attributes:
-        gain: (m,) value against the base.
-        shift: (R, m) cost against the base.
-        loss: (m,) distance from the bound.
-        option: (k, m) the option of each of the k kinds.
-        members: the k kinds, by their place in the list of kinds.
-    """
-
-    gain: Floats
-    shift: Floats
-    loss: Floats
-    option: Ints
-    members: tuple[int, ...]
 
 
 def take(margin: Floats, distance: float, most: int) -> Core:
@@ -116,87 +104,51 @@ def take(margin: Floats, distance: float, most: int) -> Core:
     size = abs(margin)
     rows = np.flatnonzero(size <= distance)
     if len(rows) <= most:
-        return Core(rows, True)
-    limit = np.partition(size[rows], most)[most]
-    return Core(rows[size[rows] <= limit], False)
+        return Core(rows, distance, True)
+    limit = float(np.partition(size[rows], most)[most])
+    return Core(rows[size[rows] <= limit], limit, False)
 
 
 def kinds(
-    pool: Pool, base: Base, rows: Ints, prices: Prices, distance: float, width: int
-) -> list[Kind]:
-    """Return the kinds among some rows, with their options.
+    pool: Pool, base: Base, core: Core, prices: Prices, options: int
+) -> tuple[list[Kind], float]:
+    """Return the kinds of a core with the options that lose little, and how little that is.
 
     Args:
         pool: all rows.
         base: the base at the prices.
-        rows: (n,) the rows of the core.
-        prices: the minimum of the dual; its mixture says around which number the options lie.
-        distance: options that lose more than this cannot matter.
-        width: at most this many numbers on each side of the mixture.
+        core: which rows.
+        prices: the minimum of the dual; its mixture says around which numbers the options lie.
+        options: about so many options at most, those that lose least.
+
+    Returns:
+        The kinds with the options that lose up to a reach, and this reach: the core's, or less.
     """
-    rows = rows[np.argsort(-pool.value[rows], kind="stable")]
+    rows = core.rows[np.argsort(-pool.value[core.rows], kind="stable")]
     order, start = equal_columns(pool.cost[:, rows])
     rows = rows[order]
     mixed = prices.shares(pool.value[rows], pool.cost[:, rows]) * pool.count[rows]
     middle = np.rint(np.add.reduceat(mixed, start)) if len(start) else mixed
     ends = np.append(start, len(rows))[1:]
-    return [
-        _kind(pool, base, rows[first:last], distance, (int(m) - width, int(m) + width))
-        for first, last, m in zip(start, ends, middle, strict=True)
+    found = [
+        _kind(pool, base, rows[first:last], int(number))
+        for first, last, number in zip(start, ends, middle, strict=True)
     ]
+    losses = np.concatenate([np.zeros(0), *(kind.loss for kind in found)])
+    losses = np.sort(losses[losses > _NO_LOSS * prices.bound])
+    reach = min(core.reach, float(losses[options])) if len(losses) > options else core.reach
+    return [kind.within(reach) for kind in found], reach
 
 
-def _kind(pool: Pool, base: Base, rows: Ints, distance: float, window: tuple[int, int]) -> Kind:
-    """Return one kind with the options whose number is in the window and whose loss can matter."""
+def _kind(pool: Pool, base: Base, rows: Ints, middle: int) -> Kind:
+    """Return one kind with the options whose number is near the middle."""
     count, usual = pool.count[rows], float(base.taken[rows].sum())
     ends = np.append(0.0, np.cumsum(count))
-    number = np.arange(max(0, window[0]), min(int(ends[-1]), window[1]) + 1)
-
-    def against_base(each: Floats) -> Floats:
-        total = np.append(0.0, np.cumsum(count * each))
-        return np.asarray(np.interp(number, ends, total) - np.interp(usual, ends, total))
-
-    gain, loss = against_base(pool.value[rows]), -against_base(base.margin[rows])
-    matter = loss <= distance
-    cut = bool((number[0] > 0 and matter[0]) or (number[-1] < ends[-1] and matter[-1]))
-    if not matter.any():
-        matter, cut = loss == loss.min(), True
-    number = number[matter]
-    shift = pool.cost[:, rows[:1]] * (number - usual)
-    return Kind(rows, number, gain[matter], shift, loss[matter], cut)
-
-
-def blocks(found: Sequence[Kind], distance: float) -> list[Block]:
-    """Combine kinds, those with the fewest options first, into blocks of about `_BLOCK` options."""
-    result: list[Block] = []
-    current: Block | None = None
-    for place in sorted(range(len(found)), key=lambda i: _rank(found[i])):
-        kind = found[place]
-        option = np.arange(len(kind.gain))[None]
-        single = Block(kind.gain, kind.shift, kind.loss, option, (place,))
-        if current is None:
-            current = single
-        elif len(current.gain) * len(kind.gain) > _BLOCK:
-            result.append(current)
-            current = single
-        else:
-            current = _product(current, single, distance)
-    return result if current is None else [*result, current]
-
-
-def _rank(kind: Kind) -> tuple[int, float]:
-    """Sort by how little a kind can do: few options, dear ones; the fine adjustment comes last."""
-    return len(kind.gain), -float(kind.loss.max())
-
-
-def _product(first: Block, second: Block, distance: float) -> Block:
-    loss = (first.loss[:, None] + second.loss).ravel()
-    within = np.flatnonzero(loss <= distance)
-    a, b = np.divmod(within, len(second.gain))
-    return Block(
-        gain=first.gain[a] + second.gain[b],
-        shift=first.shift[:, a] + second.shift[:, b],
-        loss=loss[within],
-        option=np.concatenate([first.option[:, a], second.option[:, b]]),
-        members=first.members + second.members,
+    number = np.arange(max(0, middle - _WIDTH), min(int(ends[-1]), middle + _WIDTH) + 1)
+    total = np.append(0.0, np.cumsum(count * base.margin[rows]))
+    loss = np.interp(usual, ends, total) - np.interp(number, ends, total)
+    beyond = min(
+        float(loss[0]) if number[0] > 0 else np.inf,
+        float(loss[-1]) if number[-1] < ends[-1] else np.inf,
     )
+    return Kind(rows, number, pool.cost[:, rows[:1]] * (number - usual), loss, beyond)

@@ -40,8 +40,6 @@ _SAMPLE = 16384
 #: Share of the rows that the box leaves open: several times the sampling error, 1 / sqrt(_SAMPLE).
 _UNDECIDED = 0.06
 _WIDENINGS = 3
-#: How many of the prices that were visited are kept for bounding parts of the problem.
-_NEARBY = 16
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,6 @@ class Prices:
     Attributes:
         price: (R,) prices of one unit of each resource.
         bound: the value of no selection exceeds it.
-        nearby: (M, R) prices close to the minimum, `price` first.
         weights: (W,) and
         corners: (W, R) the mixture that solves the relaxation: with these weights, the selections
             that are best at these prices.
@@ -59,7 +56,6 @@ class Prices:
 
     price: Floats
     bound: float
-    nearby: Floats
     weights: Floats
     corners: Floats
 
@@ -172,7 +168,7 @@ def _generate(dual: _Dual) -> tuple[Prices, float]:
         amount[leaving] = steps[leaving]
         basis[:, leaving], corners[leaving] = column, corner
         worth[leaving] = gain + float(multiplier @ column)
-    return _summary(dual, seen, amount, corners), dual.base + float(worth @ amount)
+    return _summary(seen, amount, corners), dual.base + float(worth @ amount)
 
 
 def _entering(
@@ -184,7 +180,7 @@ def _entering(
     """
     number = len(dual.room)
     price = multiplier[:-1]
-    if number and price.min() < -1e-14 * abs(price).max():
+    if number and price.min() < -1e-14 * abs(multiplier).max():
         worst = int(price.argmin())
         return np.eye(number + 1)[worst], -float(price[worst]), np.full(number, np.nan)
     price = np.maximum(price, 0)
@@ -195,10 +191,7 @@ def _entering(
     return column, gain if gain > 1e-15 * abs(bound) else 0.0, price
 
 
-def _summary(
-    dual: _Dual, seen: list[tuple[float, Floats]], amount: Floats, corners: Floats
-) -> Prices:
-    ranked = sorted(range(len(seen)), key=lambda i: seen[i][0])
-    nearby = np.array([seen[i][1] for i in ranked[:_NEARBY]]).reshape(-1, len(dual.room))
+def _summary(seen: list[tuple[float, Floats]], amount: Floats, corners: Floats) -> Prices:
+    bound, price = min(seen, key=lambda each: each[0])
     real = ~np.isnan(corners).any(axis=1) & (amount > 0)
-    return Prices(nearby[0], seen[ranked[0]][0], nearby, amount[real], corners[real])
+    return Prices(price, bound, amount[real], corners[real])

@@ -1,9 +1,10 @@
 """From prices to a selection whose distance from the bound is as small as asked for.
 
-A greedy selection comes first. Then the distance between bound and best selection decides which
-rows are open, the core of them is searched, a better selection makes the distance smaller and the
-next core shorter, and so on with more effort, until nothing is open, the gap is small enough, or
-the effort ends. What the search leaves open is the residual core, and goes to CBC.
+A greedy selection comes first. Then the rows of least margin are searched for selections that lose
+no more against the bound than one more row would by itself. Either there is one, and the best of
+them is the optimum; or the bound falls by as much, and more rows are taken. On the way better
+selections turn up, which lose more. It ends when nothing is open, when the gap is small enough, or
+when there is too much to look at; what is open then is the residual core, and goes to CBC.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rfprune.knapsack.core import Base, Block, Kind, blocks, kinds, take
+from rfprune.knapsack.core import Base, Kind, kinds, take
 from rfprune.knapsack.greedy import greedy
 from rfprune.knapsack.mip import solve_core
-from rfprune.knapsack.pool import Pool, equal_columns
+from rfprune.knapsack.pool import Pool
 from rfprune.knapsack.prices import ROUNDING, Prices
 from rfprune.knapsack.problem import Floats, Ints
 from rfprune.knapsack.search import Task, search
@@ -24,26 +25,10 @@ from rfprune.knapsack.search import Task, search
 __all__ = ["Best", "Limits", "refine"]
 
 
-@dataclass(frozen=True)
-class _Effort:
-    """How much one round of search may do: rows in the core, numbers per kind, states, prices."""
-
-    rows: int
-    width: int
-    states: int
-    prices: int
-
-
-_ROUNDS = (
-    _Effort(40, 4, 100, 6),
-    _Effort(80, 8, 400, 6),
-    _Effort(160, 12, 1600, 16),
-    _Effort(320, 24, 6400, 16),
-    _Effort(1000, 4096, 25600, 16),
-)
-#: After so many rounds CBC may take over, which takes long even to start on more rows than this.
-_SHORT_ROUNDS, _ROWS_FOR_CBC = 3, 700
-_FEW_KINDS = 16
+#: Rows in the core, round by round.
+_ROUNDS = (24, 32, 43, 57, 76, 101, 135, 180, 240, 320, 427, 569, 759, 1012, 1349, 1799)
+#: CBC takes long even to start on more rows than this.
+_ROWS_FOR_CBC = 300
 #: Groups that may be summed over in one round where only the caller's own sum can tell.
 _SUMMED = 4_000_000
 
@@ -96,10 +81,13 @@ def refine(
     """
     work = _Refiner(pool, prices, base, limits, check)
     best = work.start()
-    for number, effort in enumerate(_ROUNDS):
-        if work.done(best) or not work.worth_a_round(best, number):
+    for rows in _ROUNDS:
+        if work.done(best):
             break
-        best = work.search(best, effort)
+        better = work.search(best, rows)
+        if better is None:
+            break
+        best = better
     if not work.done(best) and limits.nodes:
         best = work.residual(best)
     return best
@@ -120,57 +108,45 @@ class _Refiner:
         found = greedy(self.pool, self.base)
         # Values are not negative: a negative bound says that the floors cannot be met.
         bound = self.prices.bound if self.prices.bound >= 0 else -np.inf
-        nothing = Best(-np.inf, np.zeros(0, dtype=np.int64), np.zeros(0), bound, False)
-        if found is None:
-            return nothing
-        rows, taken = found
-        gain = float(((taken - self.base.taken[rows]) * self.pool.value[rows]).sum())
-        return self._settled(Best(gain, rows, taken, self.prices.bound, False), np.inf)
+        best = Best(-np.inf, np.zeros(0, dtype=np.int64), np.zeros(0), bound, False)
+        return best if found is None else self._settled(self._changed(best, *found), np.inf)
 
     def done(self, best: Best) -> bool:
         """Tell whether nothing is left to do: proven, impossible, or close enough."""
         distance = best.bound - self.base.value - best.gain
         return best.proven or best.bound == -np.inf or distance <= self.limits.gap * best.bound
 
-    def worth_a_round(self, best: Best, number: int) -> bool:
-        """Tell whether round `number` of the search is better than CBC, or than nothing.
+    def search(self, best: Best, rows: int) -> Best | None:
+        """Look at all selections that lose no more than the core's reach.
 
-        Many kinds, or kinds with many equal groups, are what the search is slow on.
+        If there is none, the bound falls by the reach. None if there are too many to look at.
         """
-        if number < _SHORT_ROUNDS:
-            return True
-        core = take(self.base.margin, self._open(best), _ROWS_FOR_CBC)
-        _, start = equal_columns(self.pool.cost[:, core.rows])
-        equal = self.pool.count[core.rows].max(initial=0) > 1
-        if len(start) <= _FEW_KINDS and not equal:
-            return True
-        return not core.covers and number == _SHORT_ROUNDS
-
-    def search(self, best: Best, effort: _Effort) -> Best:
-        """Search the core once."""
-        distance = self._open(best)
-        core = take(self.base.margin, distance, effort.rows)
-        found = kinds(self.pool, self.base, core.rows, self.prices, distance, effort.width)
-        parts = blocks(found, distance)
+        core = take(self.base.margin, self._open(best), rows)
+        found, reach = kinds(self.pool, self.base, core, self.prices, rows)
+        top = float(self.prices.price @ self.base.left)
 
         def selection(options: list[int]) -> Best:
-            rows, taken = _rows(self.pool, found, parts, options)
-            return replace(best, rows=rows, taken=taken)
+            return self._changed(best, *_rows(self.pool, found, options))
 
         task = Task(
             left=self.base.left,
             grain=self.pool.grain,
-            prices=self.prices.nearby[: effort.prices],
-            target=best.gain + self._need(best),
-            most=effort.states,
+            price=self.prices.price,
+            reach=reach,
+            below=top - best.gain - self._need(best),
             check=lambda options: self.check(selection(options).chosen(self.base)),
             checks=max(4, _SUMMED // len(self.pool.order)),
         )
-        outcome = search(parts, task)
-        if outcome.gain > best.gain:
-            best = replace(selection(outcome.options), gain=outcome.gain)
-        sure = core.covers and not any(kind.cut for kind in found)
-        return self._settled(best, outcome.bound if sure else np.inf)
+        outcome = search(found, task)
+        if outcome is None:
+            return None
+        certain = min([reach, *(kind.beyond for kind in found)])
+        if outcome.loss < np.inf:
+            best = selection(outcome.options)
+        elif best.gain == -np.inf and min(outcome.least, certain) >= self._open(best):
+            return replace(best, bound=-np.inf)
+        ceiling = self.prices.bound - self.base.value
+        return self._settled(best, max(top - outcome.least, ceiling - certain))
 
     def residual(self, best: Best) -> Best:
         """Hand what is still open to CBC."""
@@ -183,17 +159,24 @@ class _Refiner:
             self.base,
             core.rows,
             (min(distance, self.prices.bound), self.limits.gap / 2 * best.bound, self.limits.nodes),
-            lambda taken: self.check(replace(best, rows=core.rows, taken=taken).chosen(self.base)),
+            lambda taken: self.check(self._changed(best, core.rows, taken).chosen(self.base)),
         )
         if answer.gain > best.gain + self._need(best) / 2:
-            best = replace(best, gain=answer.gain, rows=core.rows, taken=answer.taken)
+            best = self._changed(best, core.rows, answer.taken)
         return self._settled(best, answer.bound)
+
+    def _changed(self, best: Best, rows: Ints, taken: Floats) -> Best:
+        """Return the best with another selection: the base, but for these rows."""
+        gain = float(((taken - self.base.taken[rows]) * self.pool.value[rows]).sum())
+        return replace(best, gain=gain, rows=rows, taken=taken)
 
     def _open(self, best: Best) -> float:
         """Return what a better selection can lose at most against the bound of the prices.
 
         `best.bound` would be wrong here even where it is lower: margins are losses at the prices.
         """
+        if best.gain == -np.inf:
+            return self.prices.bound * (1 + 1e-9)  # all of it: values are not negative
         return max(0.0, self.prices.bound - self.base.value - best.gain - self._need(best))
 
     def _need(self, best: Best) -> float:
@@ -210,14 +193,10 @@ class _Refiner:
         return replace(best, bound=float(bound), proven=bool(best.proven or proven))
 
 
-def _rows(
-    pool: Pool, found: Sequence[Kind], parts: Sequence[Block], options: Sequence[int]
-) -> tuple[Ints, Floats]:
-    """Return the rows of all kinds and the groups kept of them, under one option per block."""
+def _rows(pool: Pool, found: Sequence[Kind], options: Sequence[int]) -> tuple[Ints, Floats]:
+    """Return the rows of all kinds and the groups kept of them, under one option per kind."""
     rows, taken = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
-    for part, choice in zip(parts, options, strict=True):
-        for place, option in zip(part.members, part.option[:, choice], strict=True):
-            kind = found[place]
-            rows.append(kind.rows)
-            taken.append(kind.taken(pool.count[kind.rows], int(option)))
+    for kind, option in zip(found, options, strict=True):
+        rows.append(kind.rows)
+        taken.append(kind.taken(pool.count[kind.rows], option))
     return np.concatenate(rows), np.concatenate(taken)

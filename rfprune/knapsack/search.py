@@ -1,34 +1,43 @@
-"""Exact search over the options of a core: breadth first, bounded, without repetition.
+"""Exact search over the options of a core: two halves, enumerated and then matched.
 
-A state is a choice for the first few blocks: its gain in value and what is left of the room. It is
-extended by every option of the next block, and dropped if
+A selection differs from the base by one option of every kind. Against the bound it loses the losses
+of these options, and the price of the room that it leaves empty::
 
-* the blocks to come cannot free what it lacks;
-* its bound does not exceed the best selection known. For every vector of prices ``p``,
-  ``gain + p . left + sum_b max_o (gain_o - p . shift_o)`` over the blocks to come is an upper
-  bound; the least over a handful of prices near the minimum of the dual is used;
-* another state leaves exactly the same and is worth more.
+    loss = sum_k loss_k + price . (left - sum_k shift_k)
 
-If more states remain than allowed, those with the highest bounds go on. The search then proves no
-optimum, yet the highest bound among the dropped states is still an upper bound on the core.
+All selections that lose no more than a given reach are looked at. They consist of two halves, each
+a choice for half of the kinds that loses no more than the reach by itself; and since room that is
+left empty has its price, the halves must fill it almost exactly: for every choice of one half,
+those of the other lie in a box of side ``reach / price``. They are found through a grid of such
+boxes. With 10^5 choices in each half, 10^10 selections are covered in a fraction of a second (meet
+in the middle: Horowitz and Sahni, Computing partitions with applications to the knapsack problem,
+1974).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rfprune.knapsack.core import Block
-from rfprune.knapsack.problem import Bools, Floats, Ints
+from rfprune.knapsack.core import Kind
+from rfprune.knapsack.problem import Floats, Ints
 
 __all__ = ["Outcome", "Task", "search"]
 
-#: New states that are made at once, a limit on memory.
-_CHUNK = 1 << 20
-#: Up to this many states it costs more to look for repetitions than to carry them along.
+#: Choices in one half, products on the way to them, and pairs of halves that are looked at.
+_MOST_CHOICES, _MOST_PRODUCTS, _MOST_PAIRS = 1 << 19, 1 << 24, 1 << 24
+#: Up to this many choices it costs more to look for repetitions than to carry them along.
 _FEW = 512
+#: Resources that span the grid; the others are looked at pair by pair.
+_AXES = 4
+_WEIGHTS = np.array([1, 2_097_143, 4_398_042_316_799, 9_223_372_036_854], dtype=np.int64)
+#: Boxes are made so large that about so many pairs come up, since better ones are found so.
+_WELCOME_PAIRS = 1 << 14
+_PAIRS_AT_ONCE = 1 << 17
+#: Pairs that are kept for a closer look.
+_KEPT = 256
 
 
 @dataclass(frozen=True)
@@ -38,18 +47,18 @@ class Task:
     Attributes:
         left: (R,) room that the base leaves.
         grain: (R,) zone of rounding around zero room.
-        prices: (M, R) prices to bound with.
-        target: only a gain above this is of interest.
-        most: how many states may be kept.
-        check: tells for one option per block whether a selection in the zone of rounding fits.
+        price: (R,) the prices at which losses are counted.
+        reach: selections that lose up to this are looked at.
+        below: only a loss below this is of interest.
+        check: tells for one option per kind whether a selection in the zone of rounding fits.
         checks: how often `check` may be asked.
     """
 
     left: Floats
     grain: Floats
-    prices: Floats
-    target: float
-    most: int
+    price: Floats
+    reach: float
+    below: float
     check: Callable[[list[int]], bool]
     checks: int
 
@@ -59,164 +68,184 @@ class Outcome:
     """What the search found.
 
     Attributes:
-        gain: the best gain found, -inf if none exceeds the target.
-        options: the option of each block that attains it.
-        bound: no choice gains more than the greater of this and `Task.target`.
+        loss: the least loss found, inf if none is below `Task.below`.
+        options: the option of each kind that attains it.
+        least: no selection loses less than the least of this, `Task.reach` and `Task.below`.
     """
 
-    gain: float
+    loss: float
     options: list[int]
-    bound: float
+    least: float
 
 
 @dataclass(frozen=True)
-class _States:
-    """S states: gain (S,), left (R, S), bound (S,), parent (S,) and option (S,) that led there."""
+class _Half:
+    """S choices for some kinds: loss (S,), shift (R, S), and how each came about."""
 
-    gain: Floats
-    left: Floats
-    bound: Floats
-    parent: Ints
-    option: Ints
+    members: list[int]
+    loss: Floats
+    shift: Floats
+    path: list[tuple[Ints, Ints]]
 
-    def pick(self, which: Ints | Bools) -> _States:
-        return _States(
-            gain=self.gain[which],
-            left=self.left[:, which],
-            bound=self.bound[which],
-            parent=self.parent[which],
-            option=self.option[which],
-        )
+    def options(self, choice: int) -> dict[int, int]:
+        """Return the option of every member under one choice."""
+        result = {}
+        for member, (parent, option) in zip(self.members[::-1], self.path[::-1], strict=True):
+            result[member] = int(option[choice])
+            choice = int(parent[choice])
+        return result
 
 
-def search(blocks: Sequence[Block], task: Task) -> Outcome:
-    """Find one option per block with the greatest gain that leaves no room negative."""
-    tails, ease = _outlook(blocks, task)
-    zero = np.zeros(1, dtype=np.int64)
-    states = _States(np.zeros(1), task.left[:, None], np.full(1, np.inf), zero, zero)
-    hopeless = (task.prices @ task.left + tails[0]).min() <= task.target
-    if hopeless or (task.left < -ease[0]).any():
-        return Outcome(-np.inf, [], -np.inf)
-    path: list[_States] = []
-    dropped = -np.inf
-    for place, block in enumerate(blocks):
-        states, lost = _extend(states, block, task, tails[place + 1], ease[place + 1])
-        dropped = max(dropped, lost)
-        if not len(states.gain):
-            return Outcome(-np.inf, [], dropped)
-        path.append(states)
-    return _best(states, path, task, dropped)
+@dataclass(frozen=True)
+class _Pairs:
+    """P pairs of choices: first (P,), second (P,), loss (P,), slack (R, P); the best first."""
+
+    first: Ints
+    second: Ints
+    loss: Floats
+    slack: Floats
 
 
-def _outlook(blocks: Sequence[Block], task: Task) -> tuple[Floats, Floats]:
-    """Return what the blocks from each place on can do.
+def search(kinds: Sequence[Kind], task: Task) -> Outcome | None:
+    """Find the selection of least loss up to the reach; None if there is too much to look at."""
+    ours, theirs = _split(kinds)
+    first = _half(kinds, ours, task)
+    second = _half(kinds, theirs, task) if first is not None else None
+    if first is None or second is None:
+        return None
+    pairs = _matched(first, second, task)
+    return None if pairs is None else _best(first, second, pairs, task)
+
+
+def _split(kinds: Sequence[Kind]) -> tuple[list[int], list[int]]:
+    """Distribute the kinds so that both halves have about equally many choices."""
+    halves: tuple[list[int], list[int]] = ([], [])
+    weight = [0.0, 0.0]
+    for place in sorted(range(len(kinds)), key=lambda i: -len(kinds[i].loss)):
+        side = int(weight[1] < weight[0])
+        halves[side].append(place)
+        weight[side] += float(np.log(len(kinds[place].loss)))
+    return halves
+
+
+def _half(kinds: Sequence[Kind], members: list[int], task: Task) -> _Half | None:
+    """Enumerate the choices for some kinds that lose no more than the reach."""
+    reach = task.reach + float(task.price @ task.grain)
+    loss, shift = np.zeros(1), np.zeros((len(task.left), 1))
+    path: list[tuple[Ints, Ints]] = []
+    for kind in (kinds[member] for member in members):
+        if len(loss) * len(kind.loss) > _MOST_PRODUCTS:
+            return None
+        total = (loss[:, None] + kind.loss).ravel()
+        parent, option = np.divmod(np.flatnonzero(total <= reach), len(kind.loss))
+        loss = loss[parent] + kind.loss[option]
+        shift = shift[:, parent] + kind.shift[:, option]
+        if len(loss) > _FEW:
+            kept = _without_repetition(loss, shift)
+            loss, shift, parent, option = loss[kept], shift[:, kept], parent[kept], option[kept]
+        if len(loss) > _MOST_CHOICES:
+            return None
+        path.append((parent, option))
+    return _Half(members, loss, shift, path)
+
+
+def _without_repetition(loss: Floats, shift: Floats) -> Ints:
+    """Return of the choices that shift exactly the same the one that loses least."""
+    code = np.cos(np.arange(1.0, len(shift) + 1)) @ shift
+    order = np.lexsort((loss, code))
+    ordered = shift[:, order]
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
+    return np.asarray(order[first])
+
+
+def _matched(first: _Half, second: _Half, task: Task) -> _Pairs | None:
+    """Return the pairs that fit and lose least; None if there are too many to look at."""
+    gap = task.left[:, None] - first.shift
+    upper, cell, offsets = _grid(gap, second.shift, task)
+    order, by_cell = np.argsort(upper, kind="stable"), np.argsort(cell, kind="stable")
+    upper, cell = upper[order], cell[by_cell]
+    nothing = order[:0]
+    found = _Pairs(nothing, nothing, np.zeros(0), gap[:, :0])
+    looked_at = 0
+    for offset in offsets:
+        begin = np.searchsorted(cell, upper - offset, "left")
+        number = np.searchsorted(cell, upper - offset, "right") - begin
+        looked_at += int(number.sum())
+        if looked_at > _MOST_PAIRS:
+            return None
+        for part in _portions(number):
+            count = number[part]
+            run = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+            a = order[np.repeat(part, count)]
+            b = by_cell[np.repeat(begin[part], count) + run]
+            found = _closest(found, (first, second), (a, b), gap, task)
+    return found
+
+
+def _grid(gap: Floats, shift: Floats, task: Task) -> tuple[Ints, Ints, list[int]]:
+    """Lay a grid over what one half leaves (R, A) and what the other half takes (R, B).
 
     Returns:
-        (B + 1, M) the most they gain at each of the prices, the zone of rounding included, and
-        (B + 1, R) how much of each resource they free at most, the zone of rounding included.
+        The box at the upper end of each gap (A,), the box that each shift lies in (B,), and how far
+        below the upper end the other boxes are in which a shift can fill the gap.
     """
-    tails = np.zeros((len(blocks) + 1, len(task.prices))) + task.prices @ task.grain
-    ease = np.zeros((len(blocks) + 1, len(task.left))) + task.grain
-    for place in range(len(blocks) - 1, -1, -1):
-        block = blocks[place]
-        tails[place] = tails[place + 1] + (block.gain - task.prices @ block.shift).max(axis=1)
-        ease[place] = ease[place + 1] + np.maximum(-block.shift, 0).max(axis=1)
-    return tails, ease
+    spread = np.ptp(shift, axis=1)
+    side = task.reach / np.maximum(task.price, 1e-300) + 2 * task.grain
+    fineness = spread / np.maximum(side, 1e-300)
+    axes = np.argsort(-fineness, kind="stable")[:_AXES]
+    axes = axes[fineness[axes] > 2]
+    share = _WELCOME_PAIRS / (gap.shape[1] * shift.shape[1] * 2.0 ** len(axes))
+    share = min(0.5, share ** (1 / max(1, len(axes))))
+    side = np.maximum(side, np.maximum(share, 2.0**-20) * spread)[axes, None]
+    weights = _WEIGHTS[: len(axes)]
+    upper = np.floor((gap[axes] + task.grain[axes, None]) / side).astype(np.int64)
+    cell = np.floor(shift[axes] / side).astype(np.int64)
+    corners = (np.arange(2 ** len(axes))[:, None] >> np.arange(len(axes))) & 1
+    return weights @ upper, weights @ cell, [int(offset) for offset in corners @ weights]
 
 
-def _extend(
-    states: _States, block: Block, task: Task, tail: Floats, ease: Floats
-) -> tuple[_States, float]:
-    """Return the states after one more block, and the highest bound among those left out."""
-    size = max(1, _CHUNK // len(block.gain))
-    parts: list[_States] = []
-    dropped = -np.inf
-    for first in range(0, len(states.gain), size):
-        parts.append(_children(states, slice(first, first + size), block, task, tail, ease))
-        if sum(len(part.gain) for part in parts) > _CHUNK:
-            merged, lost = _limited(_joined(parts), task.most)
-            parts, dropped = [merged], max(dropped, lost)
-    merged, lost = _limited(_joined(parts), task.most)
-    return merged, max(dropped, lost)
+def _portions(number: Ints) -> Iterator[Ints]:
+    """Yield the places with at least one pair, in portions of about `_PAIRS_AT_ONCE` pairs."""
+    places = np.flatnonzero(number)
+    total = np.cumsum(number[places])
+    if len(places):
+        steps = np.arange(_PAIRS_AT_ONCE, total[-1], _PAIRS_AT_ONCE)
+        yield from np.split(places, np.unique(np.searchsorted(total, steps)))
 
 
-def _children(
-    states: _States, some: slice, block: Block, task: Task, tail: Floats, ease: Floats
-) -> _States:
-    """Extend some of the states by every option of a block; keep those that can still be best."""
-    gain = (states.gain[some, None] + block.gain).ravel()
-    left = (states.left[:, some, None] - block.shift[:, None]).reshape(len(task.left), -1)
-    bound = gain + task.prices[0] @ left + tail[0]
-    which = np.flatnonzero((bound > task.target) & (left >= -ease[:, None]).all(axis=0))
-    parent, option = np.divmod(which, len(block.gain))
-    found = _States(gain[which], left[:, which], bound[which], parent + some.start, option)
-    for price, most in zip(task.prices[1:], tail[1:], strict=True):
-        np.minimum(found.bound, found.gain + price @ found.left + most, out=found.bound)
-    return found.pick(found.bound > task.target)
-
-
-def _joined(parts: list[_States]) -> _States:
-    if len(parts) == 1:
-        return parts[0]
-    return _States(
-        gain=np.concatenate([part.gain for part in parts]),
-        left=np.concatenate([part.left for part in parts], axis=1),
-        bound=np.concatenate([part.bound for part in parts]),
-        parent=np.concatenate([part.parent for part in parts]),
-        option=np.concatenate([part.option for part in parts]),
+def _closest(
+    found: _Pairs, halves: tuple[_Half, _Half], pair: tuple[Ints, Ints], gap: Floats, task: Task
+) -> _Pairs:
+    """Return the best of the pairs found so far and of some more."""
+    a, b = pair
+    slack = gap[:, a] - halves[1].shift[:, b]
+    loss = halves[0].loss[a] + halves[1].loss[b] + task.price @ slack
+    limit = found.loss[-1] if len(found.loss) == _KEPT else task.below
+    which = np.flatnonzero((loss < limit) & (slack >= -task.grain[:, None]).all(axis=0))
+    if not len(which):
+        return found
+    loss = np.concatenate([found.loss, loss[which]])
+    best = np.argsort(loss, kind="stable")[:_KEPT]
+    return _Pairs(
+        first=np.concatenate([found.first, a[which]])[best],
+        second=np.concatenate([found.second, b[which]])[best],
+        loss=loss[best],
+        slack=np.concatenate([found.slack, slack[:, which]], axis=1)[:, best],
     )
 
 
-def _limited(states: _States, most: int) -> tuple[_States, float]:
-    """Return at most `most` states, those of the highest bounds, and the highest bound left out."""
-    dropped = -np.inf
-    if len(states.gain) > 4 * most:
-        states, dropped = _highest(states, 4 * most)
-    if len(states.gain) > min(_FEW, most):
-        states = _without_repetition(states)
-    if len(states.gain) > most:
-        states, lost = _highest(states, most)
-        dropped = max(dropped, lost)
-    return states, dropped
-
-
-def _highest(states: _States, most: int) -> tuple[_States, float]:
-    order = np.argpartition(-states.bound, most)
-    return states.pick(order[:most]), float(states.bound[order[most]])
-
-
-def _without_repetition(states: _States) -> _States:
-    """Keep of the states that leave exactly the same the one that is worth most."""
-    code = np.cos(np.arange(1.0, len(states.left) + 1)) @ states.left
-    order = np.lexsort((-states.gain, code))
-    ordered = states.left[:, order]
-    first = np.ones(len(order), dtype=np.bool_)
-    first[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
-    return states.pick(order[first])
-
-
-def _best(states: _States, path: list[_States], task: Task, dropped: float) -> Outcome:
-    """Return the best final state that fits, asking `Task.check` where rounding leaves it open."""
-    clear = np.asarray((states.left >= task.grain[:, None]).all(axis=0))
-    asked = 0
-    for place in np.argsort(-states.gain, kind="stable"):
-        gain = float(states.gain[place])
-        if clear[place]:
-            return Outcome(gain, _trace(path, int(place)), max(dropped, gain))
-        if asked < task.checks:
+def _best(first: _Half, second: _Half, pairs: _Pairs, task: Task) -> Outcome:
+    """Return the best pair that fits, asking `Task.check` where rounding leaves it open."""
+    clear = np.asarray((pairs.slack >= task.grain[:, None]).all(axis=0))
+    least, asked = np.inf, 0
+    for place, loss in enumerate(pairs.loss):
+        chosen = first.options(int(pairs.first[place])) | second.options(int(pairs.second[place]))
+        options = [chosen[member] for member in range(len(chosen))]
+        if not clear[place]:
             asked += 1
-            options = _trace(path, int(place))
-            if task.check(options):
-                return Outcome(gain, options, max(dropped, gain))
-        # What does not fit as it is might fit with other groups of the same cost, for no more
-        # value.
-        dropped = max(dropped, gain)
-    return Outcome(-np.inf, [], dropped)
-
-
-def _trace(path: list[_States], place: int) -> list[int]:
-    options = []
-    for states in reversed(path):
-        options.append(int(states.option[place]))
-        place = int(states.parent[place])
-    return options[::-1]
+        if clear[place] or (asked <= task.checks and task.check(options)):
+            return Outcome(float(loss), options, min(least, float(loss)))
+        # What does not fit as it is might fit with other groups of the same cost, for more loss.
+        least = min(least, float(loss))
+    return Outcome(np.inf, [], least)

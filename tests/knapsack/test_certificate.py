@@ -11,6 +11,7 @@ import pytest
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from rfprune.knapsack import refine as refining
+from rfprune.knapsack import search as searching
 from rfprune.knapsack import solve
 from rfprune.knapsack.pool import Need, equal_columns, reduce
 from rfprune.knapsack.prices import minimise
@@ -83,9 +84,9 @@ def test_the_relaxation_of_a_floor_that_cannot_be_met_is_negative() -> None:
 def test_a_bound_is_valid_whatever_the_effort(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     value, cost, budget = problem(seed, 40, 1 + seed % 3, 2 + seed % 38)
     best = optimum(value, cost, budget)
-    for states in (1, 4, 30):
-        rounds = tuple(refining._Effort(rows, 2, states, 4) for rows in (3, 10, 40))
+    for rounds, choices in (((3,), 1 << 19), ((3, 6, 12), 1 << 19), ((5, 10, 20, 40), 30)):
         monkeypatch.setattr(refining, "_ROUNDS", rounds)
+        monkeypatch.setattr(searching, "_MOST_CHOICES", choices)
         found = solve(value, cost, budget, max_nodes=0)
         assert found.objective <= best * (1 + 1e-9) <= found.bound * (1 + 2e-9)
         assert ((cost * found.keep[:, None]).sum(axis=0) <= budget).all()

@@ -175,7 +175,10 @@ def _group_lives(process: subprocess.Popen[bytes]) -> bool:
 
 @contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does; signals can only be handled in the main thread."""
+    """Let SIGTERM do what Ctrl-C does; signals can only be handled in the main thread.
+
+    SIGINT is set as well: a shell starts programs in the background with SIGINT ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -183,8 +186,10 @@ def _termination_as_interrupt() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -133,9 +133,8 @@ def run(job: tuple[str, str, int, int, str]) -> Run:
     """Run one trajectory in this process, on one thread."""
     import torch
 
-    from rfprune.pruning import Session, dense_step, steps
-    from rfprune.training import probabilities
-    from rfprune.trial import prepare
+    from rfprune.pruning import dense_step, steps
+    from rfprune.trial import open_session, prepare
     from rfprune.trial.dense import dense_network
 
     torch.set_num_threads(1)
@@ -144,19 +143,7 @@ def run(job: tuple[str, str, int, int, str]) -> Run:
     prepared = prepare(spec, Path())
     began = time.process_time()
     dense = dense_network(spec, prepared.data, Path(cache), Path())
-    teacher = None
-    if spec.prune.distillation:
-        teacher = probabilities(dense.model, prepared.data.x_train)
-    session = Session(
-        spec=spec,
-        model=dense.model,
-        data=prepared.data,
-        groups=prepared.groups,
-        method=prepared.method,
-        fractions=prepared.fractions,
-        dense_val_accuracy=dense.val_accuracy,
-        teacher=teacher,
-    )
+    session = open_session(prepared, dense, prepared.data)
     whole = sum(layer.n_multipliers for layer in prepared.plan.layers)
     points = []
     for step in steps(session, dense_step(session).state):

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 
 from rfprune.errors import RunsError
 from rfprune.registry import nearest
-from rfprune.runs.files import append_line, write_json
+from rfprune.runs.files import append_line, write_atomic, write_json
 from rfprune.runs.records import StepRecord, TrialResult
 from rfprune.spec import SweepSpec, TrialSpec
 from rfprune.spec.files import parse_spec
@@ -98,8 +98,6 @@ class TrialFolder:
 
     def rewrite_steps(self, records: list[StepRecord]) -> None:
         """Replace the step log, when a resumed trial goes back to its last accepted step."""
-        from rfprune.runs.files import write_atomic
-
         lines = [record.model_dump_json() + "\n" for record in records]
         write_atomic(self.path / "steps.jsonl", "".join(lines))
 

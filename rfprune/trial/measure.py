@@ -13,7 +13,6 @@ from rfprune.estimate import NEEDS_PROJECT, Estimate, estimate
 from rfprune.estimate.network import design_of
 from rfprune.groups import Groups
 from rfprune.hls import convert
-from rfprune.network import fold_batch_norm
 from rfprune.pruning import Session, Step
 from rfprune.runs import StepRecord
 
@@ -55,10 +54,9 @@ def measure(session: Session, folder: Path) -> Measurement:
             raise ConversionError(
                 f"{name}: {live[name]} multipliers are live, but hls4ml generated {generated}."
             )
-    folded: nn.Module = fold_batch_norm(model)
     by = session.spec.estimator
     project = conversion.write() if by in NEEDS_PROJECT else None
-    found = estimate(design_of(groups.plan, folded), by, project)
+    found = estimate(design_of(groups.plan, conversion.network), by, project)
     return Measurement(found, live)
 
 

@@ -6,6 +6,7 @@ as if it had not been: every random number depends on the trial and the step alo
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from rfprune.trial.dense import Dense, dense_network, new_model, to_device
 from rfprune.trial.measure import measure, record
 from rfprune.trial.provenance import provenance
 
-__all__ = ["Prepared", "prepare", "run_trial"]
+__all__ = ["Prepared", "open_session", "prepare", "run_trial"]
 
 OnStep = Callable[[StepRecord], None]
 
@@ -160,6 +161,27 @@ def run_trial(
     return result
 
 
+def open_session(prepared: Prepared, dense: Dense, data: Dataset) -> Session:
+    """Return a pruning run at its start: the dense network with its data, groups and method.
+
+    Args:
+        prepared: the checked trial.
+        dense: its dense network, which pruning changes in place.
+        data: the rows, on the network's device.
+    """
+    distills = prepared.spec.prune.distillation > 0
+    return Session(
+        spec=prepared.spec,
+        model=dense.model,
+        data=data,
+        groups=prepared.groups,
+        method=prepared.method,
+        fractions=prepared.fractions,
+        dense_val_accuracy=dense.val_accuracy,
+        teacher=probabilities(dense.model, data.x_train) if distills else None,
+    )
+
+
 def _why(last: Step, method: Method) -> str:
     if not method.prunes:
         return "nothing to prune"
@@ -187,16 +209,7 @@ class _Runner:
             on_step,
         )
         self.data = data
-        self.session = Session(
-            spec=prepared.spec,
-            model=dense.model,
-            data=data,
-            groups=prepared.groups,
-            method=prepared.method,
-            fractions=prepared.fractions,
-            dense_val_accuracy=dense.val_accuracy,
-            teacher=_teacher(prepared.spec, dense, data),
-        )
+        self.session = open_session(prepared, dense, data)
         self.last_accepted = 0
 
     def run(self) -> Step:
@@ -226,7 +239,7 @@ class _Runner:
         """Write one step: checkpoint and estimate first, its line last."""
         measured = measure(self.session, self.folder.path / "hls")
         found = record(self.session, step, measured, time.monotonic() - begun)
-        if not all(map(_finite, (found.val_accuracy, found.accuracy))):
+        if not all(map(math.isfinite, (found.val_accuracy, found.accuracy))):
             raise TrialError(f"step {step.index}: the accuracy is not finite.")
         if step.accepted:
             path = self.folder.checkpoint(step.index)
@@ -263,12 +276,3 @@ class _Runner:
             None,
             state,
         )
-
-
-def _teacher(spec: TrialSpec, dense: Dense, data: Dataset) -> torch.Tensor | None:
-    """Return the dense network's probabilities, if fine-tuning learns from them."""
-    return probabilities(dense.model, data.x_train) if spec.prune.distillation else None
-
-
-def _finite(value: float) -> bool:
-    return value == value and abs(value) != float("inf")

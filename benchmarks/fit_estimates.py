@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from benchmarks.hls_reports import Reported, read_designs, read_layers
 from rfprune.estimate.constants import CONSTANTS_FILE
-from rfprune.estimate.layers import read_columns
-from rfprune.estimate.rules import kinds
+from rfprune.estimate.glue import around
+from rfprune.estimate.layers import Columns, kinds, read_columns
 from rfprune.estimate.terms import RULES, facts
 
 F = NDArray[np.float64]
@@ -100,6 +100,10 @@ def _pool(report: Reported) -> bool:
     return report.design is not None and report.row.get("kernel") in kernels
 
 
+def _softmax(report: Reported) -> bool:
+    return report.design is not None and report.row.get("kernel") == "softmax_stable"
+
+
 _DENSE1 = "wahls4ml_dense1_2020 and module reports of committed projects"
 _DENSE2 = "wahls4ml_dense2_2023 and three projects, after logic synthesis"
 FITS = (
@@ -122,6 +126,8 @@ FITS = (
     Fit("relu_lut", "hls_lut", _relu, "module reports of committed projects"),
     Fit("pool_lut", "hls_lut", _pool, "module reports of committed projects"),
     Fit("pool_ff", "hls_ff", _pool, "module reports of committed projects"),
+    Fit("softmax_lut", "hls_lut", _softmax, "module reports of committed projects"),
+    Fit("softmax_ff", "hls_ff", _softmax, "module reports of committed projects"),
 )
 
 
@@ -149,6 +155,12 @@ def solve(terms: F, target: F) -> F:
     return np.where(active, found * found * scale, 0.0)  # type: ignore[no-any-return]
 
 
+def _beside(columns: Columns, target: str) -> F:
+    """Return what a design costs beside its multipliers after logic synthesis, (n_designs,)."""
+    costs = getattr(around(columns, facts(columns), kinds(columns)), target)
+    return np.add.reduceat(costs, columns.starts)
+
+
 def _design_matrix(fit: Fit, reports: list[Reported]) -> tuple[F, F, NDArray[Any], tuple[str, ...]]:
     rows = [r for r in reports if fit.chosen(r) and r.targets.get(fit.target, 0) >= fit.floor]
     columns = read_columns([r.design for r in rows if r.design is not None])
@@ -156,6 +168,8 @@ def _design_matrix(fit: Fit, reports: list[Reported]) -> tuple[F, F, NDArray[Any
     counted = kinds(columns).memory if fit.rule.startswith("resource") else 1.0
     summed = [np.add.reduceat(term * counted, columns.starts) for term in terms.values()]
     target = np.array([r.targets[fit.target] for r in rows])
+    if fit.target.startswith("synthesis"):
+        target = target - _beside(columns, fit.target)
     return np.column_stack(summed), target, np.array([_group(r) for r in rows]), tuple(terms)
 
 

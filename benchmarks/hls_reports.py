@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,45 @@ def _weights(layer: dict[str, Any]) -> dict[str, int] | None:
     return counts
 
 
+def _removed(layer: dict[str, Any]) -> int:
+    """Return the outputs of a layer that training has switched off, as far as its biases tell.
+
+    HGQ gives a bias the type of the accumulator, on whose fine grid a living neuron's bias is not
+    0; a bias of exactly 0 there is that of a neuron without any bits. Elsewhere zeros say nothing.
+    """
+    zeros, n_out = _number(layer.get("b_zeros")), _number(layer.get("n_out"))
+    telling = layer.get("b_prec") is not None and layer["b_prec"] == layer.get("accum_prec")
+    return int(zeros) if telling and zeros and n_out and zeros < n_out else 0
+
+
+def _without_removed(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return `layers` with the counts of what HLS still sees of their weights.
+
+    Weights from and to a neuron that is switched off vanish in HLS, so at most live inputs x live
+    outputs are left; the other counts shrink with them.
+    """
+    kept, live_in = [], None
+    for layer in layers:
+        if layer.get("type") != "dense":
+            live_in = live_in if layer.get("type") in ("relu", "linear") else None
+            kept.append(layer)
+            continue
+        live_out = (_number(layer.get("n_out")) or 0) - _removed(layer)
+        most = (live_in or _number(layer.get("n_in")) or 0) * live_out
+        kept.append(_shrunk(layer, most))
+        live_in = live_out
+    return kept
+
+
+def _shrunk(layer: dict[str, Any], most: float) -> dict[str, Any]:
+    count, zero = _number(layer.get("w_count")), _number(layer.get("w_zero"))
+    if count is None or zero is None or count - zero <= most:
+        return layer
+    share = most / (count - zero)
+    counts = {key: round(n * share) for key in _COUNTS.values() if (n := _number(layer.get(key)))}
+    return {**layer, **counts, "w_zero": count - most, "w_maxbits": layer.get("w_maxbits")}
+
+
 def _layer(layer: dict[str, Any], name: str, row: dict[str, Any]) -> dict[str, Any]:
     kind = _TYPES.get(str(layer.get("fn")), str(layer.get("type")))
     values: dict[str, Any] = {"name": name, "type": kind}
@@ -228,6 +268,7 @@ def _read(row: dict[str, Any], layers_text: Any, whole: bool) -> Reported:
             return Reported(row, None, "the file does not say which layers", targets)
         if whole and _missing_layers(row, layers):
             return Reported(row, None, "the file leaves out layers that the design has", targets)
+        layers = _without_removed(layers) if whole else layers
         return Reported(row, _design(row, layers), "", targets)
     except (json.JSONDecodeError, RfpruneError, AttributeError) as error:
         return Reported(row, None, str(error).split(": ", 1)[-1], targets)
@@ -248,4 +289,20 @@ def read_designs(path: Path) -> list[Reported]:
 
 def read_layers(path: Path) -> list[Reported]:
     """Return every row of a ``layers.parquet`` as a design of one layer."""
-    return [_read(row, row.get("layer"), False) for row in _rows(path)]
+    rows = _rows(path)
+    texts = [row.get("layer") for row in rows]
+    for chain in _dense_chains(rows):
+        layers = _without_removed([json.loads(texts[i]) for i in chain])
+        for i, layer in zip(chain, layers, strict=True):
+            texts[i] = json.dumps(layer)
+    return [_read(row, text, False) for row, text in zip(rows, texts, strict=True)]
+
+
+def _dense_chains(rows: list[dict[str, Any]]) -> list[list[int]]:
+    """Return the rows of each design's dense Latency kernels, in order of hls4ml's numbering."""
+    chains: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        number = re.search(r'"config": "config(\d+)', str(row.get("layer")))
+        if row.get("kernel") == "dense_latency" and row.get("layer_type") == "dense" and number:
+            chains[str(row.get("design_id"))].append((int(number[1]), i))
+    return [[i for _, i in sorted(chain)] for chain in chains.values()]

@@ -1,8 +1,8 @@
 """The default estimator: sums of rules per layer, vectorised over designs.
 
-The rules hold because of how hls4ml writes its kernels and how HLS maps them (modules
-`rules_resource`, `rules_latency`, `rules_glue`); the few fitted constants are in `constants` and
-are refitted by ``python -m benchmarks.fit_estimates``. A design whose weights are counted (a
+The rules hold because of how hls4ml writes its kernels and how HLS maps them (modules `rules`,
+`terms`, `glue`); the few fitted constants are in `constants` and are refitted by ``python -m
+benchmarks.fit_estimates``. A design whose weights are counted (a
 trained network) is estimated after logic synthesis, since C-synthesis reports do not show freed
 memory columns; a design without weights as its C-synthesis report. What is not known: URAM,
 routing, and the effect of synthesis options.

@@ -84,14 +84,12 @@ def _package() -> None:
     except ImportError as error:
         raise MissingExtraError(
             "estimator da4ml needs the package da4ml: pip install 'rfprune[da4ml]' "
-            f"(or pip install 'da4ml>=0.5,<0.6'); {error}."
+            f"(or pip install 'da4ml>=0.6,<0.7'); {error}."
         ) from None
 
 
 def build(layers: Sequence[DenseLayer]) -> AdderGraph:
     """Return the adder graph of a chain of dense layers.
-
-    The first call in a process compiles da4ml's kernels, which takes minutes.
 
     Raises:
         MissingExtraError: da4ml is not installed.

@@ -54,7 +54,7 @@ Strategy = Literal["latency", "resource", "resource_unrolled"]
 #: Layer types and the other names that a file may use for them.
 LAYER_TYPES: dict[str, tuple[str, ...]] = {
     "dense": ("linear_layer", "fc", "qdense"),
-    "conv1d": ("qconv1d",),
+    "conv1d": ("qconv1d", "pointwise"),
     "conv2d": ("qconv2d",),
     "depthwise_conv2d": ("depthwiseconv2d",),
     "gru": (),

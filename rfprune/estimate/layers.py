@@ -18,7 +18,7 @@ from rfprune.estimate.design import LAYER_TYPES, MULTIPLYING, Design, LayerDesig
 from rfprune.hardware.multiplier import DSP_PORTS
 from rfprune.hardware.reuse import nearest_valid_reuse_factor
 
-__all__ = ["COLUMNS", "STRATEGIES", "TYPES", "Columns", "read_columns"]
+__all__ = ["COLUMNS", "STRATEGIES", "TYPES", "Columns", "Kinds", "kinds", "read_columns"]
 
 F = NDArray[np.float64]
 B = NDArray[np.bool_]
@@ -39,7 +39,18 @@ _GEOMETRY = (
     "n_sequence",
     "table_size",
 )
-_COUNTS = ("count", "nnz", "live_groups", "uniq3", "uniq2", "pow2", "naf_digits", "max_bits")
+_COUNTS = (
+    "count",
+    "nnz",
+    "live_groups",
+    "uniq3",
+    "uniq2",
+    "narrow3",
+    "wide3",
+    "pow2",
+    "naf_digits",
+    "max_bits",
+)
 _DESIGN = ("stream", "vivado", "year", "clock_ns", "dsp_type", "first")
 _OWN = (
     "type",
@@ -173,6 +184,39 @@ class Columns:
 
 
 _INDEX = {name: i for i, name in enumerate(COLUMNS)}
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Which layers are what, (n_layers,) each."""
+
+    multiplies: B
+    constant: B
+    memory: B
+    unrolled: B
+    softmax: B
+    relu: B
+    pool: B
+    batchnorm: B
+    recurrent: B
+
+
+def kinds(c: Columns) -> Kinds:
+    """Return which layers are what; a memory of depth 1 is a set of constants."""
+    multiplies = c.is_type(*sorted(MULTIPLYING))
+    constant = multiplies & (c.is_strategy("latency") | (c.reuse_factor == 1))
+    memory = multiplies & ~constant
+    return Kinds(
+        multiplies=multiplies,
+        constant=constant,
+        memory=memory,
+        unrolled=memory & c.is_strategy("resource_unrolled"),
+        softmax=c.is_type("softmax"),
+        relu=c.is_type("relu"),
+        pool=c.is_type("maxpool1d", "maxpool2d", "globalpool"),
+        batchnorm=c.is_type("batchnorm"),
+        recurrent=c.is_type("gru", "lstm"),
+    )
 
 
 def read_columns(designs: Sequence[Design]) -> Columns:

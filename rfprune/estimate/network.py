@@ -1,15 +1,23 @@
-"""From a planned torch network to a design file's content, with its real weights counted."""
+"""From a planned torch network to a design file's content, with its real weights counted.
+
+Latency layers are counted as HLS builds them: a neuron that nobody reads, or that reads nothing, is
+gone with all its weights.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from rfprune.estimate.design import Design, LayerDesign
+from rfprune.estimate.live import live_weights
 from rfprune.estimate.weights import weight_statistics
-from rfprune.network import LayerPlan, Operation, Plan
+from rfprune.network import LayerPlan, Network, Operation, Plan
 
 __all__ = ["design_of"]
 
@@ -27,13 +35,13 @@ def design_of(plan: Plan, model: nn.Module, name: str = "design") -> Design:
     """
     hardware = plan.hardware
     planned = {layer.name: layer for layer in plan.layers}
-    merged = _folded_norms(plan)
+    weights = live_weights(plan, model)
     layers = [
-        _weighted(operation, planned[operation.name], model)
+        _weighted(operation, planned[operation.name], model, weights[operation.name])
         if operation.name in planned
         else _glue(operation)
-        for operation in plan.network.operations
-        if operation.type not in _FREE and operation.name not in merged
+        for operation in map(partial(_channels_first, plan.network), plan.network.operations)
+        if operation.type not in _FREE and operation.name not in plan.network.folded_norms
     ]
     return Design(
         name=name,
@@ -46,21 +54,19 @@ def design_of(plan: Plan, model: nn.Module, name: str = "design") -> Design:
     )
 
 
-def _folded_norms(plan: Plan) -> set[str]:
-    """Return the names of batch norms that follow a weight layer and are folded into it."""
-    weighted = {layer.name for layer in plan.layers}
-    return {
-        operation.name
-        for operation in plan.network.operations
-        if operation.type == "batchnorm" and operation.inputs[0] in weighted
-    }
+def _channels_first(network: Network, operation: Operation) -> Operation:
+    return replace(
+        operation,
+        in_shape=network.channels_first(operation.in_shape),
+        out_shape=network.channels_first(operation.out_shape),
+    )
 
 
-def _weighted(operation: Operation, plan: LayerPlan, model: nn.Module) -> LayerDesign:
+def _weighted(
+    operation: Operation, plan: LayerPlan, model: nn.Module, weight_hls: NDArray[Any]
+) -> LayerDesign:
     layer = plan.layer
     module = model.get_submodule(layer.path)
-    flat = module.weight.detach().cpu().numpy().reshape(-1)  # type: ignore[operator]
-    weight_hls = np.ascontiguousarray(flat[plan.order]).reshape(layer.n_out, layer.n_in)
     geometry = _geometry(operation)
     kernel = layer.weight_shape[2:]
     return LayerDesign(
@@ -77,7 +83,7 @@ def _weighted(operation: Operation, plan: LayerPlan, model: nn.Module) -> LayerD
         kernel_height=kernel[0] if len(kernel) == 2 else 1,
         kernel_width=kernel[-1] if kernel else 1,
         stride=module.stride[0] if kernel else 1,  # type: ignore[index]
-        in_channels=layer.weight_shape[1] if kernel else None,
+        in_channels=layer.weight_shape[1] if layer.kind.convolves else None,
         weights=weight_statistics(weight_hls, plan.weight, plan.reuse_factor),
         **geometry,
     )

@@ -8,6 +8,7 @@ network, trained at 10 ns and io_parallel. It does not see weights, so pruning c
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rfprune.errors import MissingExtraError, SpecError
@@ -102,17 +103,8 @@ def estimate(design: Design) -> Estimate:
         MissingExtraError: rule4ml is not installed.
     """
     settings = configuration(design)
-    try:
-        from rule4ml.models.wrappers import MultiModelWrapper
-    except ImportError as error:
-        raise MissingExtraError(
-            "estimator rule4ml needs the package rule4ml: pip install 'rfprune[rule4ml]' "
-            f"(or pip install 'rule4ml>=0.2,<0.3'); {error}."
-        ) from None
-    wrapper = MultiModelWrapper()
-    wrapper.load_default_models()
     tool, year = tool_of(design)
-    frame = wrapper.predict(
+    frame = _models().predict(
         network(design),
         hls_configs=settings,
         hls4ml_versions="1.1.0",
@@ -131,6 +123,21 @@ def estimate(design: Design) -> Estimate:
         synthesis=total,
         notes=("A surrogate trained at 10 ns and io_parallel; it does not see weights.",),
     )
+
+
+@lru_cache(maxsize=1)
+def _models() -> Any:
+    """Return rule4ml's shipped models, loaded once."""
+    try:
+        from rule4ml.models.wrappers import MultiModelWrapper
+    except ImportError as error:
+        raise MissingExtraError(
+            "estimator rule4ml needs the package rule4ml: pip install 'rfprune[rule4ml]' "
+            f"(or pip install 'rule4ml>=0.2,<0.3'); {error}."
+        ) from None
+    wrapper = MultiModelWrapper()
+    wrapper.load_default_models()
+    return wrapper
 
 
 def _count(value: float | None) -> int | None:

@@ -11,43 +11,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rfprune.estimate.constants import rule_constants
-from rfprune.estimate.design import MULTIPLYING
-from rfprune.estimate.layers import Columns
-from rfprune.estimate.terms import RULES, Facts, facts
-from rfprune.hardware.memory import BRAM18_ASPECTS
+from rfprune.estimate.glue import FF_RATIO, LUT_RATIO, Around, around, bram18
+from rfprune.estimate.layers import Columns, Kinds, kinds
+from rfprune.estimate.terms import Facts, facts, rule
 
-__all__ = ["Kinds", "LayerCosts", "kinds", "layer_costs", "network_cycles", "rule"]
+__all__ = ["LayerCosts", "layer_costs", "network_cycles"]
 
 F = NDArray[np.float64]
 B = NDArray[np.bool_]
 
-#: Median over ten published designs with both numbers, HLS / logic synthesis: Latency LUT, any FF.
-_LATENCY_LUT_RATIO = 1.8
-_FF_RATIO = 1.4
-#: The same designs, all strategies together: LUT.
-_LUT_RATIO = 2.1
-#: Stable softmax: 32 published module reports (medians).
-_SOFTMAX = {"lut": 1219.0, "ff": 1059.0, "latency": 6.0, "bound_latency": 13.0}
-#: Deepest FIFO between two stream layers that stays in shift registers: AMD UG1399, SRL depth.
-_SHIFT_REGISTER_DEPTH = 32
+#: Cycles of the stable softmax: 32 published module reports (medians).
+_SOFTMAX = {"latency": 6.0, "bound_latency": 13.0}
 #: Bits of an index table that make it a memory: 688 reports of Vivado HLS 2020.1.
 _ROM_MIN_BITS = 1024
-
-
-@dataclass(frozen=True)
-class Kinds:
-    """Which layers are what, (n_layers,) each."""
-
-    multiplies: B
-    constant: B
-    memory: B
-    unrolled: B
-    softmax: B
-    relu: B
-    pool: B
-    batchnorm: B
-    recurrent: B
 
 
 @dataclass
@@ -78,42 +54,6 @@ class LayerCosts:
     bounds: dict[str, tuple[F, F]] = field(default_factory=dict)
 
 
-def kinds(c: Columns) -> Kinds:
-    """Return which layers are what; a memory of depth 1 is a set of constants."""
-    multiplies = c.is_type(*sorted(MULTIPLYING))
-    constant = multiplies & (c.is_strategy("latency") | (c.reuse_factor == 1))
-    memory = multiplies & ~constant
-    return Kinds(
-        multiplies=multiplies,
-        constant=constant,
-        memory=memory,
-        unrolled=memory & c.is_strategy("resource_unrolled"),
-        softmax=c.is_type("softmax"),
-        relu=c.is_type("relu"),
-        pool=c.is_type("maxpool1d", "maxpool2d", "globalpool"),
-        batchnorm=c.is_type("batchnorm"),
-        recurrent=c.is_type("gru", "lstm"),
-    )
-
-
-def rule(name: str, c: Columns, f: Facts) -> F:
-    """Return the sum of constant times term of one fitted rule, (n_layers,)."""
-    terms = RULES[name](c, f)
-    fitted = rule_constants(name, tuple(terms))
-    total = np.zeros(c.n_out.shape)
-    for constant, term in zip(fitted.tolist(), terms.values(), strict=True):
-        if constant:
-            total += constant * term
-    return total
-
-
-def _bram18(word_bits: F, depth: F) -> F:
-    best = np.full(word_bits.shape, np.inf)
-    for deep, width in BRAM18_ASPECTS:
-        best = np.minimum(best, np.ceil(word_bits / width) * np.ceil(depth / deep))
-    return np.where((depth > 1) & (word_bits > 0), best, 0.0)
-
-
 def _index_bits(c: Columns) -> F:
     """Bits of one entry of the output index table; 0 where RF <= n_in."""
     turns = np.maximum(c.reuse_factor / c.n_in, 1)
@@ -121,91 +61,59 @@ def _index_bits(c: Columns) -> F:
 
 
 def _bram(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
-    """Block RAMs: weights and index table; tables of softmax; and after logic synthesis.
+    """Block RAMs of weights and index tables in both kinds of report.
 
     Vitis HLS ignores the ROM directive of hls4ml's Resource kernels: in 49 of 71 synthesised
     networks exactly the index tables were left as block RAMs and the weights went into look-up
     tables.
     """
     index = _index_bits(c)
-    fifo = np.where(
-        (c.stream == 1) & (c.out_height * c.out_width > _SHIFT_REGISTER_DEPTH),
-        _bram18(c.channels * c.output_bits, c.out_height * c.out_width),
-        0.0,
-    )
-    weights = _bram18(f.all_multipliers * c.weight_bits, c.reuse_factor)
+    weights = bram18(f.all_multipliers * c.weight_bits, c.reuse_factor)
     table = (c.reuse_factor * index >= _ROM_MIN_BITS).astype(np.float64)
-    live = _bram18(f.multipliers * c.weight_bits, c.reuse_factor)
+    live = bram18(f.multipliers * c.weight_bits, c.reuse_factor)
     vitis_rom = (c.vivado == 0) & ~k.unrolled
-    after = np.where(vitis_rom, 0.0, live) + np.where(
-        table > 0, _bram18(index, c.reuse_factor), 0.0
-    )
-    lookups = np.where(k.softmax, c.n_out, 0.0)
-    activations = np.where(k.recurrent, 1.5 * c.n_out, 0.0)
-    return (
-        np.where(k.memory, weights + table, lookups) + activations + fifo,
-        np.where(k.memory, after, lookups) + activations + fifo,
-    )
+    after = np.where(vitis_rom, 0.0, live) + table * bram18(index, c.reuse_factor)
+    return np.where(k.memory, weights + table, 0.0), np.where(k.memory, after, 0.0)
 
 
 def _dsp(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
-    """DSP blocks of both kinds of report."""
-    constants = f.shared * f.constant_dsp * np.where(c.data_bits > 26, 2.0, 1.0) * c.parallelization
-    softmax = np.where(k.softmax & (c.binding != 2) & (c.data_bits >= 14), c.n_out, 0.0)
-    elements = np.where(c.stream == 1, c.channels, c.n_out)
-    scaled = np.where(k.batchnorm & f.hls_dsp & (c.binding == 0), elements * f.tiles, softmax)
-    products = f.multipliers * f.tiles
-    gated = f.gates * c.n_out * (f.tiles * f.hls_dsp)
-    hls = np.where(k.constant, constants, np.where(k.memory, products * f.hls_dsp, scaled))
-    after = np.where(k.constant, constants, np.where(k.memory, products * f.synthesis_dsp, scaled))
-    hls, after = hls + gated, after + gated
-    return hls, after
-
-
-def _outputs(c: Columns) -> F:
-    return c.out_height * c.out_width
+    """DSP blocks of multipliers in both kinds of report."""
+    wanted = f.uniq3 * f.dsp_share
+    used = np.where(c.reuse_factor > 1, np.minimum(wanted, f.limit), wanted)
+    constants = used * np.where(c.data_bits > 26, 2.0, 1.0) * c.parallelization
+    products = f.multipliers * f.tiles * k.memory
+    constants = np.where(k.constant, constants, 0.0)
+    return constants + products * f.hls_dsp, constants + products * f.synthesis_dsp
 
 
 def _held_bits(c: Columns) -> F:
     """Registers around a kernel: a stream's window or packed vector, an image and its result."""
+    positions = c.out_height * c.out_width
     image = (
-        c.in_height * c.in_width * c.channels_in * c.data_bits
-        + _outputs(c) * c.n_out * c.accum_bits
+        c.in_height * c.in_width * c.channels_in * c.data_bits + positions * c.n_out * c.accum_bits
     )
-    parallel = np.where(_outputs(c) > 1, image, c.n_in * c.data_bits * (1 - c.first))
+    parallel = np.where(positions > 1, image, c.n_in * c.data_bits * (1 - c.first))
     return np.where(c.stream == 1, c.n_in * c.data_bits, parallel)
 
 
-def _lut(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
-    constant, relu = rule("latency_lut", c, f), rule("relu_lut", c, f)
-    glue = np.where(k.relu, relu, np.where(k.softmax, _SOFTMAX["lut"], 0.0))
-    glue = np.where(k.pool, rule("pool_lut", c, f), glue)
+def _lut(c: Columns, f: Facts, k: Kinds, glue: Around) -> tuple[F, F]:
     # One partition after the other reads its window out of an image held in registers.
-    partitions = np.where(c.stream == 1, 1.0, np.ceil(_outputs(c) / c.parallelization))
+    positions = c.out_height * c.out_width
+    partitions = np.where(c.stream == 1, 1.0, np.ceil(positions / c.parallelization))
     image = c.parallelization * c.n_in * c.data_bits * (partitions - 1) / 3
-    constant = constant + image
-    hls = np.where(k.constant, constant, np.where(k.memory, rule("resource_lut", c, f), glue))
-    memory = _beyond_fit(rule("resource_lut_synthesis", c, f), hls / _LUT_RATIO, f)
-    return hls, np.where(k.memory, memory, hls / _LATENCY_LUT_RATIO)
+    constant = np.where(k.constant, rule("latency_lut", c, f) + image, 0.0)
+    memory = np.where(k.memory, rule("resource_lut", c, f), 0.0)
+    after = np.where(k.memory, rule("resource_lut_synthesis", c, f), 0.0)
+    return glue.hls_lut + constant + memory, glue.synthesis_lut + constant / LUT_RATIO + after
 
 
-def _beyond_fit(fitted: F, scaled: F, f: Facts) -> F:
-    """Return the fitted rule where it holds, and the scaled C-synthesis value where that is more.
-
-    All synthesised Resource designs have RF > n_in; below it the input multiplexers of many
-    multipliers outweigh what the rule counts.
-    """
-    return np.where(f.depth > f.fan_in, fitted, np.maximum(fitted, scaled))
-
-
-def _ff(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
-    constant = rule("latency_ff", c, f)
-    glue = np.where(k.pool, rule("pool_ff", c, f), np.where(k.softmax, _SOFTMAX["ff"], 0.0))
-    hls = np.where(k.constant, constant, np.where(k.memory, rule("resource_ff", c, f), glue))
+def _ff(c: Columns, f: Facts, k: Kinds, glue: Around) -> tuple[F, F]:
     ports = c.n_in * c.data_bits * (k.constant & (c.first == 1) & ~f.staged)
-    hls = hls + np.where(k.multiplies & ~k.recurrent, _held_bits(c) + ports, 0.0)
-    memory = _beyond_fit(rule("resource_ff_synthesis", c, f), hls / _FF_RATIO, f)
-    return hls, np.where(k.memory, memory, hls / _FF_RATIO)
+    held = np.where(k.multiplies & ~k.recurrent, _held_bits(c) + ports, 0.0)
+    constant = np.where(k.constant, rule("latency_ff", c, f) + held, 0.0)
+    memory = np.where(k.memory, rule("resource_ff", c, f) + held, 0.0)
+    after = np.where(k.memory, rule("resource_ff_synthesis", c, f), 0.0)
+    return glue.hls_ff + constant + memory, glue.synthesis_ff + constant / FF_RATIO + after
 
 
 def _positions(c: Columns) -> F:
@@ -271,7 +179,7 @@ def _bounds(c: Columns, f: Facts, k: Kinds, costs: LayerCosts) -> dict[str, tupl
     """Bounds of what unknown weights leave open: from no weight left to every weight distinct."""
     most = np.where(c.reuse_factor > 1, np.ceil(f.weights / c.reuse_factor), f.weights)
     dsp = most * np.where(c.data_bits > 26, 2.0, 1.0) * c.parallelization
-    wide = c.accum_bits + c.data_bits * np.where(f.constant_dsp, 1.0, c.weight_bits)
+    wide = c.accum_bits + c.data_bits * np.where(f.dsp_share > 0, 1.0, c.weight_bits)
     open_ = costs.bounded
     return {
         "dsp": (np.where(open_, 0.0, costs.hls_dsp), np.where(open_, dsp, costs.hls_dsp)),
@@ -290,15 +198,17 @@ def _bounds(c: Columns, f: Facts, k: Kinds, costs: LayerCosts) -> dict[str, tupl
 def layer_costs(c: Columns) -> LayerCosts:
     """Return the cost of every layer."""
     f, k = facts(c), kinds(c)
-    dsp, lut, ff, bram = _dsp(c, f, k), _lut(c, f, k), _ff(c, f, k), _bram(c, f, k)
+    glue = around(c, f, k)
+    dsp, bram = _dsp(c, f, k), _bram(c, f, k)
+    lut, ff = _lut(c, f, k, glue), _ff(c, f, k, glue)
     latency, ii = _cycles(c, f, k)
     costs = LayerCosts(
-        hls_dsp=dsp[0],
-        hls_bram18=bram[0],
+        hls_dsp=dsp[0] + glue.dsp,
+        hls_bram18=bram[0] + glue.bram18,
         hls_lut=lut[0],
         hls_ff=ff[0],
-        synthesis_dsp=dsp[1],
-        synthesis_bram18=bram[1],
+        synthesis_dsp=dsp[1] + glue.dsp,
+        synthesis_bram18=bram[1] + glue.bram18,
         synthesis_lut=lut[1],
         synthesis_ff=ff[1],
         latency=latency,

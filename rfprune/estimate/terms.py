@@ -13,15 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rfprune.estimate.constants import rule_constants
 from rfprune.estimate.layers import Columns
+from rfprune.estimate.weights import WIDE_CODE
 from rfprune.hardware.multiplier import (
     DSP_PORTS,
-    HLS_MIN_SUM,
+    HLS_WIDE_BITS,
     MIN_BITS,
     SYNTHESIS_MIN_SUM,
 )
 
-__all__ = ["RULES", "Facts", "facts"]
+__all__ = ["RULES", "Facts", "facts", "rule"]
 
 F = NDArray[np.float64]
 B = NDArray[np.bool_]
@@ -45,7 +47,7 @@ class Facts:
         tiles: DSP blocks per product.
         hls_dsp: C synthesis gives products of memory and data a DSP.
         synthesis_dsp: logic synthesis does.
-        constant_dsp: products of constants and data get a DSP.
+        dsp_share: share of the products of constants and data that get a DSP.
         shared: multipliers of constants that are left when one is used `reuse_factor` times.
         staged: the adder trees of a Latency layer need a pipeline stage at 5 ns: from 3 addends per
             output, from 13 where every weight is a shift (28 published layers).
@@ -66,7 +68,7 @@ class Facts:
     tiles: F
     hls_dsp: B
     synthesis_dsp: B
-    constant_dsp: B
+    dsp_share: F
     shared: F
     limit: F
     staged: B
@@ -106,6 +108,21 @@ def _digit_counts(c: Columns, weights: F) -> tuple[F, F, F]:
     return nnz, np.where(np.isnan(c.uniq2), two, c.uniq2), uniq3
 
 
+def _dsp_share(c: Columns, uniq3: F) -> F:
+    """Share of the constants with three digits that get a DSP where no directive binds them.
+
+    Wide data: all but the narrow constants. Narrow data: the wide constants; where those are not
+    counted, as many as if the sizes were spread evenly up to one and a half times the largest power
+    of two.
+    """
+    some = np.maximum(uniq3, 1)
+    bits = np.where(np.isnan(c.max_bits), c.weight_bits - 3, c.max_bits)
+    spread = np.clip(1 - WIDE_CODE / (0.75 * 2.0**bits), 0, 1)
+    wide = np.where(np.isnan(c.wide3), spread, c.wide3 / some)
+    kept = 1 - np.where(np.isnan(c.narrow3), 0.0, c.narrow3) / some
+    return np.where(c.data_bits >= HLS_WIDE_BITS, kept, wide * (c.data_bits >= MIN_BITS))
+
+
 def facts(c: Columns) -> Facts:
     """Return the facts of every layer."""
     gates = np.where(c.is_type("gru"), 3.0, np.where(c.is_type("lstm"), 4.0, 1.0))
@@ -117,10 +134,9 @@ def facts(c: Columns) -> Facts:
     tiles = np.minimum(
         _tiles(c.weight_bits, c.data_bits, ports), _tiles(c.data_bits, c.weight_bits, ports)
     )
+    narrower = np.minimum(c.weight_bits, c.data_bits)
+    wider = np.maximum(c.weight_bits, c.data_bits)
     both = c.weight_bits + c.data_bits
-    wide = np.minimum(c.weight_bits, c.data_bits) >= MIN_BITS
-    own_bits = np.where(np.isnan(c.max_bits), c.weight_bits, c.max_bits + 1)
-    stock = (own_bits + c.data_bits >= HLS_MIN_SUM) & (c.data_bits >= 12)
     zeros = np.maximum(weights - nnz, 0.0)
     limit = np.ceil(weights / c.reuse_factor) - np.floor(zeros / c.reuse_factor)
     return Facts(
@@ -136,9 +152,9 @@ def facts(c: Columns) -> Facts:
         uniq3=uniq3,
         known=~np.isnan(c.uniq3) | ~np.isnan(c.naf_digits),
         tiles=tiles,
-        hls_dsp=wide & (both >= HLS_MIN_SUM),
-        synthesis_dsp=wide & (both >= SYNTHESIS_MIN_SUM),
-        constant_dsp=np.where(c.binding == 0, stock, c.binding == 1),
+        hls_dsp=(narrower >= MIN_BITS) & (wider >= HLS_WIDE_BITS),
+        synthesis_dsp=(narrower >= MIN_BITS) & (both >= SYNTHESIS_MIN_SUM),
+        dsp_share=np.where(c.binding == 0, _dsp_share(c, uniq3), c.binding == 1),
         shared=np.where(c.reuse_factor > 1, np.minimum(uniq3, limit), uniq3),
         limit=limit,
         staged=nnz / np.maximum(c.n_out, 1) >= np.where((uniq2 == 0) & (uniq3 == 0), 13.0, 3.0),
@@ -184,13 +200,21 @@ def resource_ff(c: Columns, f: Facts) -> Terms:
 
 
 def resource_lut_synthesis(c: Columns, f: Facts) -> Terms:
-    """LUTs of Resource layers after logic synthesis; Vitis keeps most weights in LUTs."""
+    """LUTs of Resource layers after logic synthesis; Vitis keeps most weights in LUTs.
+
+    RF > n_in: outputs take turns at the multipliers (`output`, `adder`). RF <= n_in: each
+    multiplier has its own, and only sums are left, since those that select the same datum share the
+    selector (`sum`). Products too small for a DSP are logic.
+    """
     live = f.multipliers / np.maximum(f.all_multipliers, 1)
+    several = (f.depth > f.fan_in).astype(np.float64)
     return {
-        "output": f.fan_out * c.accum_bits,
+        "output": f.fan_out * c.accum_bits * several,
         "weight_bits": f.weights * live * c.weight_bits * (c.vivado == 0),
         "weights": f.weights * live * (c.vivado == 0),
-        "adder": f.multipliers * c.accum_bits,
+        "adder": f.multipliers * c.accum_bits * several,
+        "sum": f.multipliers * c.accum_bits * (1 - several),
+        "product": f.multipliers * c.weight_bits * c.data_bits * ~f.synthesis_dsp,
     }
 
 
@@ -210,8 +234,8 @@ def latency_lut(c: Columns, f: Facts) -> Terms:
     return {
         "adder": f.nnz * c.accum_bits * copies,
         "shift_add": f.uniq2 * c.data_bits * copies,
-        "fabric": f.shared * c.data_bits * c.weight_bits * ~f.constant_dsp * copies,
-        "dsp": f.uniq3 * c.data_bits * f.constant_dsp * copies,
+        "fabric": f.shared * c.data_bits * c.weight_bits * (1 - f.dsp_share) * copies,
+        "dsp": f.uniq3 * c.data_bits * f.dsp_share * copies,
     }
 
 
@@ -250,6 +274,16 @@ def pool_ff(c: Columns, _f: Facts) -> Terms:
     return {"window": _window_bits(c)}
 
 
+def softmax_lut(c: Columns, _f: Facts) -> Terms:
+    """C-synthesis LUTs of softmax: tables and sums per class; products where bound to fabric."""
+    return {"class": c.n_out, "fabric": c.n_out * (c.binding == 2)}
+
+
+def softmax_ff(c: Columns, _f: Facts) -> Terms:
+    """C-synthesis flip-flops of softmax: stages per class, more where a directive binds them."""
+    return {"class": c.n_out, "bound": c.n_out * (c.binding > 0)}
+
+
 def _window_bits(c: Columns) -> F:
     everything = np.where(c.is_type("globalpool"), c.n_in, c.in_height * c.in_width)
     window = np.where(c.stream == 1, c.kernel_height * c.kernel_width, everything)
@@ -267,4 +301,17 @@ RULES = {
     "relu_lut": relu_lut,
     "pool_lut": pool_lut,
     "pool_ff": pool_ff,
+    "softmax_lut": softmax_lut,
+    "softmax_ff": softmax_ff,
 }
+
+
+def rule(name: str, c: Columns, f: Facts) -> F:
+    """Return the sum of constant times term of one fitted rule, (n_layers,)."""
+    terms = RULES[name](c, f)
+    fitted = rule_constants(name, tuple(terms))
+    total = np.zeros(c.n_out.shape)
+    for constant, term in zip(fitted.tolist(), terms.values(), strict=True):
+        if constant:
+            total += constant * term
+    return total

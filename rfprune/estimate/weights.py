@@ -2,10 +2,10 @@
 
 In the Latency strategy every weight is a constant in the circuit. A constant c costs: nothing when
 it is 0, a shift when its non-adjacent form (NAF) has one digit, one adder when it has two, a
-multiplier when it has three or more; equal constants on one input share what they need (AMD UG1399;
-matches the multiplier counts of 52 published layer reports at reuse factor 1 in 85 % of cases
-exactly). In the strategy ResourceUnrolled a multiplier goes when all its reuse-factor many weights
-are exactly 0.
+multiplier when it has three or more; equal constants on one input share what they need (AMD
+UG1399). A multiplier takes a DSP unless its constant is narrow (`NARROW_CODES`) or both operands
+are (`rfprune.hardware.multiplier`). In the strategy ResourceUnrolled a multiplier goes when all its
+reuse-factor many weights are exactly 0.
 """
 
 from __future__ import annotations
@@ -14,12 +14,27 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from rfprune.errors import DataError
 from rfprune.hardware.precision import FixedType
 
-__all__ = ["WeightStatistics", "naf_digits", "quantized_codes", "weight_statistics"]
+__all__ = [
+    "NARROW_CODES",
+    "WIDE_CODE",
+    "WeightStatistics",
+    "naf_digits",
+    "quantized_codes",
+    "weight_statistics",
+]
+
+#: Positive constants of four bits with three digits. HLS builds them from look-up tables whatever
+#: the data: a published layer of 34-bit data holds 261 constants with three digits and 259 pairs of
+#: DSPs; +11 and +13 stand in it once each, and its report lists both four-bit products without.
+#: Their negatives have five bits in two's complement and do take a DSP.
+NARROW_CODES = (11, 13)
+#: Least size of a constant with `HLS_WIDE_BITS` bits, sign counted.
+WIDE_CODE = 512
 
 
 class WeightStatistics(BaseModel):
@@ -33,6 +48,8 @@ class WeightStatistics(BaseModel):
         uniq3: distinct signed constants per input with at least three NAF digits, summed over
             inputs.
         uniq2: the same with exactly two.
+        narrow3: those of `uniq3` that are in `NARROW_CODES`.
+        wide3: those of `uniq3` of at least `WIDE_CODE`.
         pow2: weights with one digit.
         naf_digits: NAF digits of all weights.
         max_bits: significant bits of the largest code.
@@ -45,11 +62,32 @@ class WeightStatistics(BaseModel):
     live_groups: NonNegativeInt | None = None
     uniq3: NonNegativeInt | None = None
     uniq2: NonNegativeInt | None = None
+    narrow3: NonNegativeInt | None = None
+    wide3: NonNegativeInt | None = None
     pow2: NonNegativeInt | None = None
     naf_digits: NonNegativeInt | None = None
     max_bits: Annotated[int, Field(ge=0, le=64)] | None = None
 
+    @model_validator(mode="after")
+    def _nested(self) -> WeightStatistics:
+        """Raise where a part is larger than its whole."""
+        for part, whole in _PARTS:
+            few, many = getattr(self, part), getattr(self, whole)
+            if few is not None and many is not None and few > many:
+                raise ValueError(f"{part} {few} is more than {whole} {many}")
+        return self
 
+
+#: Counts and what they are part of.
+_PARTS = (
+    ("nnz", "count"),
+    ("live_groups", "count"),
+    ("uniq3", "nnz"),
+    ("uniq2", "nnz"),
+    ("pow2", "nnz"),
+    ("narrow3", "uniq3"),
+    ("wide3", "uniq3"),
+)
 _POPCOUNT16 = np.array([bin(i).count("1") for i in range(1 << 16)], dtype=np.uint8)
 
 
@@ -130,6 +168,8 @@ def weight_statistics(
         live_groups=int(np.count_nonzero(live)),
         uniq3=_distinct_per_column(codes, digits >= 3),
         uniq2=_distinct_per_column(codes, digits == 2),
+        narrow3=_distinct_per_column(codes, np.isin(codes, NARROW_CODES)),
+        wide3=_distinct_per_column(codes, (digits >= 3) & (np.abs(codes) >= WIDE_CODE)),
         pow2=int(np.count_nonzero(digits == 1)),
         naf_digits=int(digits.sum()),
         max_bits=int(np.abs(codes).max()).bit_length(),

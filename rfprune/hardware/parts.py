@@ -51,19 +51,27 @@ class Part:
 
 
 _E1, _E2, _D58 = "DSP48E1", "DSP48E2", "DSP58"
-_DS180 = "AMD DS180, 7 Series FPGAs Data Sheet: Overview"
-_DS190 = "AMD DS190, Zynq-7000 SoC Data Sheet: Overview"
-_DS890 = "AMD DS890, UltraScale Architecture and Product Data Sheet: Overview"
-_DS891 = "AMD DS891, Zynq UltraScale+ MPSoC Data Sheet: Overview"
-_DS889 = "AMD DS889, Zynq UltraScale+ RFSoC Data Sheet: Overview"
-_DS950 = "AMD DS950, Versal Architecture and Product Data Sheet: Overview"
-_DS987 = "AMD DS987, Kria K26 SOM Data Sheet"
+_ARTIX = "AMD DS180, table 'Artix-7 FPGA Feature Summary by Device'"
+_KINTEX = "AMD DS180, table 'Kintex-7 FPGA Feature Summary by Device'"
+_VIRTEX = "AMD DS180, table 'Virtex-7 FPGA Feature Summary'"
+_ZYNQ = "AMD DS190, table 'Zynq-7000 and Zynq-7000S SoCs'"
+_KU = "AMD DS890, table 'Kintex UltraScale FPGA Feature Summary'"
+_KUP = "AMD DS890, table 'Kintex UltraScale+ FPGA Feature Summary'"
+_VUP = "AMD DS890, table 'Virtex UltraScale+ FPGA Feature Summary'"
+_ZUP = "AMD DS891, tables 'Zynq UltraScale+ MPSoC: EG / EV Device Feature Summary'"
+_RFSOC = "AMD DS889, table 'Zynq UltraScale+ RFSoC Feature Summary'"
+_K26 = "AMD DS987, Kria K26 SOM Data Sheet, table 'Programmable Logic'"
+_U55C = "AMD DS978, Alveo U55C Data Sheet, table 'Product Details'"
+_U200 = "AMD DS962, Alveo U200 and U250 Data Sheet, table 'Product Details'"
+_U280 = "AMD DS963, Alveo U280 Data Sheet, table 'Product Details'"
+_VERSAL = "AMD DS950, feature summary table of the series"
+_VIVADO = f"{_VERSAL}; 'Available' column of a Vivado utilization report"
 _HLS = "'Available' row of an HLS report for this part"
 
 # name, boards, family, DSP type, DSP, BRAM18, LUT, FF, URAM, static mW, source
 _ROWS: tuple[tuple[str, tuple[str, ...], str, str, int, int, int, int, int, float | None, str], ...]
 _ROWS = (
-    ("xc7a35t", ("arty-a7-35", "basys3"), "Artix-7", _E1, 90, 100, 20800, 41600, 0, 72, _DS180),
+    ("xc7a35t", ("arty-a7-35", "basys3"), "Artix-7", _E1, 90, 100, 20800, 41600, 0, 72, _ARTIX),
     (
         "xc7a100t",
         ("arty-a7-100", "nexys-a7"),
@@ -75,14 +83,14 @@ _ROWS = (
         126800,
         0,
         97,
-        _DS180,
+        _ARTIX,
     ),
-    ("xc7a200t", ("nexys-video",), "Artix-7", _E1, 740, 730, 134600, 269200, 0, 140, _DS180),
-    ("xc7k160t", (), "Kintex-7", _E1, 600, 650, 101400, 202800, 0, None, _DS180),
-    ("xc7k325t", ("kc705", "genesys2"), "Kintex-7", _E1, 840, 890, 203800, 407600, 0, 160, _DS180),
-    ("xc7k410t", (), "Kintex-7", _E1, 1540, 1590, 254200, 508400, 0, None, _DS180),
-    ("xc7vx485t", ("vc707",), "Virtex-7", _E1, 2800, 2060, 303600, 607200, 0, 245, _DS180),
-    ("xc7vx690t", ("vc709",), "Virtex-7", _E1, 3600, 2940, 433200, 866400, 0, 340, _DS180),
+    ("xc7a200t", ("nexys-video",), "Artix-7", _E1, 740, 730, 134600, 269200, 0, 140, _ARTIX),
+    ("xc7k160t", (), "Kintex-7", _E1, 600, 650, 101400, 202800, 0, None, _KINTEX),
+    ("xc7k325t", ("kc705", "genesys2"), "Kintex-7", _E1, 840, 890, 203800, 407600, 0, 160, _KINTEX),
+    ("xc7k410t", (), "Kintex-7", _E1, 1540, 1590, 254200, 508400, 0, None, _KINTEX),
+    ("xc7vx485t", ("vc707",), "Virtex-7", _E1, 2800, 2060, 303600, 607200, 0, 245, _VIRTEX),
+    ("xc7vx690t", ("vc709",), "Virtex-7", _E1, 3600, 2940, 433200, 866400, 0, 340, _VIRTEX),
     (
         "xc7z007s",
         ("minized", "cora-z7-07s"),
@@ -96,7 +104,7 @@ _ROWS = (
         None,
         _HLS,
     ),
-    ("xc7z010", ("zybo", "zybo-z7-10"), "Zynq-7000", _E1, 80, 120, 17600, 35200, 0, 95, _DS190),
+    ("xc7z010", ("zybo", "zybo-z7-10"), "Zynq-7000", _E1, 80, 120, 17600, 35200, 0, 95, _ZYNQ),
     (
         "xc7z020",
         ("pynq-z1", "pynq-z2", "zedboard", "zc702", "zybo-z7-20", "arty-z7-20"),
@@ -110,12 +118,12 @@ _ROWS = (
         110,
         _HLS,
     ),
-    ("xc7z030", ("picozed-7030",), "Zynq-7000", _E1, 400, 530, 78600, 157200, 0, None, _DS190),
-    ("xc7z045", ("zc706",), "Zynq-7000", _E1, 900, 1090, 218600, 437200, 0, 210, _DS190),
-    ("xc7z100", (), "Zynq-7000", _E1, 2020, 1510, 277400, 554800, 0, None, _DS190),
-    ("xcku035", (), "Kintex UltraScale", _E2, 1700, 1080, 203128, 406256, 0, None, _DS890),
-    ("xcku040", ("kcu105",), "Kintex UltraScale", _E2, 1920, 1200, 242400, 484800, 0, 480, _DS890),
-    ("xcku060", (), "Kintex UltraScale", _E2, 2760, 2160, 331680, 663360, 0, None, _DS890),
+    ("xc7z030", ("picozed-7030",), "Zynq-7000", _E1, 400, 530, 78600, 157200, 0, None, _ZYNQ),
+    ("xc7z045", ("zc706",), "Zynq-7000", _E1, 900, 1090, 218600, 437200, 0, 210, _ZYNQ),
+    ("xc7z100", (), "Zynq-7000", _E1, 2020, 1510, 277400, 554800, 0, None, _ZYNQ),
+    ("xcku035", (), "Kintex UltraScale", _E2, 1700, 1080, 203128, 406256, 0, None, _KU),
+    ("xcku040", ("kcu105",), "Kintex UltraScale", _E2, 1920, 1200, 242400, 484800, 0, 480, _KU),
+    ("xcku060", (), "Kintex UltraScale", _E2, 2760, 2160, 331680, 663360, 0, None, _KU),
     (
         "xcku115",
         ("ku115",),
@@ -127,7 +135,7 @@ _ROWS = (
         1326720,
         0,
         1300,
-        _DS890,
+        _KU,
     ),
     (
         "xcku5p",
@@ -140,10 +148,10 @@ _ROWS = (
         433920,
         64,
         470,
-        _DS890,
+        _KUP,
     ),
-    ("xcku15p", (), "Kintex UltraScale+", _E2, 1968, 1968, 522720, 1045440, 128, None, _DS890),
-    ("xcvu7p", (), "Virtex UltraScale+", _E2, 4560, 2880, 788160, 1576320, 640, None, _DS890),
+    ("xcku15p", (), "Kintex UltraScale+", _E2, 1968, 1968, 522720, 1045440, 128, None, _KUP),
+    ("xcvu7p", (), "Virtex UltraScale+", _E2, 4560, 2880, 788160, 1576320, 640, None, _VUP),
     (
         "xcvu9p",
         ("vcu118", "vu9p", "aws-f1"),
@@ -155,7 +163,7 @@ _ROWS = (
         2364480,
         960,
         2500,
-        _DS890,
+        _VUP,
     ),
     (
         "xcvu13p",
@@ -168,7 +176,7 @@ _ROWS = (
         3456000,
         1280,
         3000,
-        _DS890,
+        _VUP,
     ),
     (
         "xcvu37p",
@@ -181,7 +189,7 @@ _ROWS = (
         2607360,
         960,
         3200,
-        _DS890,
+        _VUP,
     ),
     (
         "xcu50",
@@ -207,7 +215,7 @@ _ROWS = (
         2607360,
         960,
         None,
-        "AMD DS978, Alveo U55C Data Sheet",
+        _U55C,
     ),
     (
         "xcu200",
@@ -220,7 +228,7 @@ _ROWS = (
         2364480,
         960,
         2500,
-        "AMD DS962, Alveo U200 and U250 Data Sheet",
+        _U200,
     ),
     (
         "xcu250",
@@ -246,10 +254,10 @@ _ROWS = (
         2607360,
         960,
         3200,
-        "AMD DS963, Alveo U280 Data Sheet",
+        _U280,
     ),
-    ("xczu1eg", ("zuboard-1cg",), "Zynq UltraScale+", _E2, 216, 216, 37440, 74880, 0, None, _DS891),
-    ("xczu2eg", (), "Zynq UltraScale+", _E2, 240, 300, 47232, 94464, 0, None, _DS891),
+    ("xczu1eg", ("zuboard-1cg",), "Zynq UltraScale+", _E2, 216, 216, 37440, 74880, 0, None, _ZUP),
+    ("xczu2eg", (), "Zynq UltraScale+", _E2, 240, 300, 47232, 94464, 0, None, _ZUP),
     (
         "xczu3eg",
         ("ultra96", "ultra96-v2", "zu3eg"),
@@ -261,9 +269,9 @@ _ROWS = (
         141120,
         0,
         280,
-        _DS891,
+        _ZUP,
     ),
-    ("xczu5ev", ("zu5ev",), "Zynq UltraScale+", _E2, 1248, 288, 117120, 234240, 64, 310, _DS891),
+    ("xczu5ev", ("zu5ev",), "Zynq UltraScale+", _E2, 1248, 288, 117120, 234240, 64, 310, _ZUP),
     (
         "xck26",
         ("kv260", "kr260", "k26"),
@@ -275,7 +283,7 @@ _ROWS = (
         234240,
         64,
         310,
-        _DS987,
+        _K26,
     ),
     (
         "xczu7ev",
@@ -288,7 +296,7 @@ _ROWS = (
         460800,
         96,
         590,
-        _DS891,
+        _ZUP,
     ),
     (
         "xczu9eg",
@@ -301,7 +309,7 @@ _ROWS = (
         548160,
         0,
         600,
-        _DS891,
+        _ZUP,
     ),
     (
         "xczu28dr",
@@ -314,7 +322,7 @@ _ROWS = (
         850560,
         80,
         None,
-        _DS889,
+        _RFSOC,
     ),
     (
         "xczu48dr",
@@ -327,7 +335,7 @@ _ROWS = (
         850560,
         80,
         None,
-        _DS889,
+        _RFSOC,
     ),
     (
         "xcvc1902",
@@ -340,9 +348,21 @@ _ROWS = (
         1799680,
         463,
         None,
-        _DS950,
+        _VIVADO,
     ),
-    ("xcvm1802", ("vmk180",), "Versal Prime", _D58, 1968, 1934, 899840, 1799680, 463, None, _DS950),
+    (
+        "xcvm1802",
+        ("vmk180",),
+        "Versal Prime",
+        _D58,
+        1968,
+        1934,
+        899840,
+        1799680,
+        463,
+        None,
+        _VERSAL,
+    ),
     (
         "xcve2802",
         ("vek280",),
@@ -354,7 +374,7 @@ _ROWS = (
         1041408,
         264,
         None,
-        _DS950,
+        _VIVADO,
     ),
 )
 

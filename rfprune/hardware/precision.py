@@ -97,7 +97,9 @@ class FixedType:
 
     @property
     def min(self) -> float:
-        """Smallest representable value."""
+        """Smallest representable value (that SAT_SYM leaves: as far from 0 as the largest)."""
+        if self.saturation == "SAT_SYM" and self.signed:
+            return -self.max
         return float(-(2.0 ** (self.width - 1)) * self.step) if self.signed else 0.0
 
     def __str__(self) -> str:
@@ -108,17 +110,32 @@ class FixedType:
     def quantize(self, x: Tensor) -> Tensor:
         """Return `x` on this type's grid, rounded and wrapped or saturated as the type says.
 
-        TRN rounds toward minus infinity, every RND mode here to nearest with ties up (``RND``);
-        any shape, same dtype.
+        Every mode of UG1399; any shape, same dtype.
         """
-        import torch
-
-        scaled = x / self.step
-        truncate = self.rounding.startswith("TRN")
-        code = torch.floor(scaled) if truncate else torch.floor(scaled + 0.5)
+        code = self._round(x / self.step)
         low, high = self.min / self.step, self.max / self.step
         if self.saturation == "WRAP":
-            code = torch.remainder(code - low, high - low + 1) + low
+            code = (code - low).remainder(high - low + 1) + low
+        elif self.saturation == "SAT_ZERO":
+            code = code * ((code >= low) & (code <= high))
         else:
-            code = torch.clamp(code, low, high)
+            code = code.clamp(low, high)
         return code * self.step
+
+    def _round(self, x: Tensor) -> Tensor:
+        """Return `x` as whole numbers. The RND modes differ in where they take halves."""
+        match self.rounding:
+            case "TRN":
+                return x.floor()
+            case "TRN_ZERO":
+                return x.trunc()
+            case "RND":
+                return (x + 0.5).floor()
+            case "RND_MIN_INF":
+                return (x - 0.5).ceil()
+            case "RND_ZERO":
+                return x.sign() * (x.abs() - 0.5).ceil()
+            case "RND_INF":
+                return x.sign() * (x.abs() + 0.5).floor()
+            case _:
+                return x.round()

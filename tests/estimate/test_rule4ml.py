@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from rfprune.errors import MissingExtraError, SpecError
-from rfprune.estimate import estimate
+from rfprune.estimate import estimate, rule4ml
 from rfprune.estimate.design import Design
 from rfprune.estimate.rule4ml import configuration, network
 
@@ -60,6 +61,13 @@ def test_what_it_was_not_trained_on_is_refused(change: dict[str, Any], words: st
         configuration(jets(**change))
 
 
+@pytest.fixture
+def forget_models() -> Iterator[None]:
+    yield
+    rule4ml._models.cache_clear()
+
+
+@pytest.mark.usefixtures("forget_models")
 def test_its_table_becomes_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     pandas = pytest.importorskip("pandas")
     calls: list[dict[str, Any]] = []

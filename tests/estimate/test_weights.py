@@ -59,10 +59,21 @@ def test_counts_match_a_plain_loop(codes: np.ndarray, reuse_factor: int) -> None
     assert found.nnz == np.count_nonzero(codes)
     assert found.uniq3 == sum(digits[c] >= 3 for column in columns for c in column)
     assert found.uniq2 == sum(digits[c] == 2 for column in columns for c in column)
+    narrow = [c for column in columns for c in column if 0 < c < 16 and digits[c] >= 3]
+    assert found.narrow3 == len(narrow)
+    assert set(narrow) <= {11, 13}
     assert found.pow2 == sum(digits[int(c)] == 1 for c in flat)
     assert found.naf_digits == sum(digits[int(c)] for c in flat)
     assert found.live_groups == sum(bool(run.any()) for run in runs)
     assert found.max_bits == int(np.abs(codes).max()).bit_length()
+
+
+def test_wide_constants_are_those_of_eleven_bits_with_their_sign() -> None:
+    codes = np.array([[512.0, 513.0, -513.0, 531.0, 500.0, 2000.0, 531.0, 1023.0]])
+    found = weight_statistics(codes, FixedType.parse("fixed<16,16>"))
+    digits = [sum(d != 0 for d in slow_naf(int(c))) for c in codes.flat]
+    expected = sum(d >= 3 and abs(c) >= 512 for d, c in zip(digits, codes.flat, strict=True))
+    assert found.wide3 == expected == 3
 
 
 def test_a_weight_that_only_rounds_to_zero_keeps_its_group() -> None:

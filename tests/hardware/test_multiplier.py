@@ -50,6 +50,15 @@ def test_thresholds_of_both_reports() -> None:
     assert dsp_per_product(8, 8) == 0
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "dsp"),
+    [(10, 10, 0), (8, 10, 0), (9, 10, 0), (11, 9, 1), (8, 11, 1), (12, 6, 1), (14, 8, 1)],
+)
+def test_products_that_a_report_lists(a: int, b: int, dsp: int) -> None:
+    # Instances of one dense layer each, Vitis HLS 2024.1 for an xcu250.
+    assert dsp_per_product(a, b) == dsp_per_product(b, a) == dsp
+
+
 def test_unknown_dsp_type() -> None:
     with pytest.raises(UnknownNameError, match="DSP48E2"):
         dsp_tiles(16, 16, "DSP49")

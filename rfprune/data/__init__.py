@@ -6,14 +6,17 @@ validation and test rows as float32 and int64 tensors. Named sets (`DATASETS`) a
 checksum. To add one: a function in `rfprune.data.sets` that returns a `RawData`, and its row in
 `DATASETS` (other packages: an entry point of the group ``rfprune.dataset``).
 
+Sets of image files are decoded once into the user's cache and stay bytes in memory (`Pixels`).
+
 This room does not know networks, batches or augmentation.
 """
 
 from __future__ import annotations
 
-from rfprune.data.dataset import Dataset, RawData
+from rfprune.data.dataset import Dataset, RawData, Rows
 from rfprune.data.loading import load
+from rfprune.data.pixels import Pixels
 from rfprune.data.spec import DataSpec
 from rfprune.data.table import DATASETS
 
-__all__ = ["DATASETS", "DataSpec", "Dataset", "RawData", "load"]
+__all__ = ["DATASETS", "DataSpec", "Dataset", "Pixels", "RawData", "Rows", "load"]

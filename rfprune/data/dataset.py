@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from numpy.typing import NDArray
+
+from rfprune.data.pixels import Pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Array", "Dataset", "RawData"]
+__all__ = ["Array", "Dataset", "RawData", "Rows"]
 
 Array = NDArray[Any]
+Rows: TypeAlias = "Tensor | Pixels"
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class RawData:
         class_names: name of each class, or None.
         full_scale: pixels are divided by it, so that they lie in [0, 1]; 1 leaves them alone.
         is_image: the features are pixels, which `standardize: auto` leaves alone.
+        keeps_bytes: the pixels are bytes and so many that they stay bytes, see `Pixels`.
+        digests: name of an array to the hash of its content, where it is known without reading it.
     """
 
     source: str
@@ -38,6 +44,8 @@ class RawData:
     class_names: tuple[str, ...] | None = None
     full_scale: float = 1.0
     is_image: bool = False
+    keeps_bytes: bool = False
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def parts(self) -> dict[str, Array]:
         """Return the arrays that are there, by name."""
@@ -57,7 +65,7 @@ class Dataset:
     Attributes:
         name: the data set's name, or the file's stem.
         source: where the rows came from.
-        x_train: (N, *input_shape) float32.
+        x_train: (N, *input_shape) float32, or bytes that become float32 when they are read.
         y_train: (N,) int64, 0..n_classes-1.
         x_val: validation rows, cut from the training part; for every selection.
         y_val: their classes.
@@ -72,11 +80,11 @@ class Dataset:
 
     name: str
     source: str
-    x_train: Tensor
+    x_train: Rows
     y_train: Tensor
-    x_val: Tensor
+    x_val: Rows
     y_val: Tensor
-    x_test: Tensor
+    x_test: Rows
     y_test: Tensor
     n_classes: int
     class_names: tuple[str, ...] | None

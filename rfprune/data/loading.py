@@ -12,7 +12,11 @@ import numpy as np
 from rfprune.data.checks import check, encode_text_labels
 from rfprune.data.dataset import Array, Dataset, RawData
 from rfprune.data.files import read_file, read_npz
+from rfprune.data.image_folders import is_image_folder, read_image_folder
+from rfprune.data.images import ImageSet, decode
 from rfprune.data.places import find_file, locate
+from rfprune.data.scaling import scaled
+from rfprune.data.selecting import select_classes
 from rfprune.data.spec import DataSpec
 from rfprune.data.table import DATASETS
 from rfprune.errors import DataError
@@ -40,6 +44,9 @@ def load(spec: DataSpec, base_dir: Path | None = None) -> Dataset:
     """
     raw = encode_text_labels(_read(spec, base_dir))
     n_classes = check(raw)
+    if spec.classes is not None and not raw.keeps_bytes:
+        raw = select_classes(raw, spec.classes, n_classes)
+        n_classes = check(raw)
     raw = _lay_out(raw, spec)
     split = _split(raw, spec)
     x_test = raw.x_train if raw.x_test is None else raw.x_test
@@ -62,16 +69,33 @@ class _Split:
 
 
 def _read(spec: DataSpec, base_dir: Path | None) -> RawData:
-    if spec.file is not None:
-        raw = read_file(find_file(spec.file, base_dir), spec.label_column)
-        return _as_image(raw)
+    found = _read_file(spec, spec.file, base_dir) if spec.file else _read_named(spec)
+    if isinstance(found, ImageSet):
+        return decode(found, spec)
+    if spec.image_size is not None:
+        raise DataError(
+            f"data.image_size: {found.source} holds arrays, not image files; remove the key."
+        )
+    return found
+
+
+def _read_file(spec: DataSpec, file: str, base_dir: Path | None) -> RawData | ImageSet:
+    path = find_file(file, base_dir)
+    if not is_image_folder(path):
+        return _as_image(read_file(path, spec.label_column))
+    if spec.label_column is not None:
+        raise DataError(f"data.label_column: {path} is a folder of images and has no columns.")
+    return read_image_folder(path)
+
+
+def _read_named(spec: DataSpec) -> RawData | ImageSet:
     assert spec.name is not None
     ready = locate(spec.name, f"{spec.name}.npz")
     if ready is not None:
         return _as_image(read_npz(ready))
-    raw = DATASETS.load(spec.name)()
-    assert isinstance(raw, RawData)
-    return raw
+    found = DATASETS.load(spec.name)()
+    assert isinstance(found, RawData | ImageSet)
+    return found
 
 
 def _as_image(raw: RawData) -> RawData:
@@ -161,50 +185,21 @@ def _to_tensors(
 ) -> Dataset:
     import torch
 
-    x = {part: _to_float(rows, raw.full_scale) for part, (rows, _) in sets.items()}
-    offset, scale = _statistics(x["train"], raw, spec)
-    if offset.any() or (scale != 1).any():
-        for rows in x.values():
-            rows -= offset
-            rows /= scale
-    tensors = {f"x_{part}": torch.from_numpy(rows) for part, rows in x.items()}
+    x, offset, scale = scaled({part: rows for part, (rows, _) in sets.items()}, raw, spec)
     labels = {f"y_{part}": torch.from_numpy(y.astype(np.int64)) for part, (_, y) in sets.items()}
     return Dataset(
         name=spec.name or Path(raw.source).stem,
         source=raw.source,
         n_classes=n_classes,
         class_names=raw.class_names,
-        offset=torch.from_numpy(offset * np.float32(raw.full_scale)),
-        scale=torch.from_numpy(scale * np.float32(raw.full_scale)),
+        offset=torch.from_numpy(offset),
+        scale=torch.from_numpy(scale),
         sha256=_sha256(raw, spec),
-        **tensors,
+        x_train=x["train"],
+        x_val=x["val"],
+        x_test=x["test"],
         **labels,
     )
-
-
-def _to_float(rows: Array, full_scale: float) -> Array:
-    x = np.array(rows, dtype=np.float32, order="C")
-    if full_scale != 1.0:
-        x /= np.float32(full_scale)
-    return x
-
-
-def _statistics(x: Array, raw: RawData, spec: DataSpec) -> tuple[Array, Array]:
-    """Return what to subtract and what to divide by, broadcastable to a row.
-
-    Mean and standard deviation per feature (flat rows) or per channel; a constant feature is only
-    centred.
-    """
-    wanted = not raw.is_image if spec.standardize == "auto" else spec.standardize
-    shape = x.shape[1:2] + (1,) * (x.ndim - 2)
-    if not wanted:
-        return np.zeros(shape, np.float32), np.ones(shape, np.float32)
-    axes = (0, *range(2, x.ndim))
-    mean = x.mean(axis=axes, dtype=np.float64).reshape(shape)
-    std = x.std(axis=axes, dtype=np.float64).reshape(shape)
-    constant = (x.min(axis=axes) == x.max(axis=axes)).reshape(shape)
-    std = np.where(constant, 1.0, std)
-    return mean.astype(np.float32), std.astype(np.float32)
 
 
 def _sha256(raw: RawData, spec: DataSpec) -> str:
@@ -213,5 +208,6 @@ def _sha256(raw: RawData, spec: DataSpec) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, array in raw.parts().items():
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        known = raw.digests.get(name)
+        digest.update(np.ascontiguousarray(array).data if known is None else known.encode())
     return digest.hexdigest()

@@ -20,6 +20,7 @@ __all__ = [
     "cache_dir",
     "download",
     "find_file",
+    "folders_of",
     "locate",
     "missing",
     "obtain",
@@ -73,7 +74,7 @@ def find_file(file: str, base_dir: Path | None) -> Path:
 
 def locate(dataset: str, file_name: str) -> Path | None:
     """Return a named data set's file from ``$RFPRUNE_DATA/<dataset>`` or the cache, or None."""
-    for folder in _folders(dataset):
+    for folder in folders_of(dataset):
         if (folder / file_name).is_file():
             return folder / file_name
     return None
@@ -126,11 +127,11 @@ def download(file: RemoteFile, target: Path) -> Path:
 
 def missing(dataset: str, files: Sequence[RemoteFile], reason: str) -> DataError:
     """Return the error for a set that is not here and cannot be had: it says what to put where."""
-    looked = ", ".join(str(folder) for folder in _folders(dataset))
+    looked = ", ".join(str(folder) for folder in folders_of(dataset))
     wanted = ", ".join(f"{file.name} ({file.url})" for file in files)
     return DataError(
         f"data set '{dataset}' is not in {looked} and cannot be downloaded ({reason}). "
-        f"Put these files into {_folders(dataset)[0]}: {wanted}; or there one file "
+        f"Put these files into {folders_of(dataset)[0]}: {wanted}; or there one file "
         f"{dataset}.npz with x_train, y_train, x_test, y_test. RFPRUNE_DATA may name another "
         f"folder that holds {dataset}/."
     )
@@ -176,6 +177,7 @@ def _read(url: str, response: IO[bytes]) -> bytes:
         raise OSError(f"{url}: {error!r}") from error
 
 
-def _folders(dataset: str) -> list[Path]:
+def folders_of(dataset: str) -> list[Path]:
+    """Return where the files of a named data set may be, best first."""
     base = data_dir()
     return [folder / dataset for folder in ([base] if base else []) + [cache_dir()]]

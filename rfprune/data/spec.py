@@ -12,6 +12,9 @@ __all__ = ["DataSpec"]
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 RowLimit = Annotated[int, Field(ge=1)]
+ClassCount = Annotated[int, Field(strict=True, ge=2)]
+ClassNumber = Annotated[int, Field(strict=True, ge=0)]
+ClassNumbers = Annotated[tuple[ClassNumber, ...], Field(min_length=2)]
 
 
 class DataSpec(BaseModel):
@@ -28,8 +31,9 @@ class DataSpec(BaseModel):
         None,
         min_length=1,
         description="an .npz file with x_train y_train x_test y_test, a .parquet file with a label "
-        "column, or a folder with train.parquet and test.parquet; a relative path is looked for "
-        "beside the file that names it, in the current folder, then under $RFPRUNE_DATA",
+        "column, a folder with train.parquet and test.parquet, or one with images as "
+        "train/CLASS/*.jpeg and val/CLASS/*.jpeg; a relative path is looked for beside the file "
+        "that names it, in the current folder, then under $RFPRUNE_DATA",
     )
     label_column: str | None = Field(
         None, description="column of the class in .parquet files (default: label)"
@@ -38,6 +42,19 @@ class DataSpec(BaseModel):
         "auto",
         description="where a file's images have their channel axis: first (N, C, H, W), last "
         "(N, H, W, C) or none (N, H, W); auto decides by the shape",
+    )
+    classes: ClassCount | ClassNumbers | None = Field(
+        None,
+        description="only these classes: how many, from the first on, or a list of their numbers "
+        "(from 0); they are numbered anew in this order",
+    )
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(
+        None,
+        description="side in pixels to which image files are brought (resized, then cut out of the "
+        "middle); not set, all must have one size already",
+    )
+    resize: Annotated[int, Field(ge=8, le=2048)] | None = Field(
+        None, description="short side in pixels before image_size is cut out (default image_size)"
     )
     flatten: bool = Field(False, description="give every sample as one flat vector")
     standardize: Literal["auto"] | StrictBool = Field(
@@ -56,6 +73,18 @@ class DataSpec(BaseModel):
         None, description="use at most so many rows for training and validation together"
     )
     test_rows: RowLimit | None = Field(None, description="use at most so many test rows")
+
+    @model_validator(mode="after")
+    def _sizes_and_classes(self) -> Self:
+        if self.resize is not None and self.resize < (self.image_size or self.resize + 1):
+            raise ValueError(
+                f"'resize' is {self.resize} and 'image_size' {self.image_size}; an image is "
+                "resized before 'image_size' is cut out of it, so give both, and the first not "
+                "below the second"
+            )
+        if isinstance(self.classes, tuple) and len(set(self.classes)) < len(self.classes):
+            raise ValueError("'classes' names a class twice")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

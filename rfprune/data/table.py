@@ -31,5 +31,9 @@ DATASETS = Registry(
             "rfprune.data.sets:svhn",
             "99,289 cropped house-number digits 3x32x32, 10 classes (download 235 MB)",
         ),
+        "tiny_imagenet": Entry(
+            "rfprune.data.image_folders:tiny_imagenet",
+            "up to 110,000 colour photos 3x64x64, 200 classes (put there by hand, 248 MB)",
+        ),
     },
 )

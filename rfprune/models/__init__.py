@@ -2,8 +2,9 @@
 
 `build` turns the ``model:`` section of a sweep or trial file (`ModelSpec`) into a
 ``torch.nn.Module`` whose output are logits. The table `MODELS` holds networks made only of layers
-that hls4ml's PyTorch front end takes. To add one: a function in `rfprune.models.networks` and its
-row in `MODELS` (other packages: an entry point of the group ``rfprune.model``).
+that hls4ml's PyTorch front end takes (`rfprune.models.networks`), and residual and depthwise
+networks for edge devices, which it does not take (`rfprune.models.edge`). To add one: a function
+there and its row in `MODELS` (other packages: an entry point of the group ``rfprune.model``).
 
 This room does not know data, hardware or training. Importing it does not import torch.
 """

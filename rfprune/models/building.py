@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rfprune.errors import NetworkError, RfpruneError, SpecError
 from rfprune.models.checkpoint import Checkpoint, load_checkpoint, read_state_dict
+from rfprune.models.extra_packages import declare_missing_operators
 from rfprune.models.spec import ModelSpec
 from rfprune.models.table import MODELS
 from rfprune.registry import nearest, resolve
@@ -63,7 +64,7 @@ def build(
     with _importable(base_dir):
         model = _construct(spec, tuple(input_shape), n_classes)
     if path is not None and state is not None:
-        _load_weights(model, state, path)
+        _load_weights(model, _without_head(model, state) if spec.new_head else state, path)
     _dry_run(model, spec.name, tuple(input_shape), n_classes)
     return model.train()
 
@@ -154,6 +155,7 @@ def _function(spec: ModelSpec) -> _Builder:
     if not spec.is_function:
         function = MODELS.load(spec.name)
     else:
+        declare_missing_operators()  # the user's module may import torchvision
         try:
             function = resolve(spec.name)
         except RfpruneError:
@@ -208,6 +210,13 @@ def _typed(spec: ModelSpec, function: _Builder) -> dict[str, Any]:
             place = ".".join(["model", "args", name, *(str(part) for part in first["loc"])])
             raise SpecError(f"{place}: {first['msg']}; got {first['input']!r}.") from error
     return values
+
+
+def _without_head(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Replace the last layer's tensors by the network's own."""
+    last = [name for name, _ in model.named_parameters()][-1].rpartition(".")[0]
+    own = {name: value for name, value in model.state_dict().items() if name.startswith(f"{last}.")}
+    return state | own
 
 
 def _load_weights(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:

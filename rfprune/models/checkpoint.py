@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "load_checkpoint", "read_state_dict", "save_checkpoint"]
 
 FORMAT = "rfprune.network/1"
+#: A saved network has its weights with it.
+_BUILT_FROM_THE_FILE = {"weights": None, "new_head": False}
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def save_checkpoint(
     assert not spec.is_file, "pass the spec through `architecture` first"
     content = {
         "format": FORMAT,
-        "model": spec.model_copy(update={"weights": None}).model_dump(mode="json"),
+        "model": spec.model_copy(update=_BUILT_FROM_THE_FILE).model_dump(mode="json"),
         "input_shape": list(input_shape),
         "n_classes": n_classes,
         "state_dict": {name: t.detach().cpu() for name, t in model.state_dict().items()},

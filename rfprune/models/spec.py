@@ -29,6 +29,12 @@ class ModelSpec(BaseModel):
         None, description="a .pt file with the initial weights: a state dict or a saved network"
     )
 
+    new_head: bool = Field(
+        False,
+        description="take from weights all but the last layer, which starts anew: for weights that "
+        "were trained on other classes",
+    )
+
     @property
     def is_file(self) -> bool:
         """True if ``name`` is the path of a saved network."""
@@ -44,6 +50,8 @@ class ModelSpec(BaseModel):
         if self.is_file and (self.args or self.weights):
             key = "args" if self.args else "weights"
             raise ValueError(f"'{key}' has no meaning beside the saved network '{self.name}'")
+        if self.new_head and self.weights is None:
+            raise ValueError("'new_head' has no meaning without 'weights'")
         if not self.is_file and not self.is_function:
             MODELS[self.name]  # an unknown name raises with the nearest one
         return self

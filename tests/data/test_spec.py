@@ -20,6 +20,15 @@ from rfprune.data import DATASETS, DataSpec
         ({"name": "digits", "split_seed": 2**32}, "less than 4294967296"),
         ({"name": "digits", "standardize": "yes"}, "'auto'"),
         ({"name": "digits", "label_column": "y"}, "'label_column' is for files"),
+        ({"name": "digits", "classes": 1}, "greater than or equal to 2"),
+        ({"name": "digits", "classes": [3, 3]}, "'classes' names a class twice"),
+        ({"name": "digits", "classes": [-1, 3]}, "greater than or equal to 0"),
+        ({"name": "tiny_imagenet", "image_size": 4}, "greater than or equal to 8"),
+        ({"name": "tiny_imagenet", "resize": 40}, "'image_size' None; an image is resized before"),
+        (
+            {"name": "tiny_imagenet", "resize": 40, "image_size": 64},
+            "'resize' is 40 and 'image_size' 64",
+        ),
         ({"name": "digits", "channels": "last"}, "'channels' is for files"),
     ],
 )
@@ -36,6 +45,14 @@ def test_sections_are_values():
 
 
 def test_the_table_names_every_set_with_one_line():
-    assert list(DATASETS) == ["cifar10", "digits", "digits_images", "fashion_mnist", "jets", "svhn"]
+    assert list(DATASETS) == [
+        "cifar10",
+        "digits",
+        "digits_images",
+        "fashion_mnist",
+        "jets",
+        "svhn",
+        "tiny_imagenet",
+    ]
     assert all(DATASETS[name].summary and "\n" not in DATASETS[name].summary for name in DATASETS)
     assert all(callable(DATASETS.load(name)) for name in DATASETS)

@@ -1,0 +1,233 @@
+"""Sets of compressed images: which files, which classes of them, decoded once and kept on disk.
+
+A reader returns an `ImageSet` of images that are still compressed. `decode` takes the classes that
+are wanted, brings their images to one size and writes them as bytes to the user's cache, from where
+later runs map them into memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from rfprune.data.dataset import Array, RawData
+from rfprune.data.places import cache_dir
+from rfprune.data.selecting import chosen_classes, rows_of
+from rfprune.data.spec import DataSpec
+from rfprune.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Compressed", "ImageFiles", "ImageSet", "Images", "decode", "file_identity"]
+
+#: One compressed image: a file, or its bytes.
+Compressed = Path | memoryview
+#: Part of the name of every cached file: another number when the decoding changes.
+_VERSION = 1
+_IMAGES_PER_TASK = 256
+
+
+class Images(Protocol):
+    """Compressed images of one part of a data set."""
+
+    def __getitem__(self, number: int, /) -> Compressed:
+        """Return one image: its file, or its bytes."""
+        ...
+
+    def identity(self, numbers: Sequence[int]) -> Iterator[str]:
+        """Yield what tells these images from others, without reading them."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images that are files; told apart by path, size and time of change."""
+
+    paths: Sequence[Path]
+
+    def __getitem__(self, number: int, /) -> Path:
+        return self.paths[number]
+
+    def identity(self, numbers: Sequence[int]) -> Iterator[str]:
+        """Yield path, size and time of each file."""
+        return (file_identity(self.paths[number]) for number in numbers)
+
+
+def file_identity(path: Path) -> str:
+    """Return path, size and time of change of a file, as text."""
+    about = path.stat()
+    return f"{path.absolute()} {about.st_size} {about.st_mtime_ns}"
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Compressed images with their classes.
+
+    Attributes:
+        source: where they are, for messages.
+        train: the images of the training part.
+        y_train: (N,) their classes, 0..n_classes-1.
+        test: the images of the test part, or None.
+        y_test: their classes, or None.
+        class_names: name of each class.
+    """
+
+    source: str
+    train: Images
+    y_train: Array
+    test: Images | None
+    y_test: Array | None
+    class_names: tuple[str, ...]
+
+
+def decode(images: ImageSet, spec: DataSpec) -> RawData:
+    """Return the wanted classes as arrays of bytes (N, 3, H, W), mapped from the cache.
+
+    Raises:
+        DataError: an image that cannot be decoded, images of several sizes without
+            ``data.image_size``, or a cache that cannot be written.
+    """
+    classes = chosen_classes(spec.classes, len(images.class_names), images.source)
+    train, y_train = rows_of(images.y_train, classes)
+    raw = RawData(
+        source=images.source,
+        x_train=_decoded(images.source, images.train, train.tolist(), spec),
+        y_train=y_train,
+        class_names=tuple(images.class_names[i] for i in classes),
+        full_scale=255.0,
+        is_image=True,
+        keeps_bytes=True,
+    )
+    if images.test is not None and images.y_test is not None:
+        test, y_test = rows_of(images.y_test, classes)
+        x_test = _decoded(images.source, images.test, test.tolist(), spec)
+        raw = replace(raw, x_test=x_test, y_test=y_test)
+    arrays = {name: array for name, array in raw.parts().items() if isinstance(array, np.memmap)}
+    return replace(raw, digests={name: _digest(array) for name, array in arrays.items()})
+
+
+def _decoded(source: str, images: Images, numbers: Sequence[int], spec: DataSpec) -> Array:
+    if not numbers:
+        raise DataError(f"{source}: no image of the chosen classes.")
+    path = cache_dir() / "decoded" / f"{_key(images, numbers, spec)}.npy"
+    ready = _mapped(path)
+    if ready is not None and len(ready) == len(numbers):
+        return ready
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, images, numbers, spec)
+    except OSError as error:
+        raise DataError(
+            f"{path.parent}: the decoded images cannot be written ({error}); XDG_CACHE_HOME may "
+            "name another folder for caches."
+        ) from error
+    ready = _mapped(path)
+    assert ready is not None
+    return ready
+
+
+def _digest(array: np.memmap[Any, Any]) -> str:
+    """Return the hash of a cached file; it is worked out once and kept beside the file."""
+    assert array.filename is not None
+    beside = Path(array.filename).with_suffix(".sha256")
+    if not beside.is_file():
+        partial = beside.with_name(f".{beside.name}.{os.getpid()}.part")
+        partial.write_text(hashlib.sha256(array.data).hexdigest())
+        os.replace(partial, beside)
+    return beside.read_text()
+
+
+def _mapped(path: Path) -> Array | None:
+    try:
+        mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        # Not there, or cut short by a full disk: it is written again.
+        return None
+    return mapped
+
+
+def _key(images: Images, numbers: Sequence[int], spec: DataSpec) -> str:
+    digest = hashlib.sha256(f"{_VERSION} {spec.image_size} {spec.resize}\n".encode())
+    for line in images.identity(numbers):
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _write(path: Path, images: Images, numbers: Sequence[int], spec: DataSpec) -> None:
+    """Decode in threads and write one by one; the file appears whole or not at all."""
+    shape = (len(numbers), *_pixels(images[numbers[0]], numbers[0], spec).shape)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        for i, pixels in enumerate(_in_threads(images, numbers, spec)):
+            if pixels.shape != shape[1:]:
+                raise DataError(
+                    f"{_name(images[numbers[i]], numbers[i])}: {pixels.shape[2]} x "
+                    f"{pixels.shape[1]} pixels, others have {shape[3]} x {shape[2]}; set "
+                    "data.image_size to bring all to one size."
+                )
+            out[i] = pixels
+        out.flush()
+        del out
+        path.with_suffix(".sha256").unlink(missing_ok=True)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _in_threads(images: Images, numbers: Sequence[int], spec: DataSpec) -> Iterator[Array]:
+    """Yield the decoded images in order; only a few parts of them are in memory at a time."""
+    workers = min(os.cpu_count() or 1, 16)
+
+    def part(start: int) -> list[Array]:
+        return [_pixels(images[i], i, spec) for i in numbers[start : start + _IMAGES_PER_TASK]]
+
+    starts = range(0, len(numbers), _IMAGES_PER_TASK)
+    with ThreadPoolExecutor(workers) as pool:
+        for first in range(0, len(starts), 2 * workers):
+            for pixels in pool.map(part, starts[first : first + 2 * workers]):
+                yield from pixels
+
+
+def _pixels(image: Compressed, number: int, spec: DataSpec) -> Array:
+    """Decode one image to (3, H, W) bytes, grey ones to three equal channels."""
+    from PIL import Image
+
+    try:
+        with Image.open(image if isinstance(image, Path) else io.BytesIO(image)) as opened:
+            whole = _resized(opened, spec).convert("RGB")
+            return np.ascontiguousarray(np.asarray(whole).transpose(2, 0, 1))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{_name(image, number)}: not a readable image ({error}); remove or replace it."
+        ) from error
+
+
+def _resized(image: Image.Image, spec: DataSpec) -> Image.Image:
+    """Bring the short side to ``resize`` pixels and cut ``image_size`` out of the middle."""
+    from PIL import Image
+
+    side = spec.image_size
+    if side is None or image.size == (side, side):
+        return image
+    short = spec.resize or side
+    # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; never below what is asked for.
+    image.draft("RGB", (short, short))
+    factor = short / min(image.size)
+    width, height = (max(short, round(length * factor)) for length in image.size)
+    whole = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - side) // 2, (height - side) // 2
+    return whole.crop((left, top, left + side, top + side))
+
+
+def _name(image: Compressed, number: int) -> str:
+    return str(image) if isinstance(image, Path) else f"image {number}"

@@ -21,6 +21,7 @@ _CASES = (
         "bram",
     ),
     ("one neuron", {"reuse_factor": 4}, "filter"),
+    ("one block of 2 x 8: RF 4", {"reuse_factor": 4}, "block"),
 )
 
 
@@ -29,7 +30,7 @@ def layer_groups(hardware: dict[str, object], structure: str) -> LayerGroups:
     planned = plan(
         trace(nn.Sequential(nn.Linear(16, 8)), (16,)), HardwareSpec.model_validate(hardware)
     )
-    return build_groups(planned, PruneSpec.model_validate({"structure": structure})).layers[0]
+    return build_groups(planned, PruneSpec(structure=structure, block=(2, 8))).layers[0]
 
 
 def groups_picture(path: Path) -> None:
@@ -38,7 +39,7 @@ def groups_picture(path: Path) -> None:
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 2.3), layout="constrained")
+    figure = Figure(figsize=(13, 2.3), layout="constrained")
     FigureCanvasAgg(figure)
     colors = ListedColormap(["#dbe7f3", "#8fb4d9", "#c9c3e6", "#9a8fd0", "#d4ead2", "#93c78e"])
     for axis, (title, hardware, structure) in zip(

@@ -14,7 +14,7 @@ from rfprune.groups.costs import UnitCost, unit_cost
 from rfprune.network.plan import LayerPlan
 from rfprune.quantities import RESOURCES
 
-__all__ = ["live_multipliers", "live_runs", "used"]
+__all__ = ["group_costs", "live_multipliers", "live_runs", "used", "word_owners"]
 
 
 def live_runs(nonzero: NDArray[np.bool_], run: int) -> NDArray[np.bool_]:
@@ -39,6 +39,50 @@ def live_multipliers(plan: LayerPlan, nonzero: NDArray[np.bool_]) -> int:
     return int(np.count_nonzero(live_runs(nonzero, plan.reuse_factor)))
 
 
+def _multipliers(plan: LayerPlan, nonzero: NDArray[np.bool_]) -> float:
+    """Return the live multipliers; constants (latency) share one in time, 1 / RF of it each."""
+    if plan.strategy == "latency" and plan.droppable:
+        return int(np.count_nonzero(nonzero)) / plan.reuse_factor
+    return live_multipliers(plan, nonzero)
+
+
+def group_costs(plan: LayerPlan, label: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return (G_l, R): what each group of a layer that can drop groups frees when it alone goes.
+
+    Of the memory that is what no other group shares. A multiplier that several groups share (only
+    single weights can) is counted for each of them, so that no selection exceeds a budget.
+
+    Args:
+        plan: the layer.
+        label: (N,) group of each weight in HLS order.
+    """
+    unit = unit_cost(plan)
+    count = int(label.max()) + 1
+    if plan.strategy == "latency":
+        shares = np.bincount(label, minlength=count) / plan.reuse_factor
+        return np.outer(shares, unit.per_multiplier)
+    position = np.arange(label.size)
+    begins = position % plan.reuse_factor == 0
+    begins[1:] |= label[1:] != label[:-1]
+    cost = np.outer(np.bincount(label[begins], minlength=count), unit.per_multiplier)
+    if unit.multipliers_per_word:
+        owners = word_owners(plan, label)
+        cost += np.outer(np.bincount(owners[owners >= 0], minlength=count), unit.per_word)
+    return cost
+
+
+def word_owners(plan: LayerPlan, label: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return, for each set of BRAM columns, the group that fills it alone, or -1.
+
+    Args:
+        plan: a layer with weights in memory.
+        label: (N,) group of each weight in HLS order.
+    """
+    starts = np.arange(0, label.size, plan.reuse_factor * unit_cost(plan).multipliers_per_word)
+    least, most = np.minimum.reduceat(label, starts), np.maximum.reduceat(label, starts)
+    return np.where(least == most, least, -1)
+
+
 def used(plan: LayerPlan, nonzero: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return (R,): the resources that this layer's weights hold.
 
@@ -48,7 +92,7 @@ def used(plan: LayerPlan, nonzero: NDArray[np.bool_]) -> NDArray[np.float64]:
     """
     cost: UnitCost = unit_cost(plan)
     total = np.zeros(len(RESOURCES))
-    total += cost.per_multiplier * live_multipliers(plan, nonzero)
+    total += cost.per_multiplier * _multipliers(plan, nonzero)
     if cost.multipliers_per_word:
         live = np.ones_like(nonzero) if not plan.droppable else nonzero
         words = live_runs(live, plan.reuse_factor * cost.multipliers_per_word)

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rfprune.errors import SpecError
 from rfprune.groups.costs import unit_cost
-from rfprune.groups.count import live_multipliers, used
-from rfprune.groups.structure import default_structure, run_length
+from rfprune.groups.count import group_costs, live_multipliers, used, word_owners
+from rfprune.groups.structure import Block, default_structure, group_labels, group_size
 from rfprune.network.plan import LayerPlan, Plan, check_layer_names
 from rfprune.quantities import RESOURCES
 from rfprune.spec.trial import PruneSpec
@@ -32,16 +33,16 @@ class LayerGroups:
 
     Attributes:
         plan: the layer with its hardware.
-        structure: weight, dsp, bram or filter.
-        run: weights per group (the last group may be shorter).
+        structure: weight, dsp, bram, filter or block.
+        size: weights in a full group (the last one, or those at the edge, may have fewer).
         label: (N,) group of each weight, in flat torch order, from 0 in each layer.
-        cost: (G_l, R) what each group holds, exactly the change of `count.used` when it goes.
+        cost: (G_l, R) what each group holds: what `count.used` falls by when it alone goes.
         floor: groups that are kept at least.
     """
 
     plan: LayerPlan
     structure: str
-    run: int
+    size: int
     label: Tensor
     cost: NDArray[np.float64]
     floor: int
@@ -50,6 +51,17 @@ class LayerGroups:
     def count(self) -> int:
         """Groups in this layer."""
         return int(self.cost.shape[0])
+
+    @property
+    def least(self) -> NDArray[np.float64]:
+        """(R,) what the layer still holds when only its floor of the cheapest groups is left."""
+        keep = np.zeros(self.count, dtype=bool)
+        keep[np.argsort(self.cost.sum(axis=1), kind="stable")[: self.floor]] = True
+        return self.used(keep)
+
+    def used(self, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return (R,) what the layer holds when the groups in `keep` (G_l,) stay."""
+        return used(self.plan, keep[self.label.numpy()][self.plan.order])
 
     def weight_of(self, model: nn.Module) -> Tensor:
         """Return this layer's weight in `model`."""
@@ -134,6 +146,13 @@ class Groups:
             total += layer_used(layer, mask)
         return total
 
+    def used_when(self, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return (R,) what the network holds when the groups in `keep` (G,) stay."""
+        total = self.fixed.copy()
+        for layer, part in self.split(keep):
+            total += layer.used(part)
+        return total
+
     def live(self, model: nn.Module) -> dict[str, int]:
         """Return the multipliers that hls4ml will generate for `model`, by layer."""
         found = {plan.name: plan.n_multipliers for plan in self.plan.layers}
@@ -160,7 +179,8 @@ def build_groups(plan: Plan, spec: PruneSpec, structure: str | None = None) -> G
         structure: overrides the file's, for methods that are bound to one.
 
     Raises:
-        SpecError: a layer that does not exist, or a structure that its strategy does not have.
+        SpecError: a layer that does not exist, a structure that its strategy does not have, or
+            groups that share memory under a budget on BRAM18.
     """
     check_layer_names("prune.layers", spec.layers, plan.network)
     resources = tuple(spec.budget)
@@ -174,36 +194,36 @@ def build_groups(plan: Plan, spec: PruneSpec, structure: str | None = None) -> G
         asked = structure or (own and own.structure) or spec.structure
         chosen = default_structure(layer, resources) if asked == "auto" else asked
         floor = spec.floor if own is None or own.floor is None else own.floor
-        layers.append(_layer_groups(layer, chosen, floor))
+        block = spec.block if own is None or own.block is None else own.block
+        layers.append(_layer_groups(layer, chosen, block, floor))
+        if "bram18" in resources and structure is None:
+            _check_memory(layers[-1])
     return Groups(plan, tuple(layers), fixed)
 
 
-def _layer_groups(plan: LayerPlan, structure: str, floor: int) -> LayerGroups:
-    run = run_length(plan, structure)
-    n = plan.layer.n_weights
-    label = np.empty(n, dtype=np.int64)
-    label[plan.order] = np.arange(n, dtype=np.int64) // run
+def _layer_groups(plan: LayerPlan, structure: str, block: Block | None, floor: int) -> LayerGroups:
+    in_hls_order = group_labels(plan, structure, block)
+    label = np.empty_like(in_hls_order)
+    label[plan.order] = in_hls_order
     return LayerGroups(
-        plan, structure, run, torch.from_numpy(label), _group_costs(plan, run), floor
+        plan=plan,
+        structure=structure,
+        size=group_size(plan, structure, block),
+        label=torch.from_numpy(label),
+        cost=group_costs(plan, in_hls_order),
+        floor=floor,
     )
 
 
-def _group_costs(plan: LayerPlan, run: int) -> NDArray[np.float64]:
-    """Return (G_l, R): a run counted on its own. Full runs are alike; the last may be shorter."""
-    n = plan.layer.n_weights
-    count = -(-n // run)
-    alone = np.zeros(n, dtype=bool)
-    alone[:run] = True
-    cost = np.tile(_alone(plan, alone), (count, 1))
-    if n % run:
-        alone = np.zeros(n, dtype=bool)
-        alone[(count - 1) * run :] = True
-        cost[-1] = _alone(plan, alone)
-    return cost
-
-
-def _alone(plan: LayerPlan, nonzero: NDArray[np.bool_]) -> NDArray[np.float64]:
-    if plan.strategy == "latency":
-        # Constants share multipliers in time: each weight is 1/RF of one (exactly one at RF 1).
-        return unit_cost(plan).per_multiplier * (np.count_nonzero(nonzero) / plan.reuse_factor)
-    return used(plan, nonzero)
+def _check_memory(layer: LayerGroups) -> None:
+    """Raise if a budget on BRAM18 could not be met because groups share memory words."""
+    plan = layer.plan
+    sharing = unit_cost(plan).multipliers_per_word
+    if not sharing:
+        return
+    if (word_owners(plan, layer.label.numpy()[plan.order]) < 0).any():
+        raise SpecError(
+            f"{plan.name}: prune.budget.bram18 needs groups that hold whole memory words, but "
+            f"{sharing} multipliers of {plan.weight.width} bits share one, and groups of structure "
+            f"{layer.structure} do not hold all of them. Allowed here: auto, bram."
+        )

@@ -1,15 +1,18 @@
-"""A structure is an integer label on every weight, in HLS order: ``label = arange(N) // run``.
+"""A structure is an integer label on every weight of a layer, in HLS order.
 
-=========  ==========================  ==================================================
-structure  run                         what one group is
-=========  ==========================  ==================================================
-weight     1                           one weight (latency strategy, or unstructured methods)
-dsp        RF                          the weights that one multiplier serves
-bram       RF * c                      the multipliers that share whole BRAM columns
-filter     n_in                        a neuron's incoming weights, or a filter
-=========  ==========================  ==================================================
+=========  ==================  ===========================================================
+structure  weights in a group  what one group is
+=========  ==================  ===========================================================
+weight     1                   one weight (latency strategy, or unstructured methods)
+dsp        RF                  the weights that one multiplier serves
+bram       RF * c              the multipliers that share whole BRAM columns
+filter     n_in                a neuron's incoming weights, or a filter
+block      rows * columns      a rectangle of the (n_out, n_in) weight matrix
+=========  ==================  ===========================================================
 
-``c`` is `rfprune.hardware.memory.bram_word_groups`. A short last run needs no padding. hls4ml:
+All but the last are runs, ``label = arange(N) // run``; ``c`` is
+`rfprune.hardware.memory.bram_word_groups`. A short last group needs no padding. Where a multiplier
+serves several weights, filters and blocks are made as large as holds whole multipliers. hls4ml:
 ``backends/vivado/passes/unrolled_codegen.py`` (multiplier m serves ``[m * RF, (m + 1) * RF)``).
 """
 
@@ -17,11 +20,17 @@ from __future__ import annotations
 
 from math import lcm
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rfprune.errors import SpecError
 from rfprune.hardware.memory import bram_word_groups
 from rfprune.network.plan import LayerPlan
 
-__all__ = ["default_structure", "run_length"]
+__all__ = ["Block", "default_structure", "group_labels", "group_size", "whole_block"]
+
+#: Rows (outputs) and columns (products per output) of a block.
+Block = tuple[int, int]
 
 
 def default_structure(plan: LayerPlan, resources: tuple[str, ...]) -> str:
@@ -35,13 +44,29 @@ def default_structure(plan: LayerPlan, resources: tuple[str, ...]) -> str:
     return "bram" if "bram18" in resources else "dsp"
 
 
-def run_length(plan: LayerPlan, structure: str) -> int:
-    """Return the number of consecutive weights, in HLS order, that form one group.
+def group_labels(plan: LayerPlan, structure: str, block: Block | None = None) -> NDArray[np.int64]:
+    """Return (N,): the group of each weight in HLS order, from 0.
+
+    Args:
+        plan: the layer.
+        structure: weight, dsp, bram, filter or block.
+        block: rows and columns, for structure block.
 
     Raises:
-        SpecError: a structure that the layer's strategy does not have.
+        SpecError: a structure that the layer's strategy does not have, or a block without a shape.
     """
-    weights, n_in, rf = plan.layer.n_weights, plan.layer.n_in, plan.reuse_factor
+    position = np.arange(plan.layer.n_weights, dtype=np.int64)
+    if structure != "block":
+        return position // group_size(plan, structure)
+    rows, columns = _block(plan, block)
+    n_in = plan.layer.n_in
+    across = -(-n_in // columns)
+    return (position // n_in // rows) * across + position % n_in // columns
+
+
+def group_size(plan: LayerPlan, structure: str, block: Block | None = None) -> int:
+    """Return the number of weights in a full group. Arguments and errors as `group_labels`."""
+    rf = plan.reuse_factor
     if structure == "weight":
         return 1
     if structure == "dsp":
@@ -50,12 +75,41 @@ def run_length(plan: LayerPlan, structure: str) -> int:
         if plan.strategy == "latency":
             raise SpecError(
                 f"{plan.name}: structure bram needs weights in memory, but strategy latency turns "
-                "them into constants. Allowed here: auto, weight, dsp, filter."
+                "them into constants. Allowed here: auto, weight, dsp, filter, block."
             )
-        return min(rf * bram_word_groups(plan.weight.width, rf), weights)
+        return min(rf * bram_word_groups(plan.weight.width, rf), plan.layer.n_weights)
     if structure == "filter":
         # With RF > n_in a multiplier serves several neurons; groups hold whole multipliers.
-        return lcm(n_in, rf) if plan.strategy != "latency" else n_in
+        return lcm(plan.layer.n_in, rf) if plan.strategy != "latency" else plan.layer.n_in
+    if structure == "block":
+        rows, columns = _block(plan, block)
+        return rows * columns
     raise SpecError(
-        f"{plan.name}: unknown structure '{structure}'. Allowed: auto, weight, dsp, bram, filter."
+        f"{plan.name}: unknown structure '{structure}'. "
+        "Allowed: auto, weight, dsp, bram, filter, block."
     )
+
+
+def _block(plan: LayerPlan, block: Block | None) -> Block:
+    if block is None:
+        raise SpecError(
+            f"{plan.name}: structure block needs a shape, e.g. prune.block: [4, 8] for 4 outputs "
+            "by 8 inputs."
+        )
+    return whole_block(plan, block)
+
+
+def whole_block(plan: LayerPlan, block: Block) -> Block:
+    """Return the least block, at least as large as `block`, that holds whole multipliers.
+
+    A multiplier serves RF columns of one row or, with RF > n_in, ``RF / n_in`` whole rows. Blocks
+    that cut through multipliers would free none of those they share with a neighbour.
+    """
+    rows, columns = block
+    n_in, n_out, rf = plan.layer.n_in, plan.layer.n_out, plan.reuse_factor
+    if plan.strategy != "latency":
+        wide, tall = min(rf, n_in), max(1, rf // n_in)
+        columns = -(-columns // wide) * wide
+        rows = -(-rows // tall) * tall
+        columns = n_in if tall > 1 else columns
+    return min(rows, n_out), min(columns, n_in)

@@ -4,7 +4,20 @@ Conversion is read back, generated code is counted, and the C++ simulation is co
 """
 
 from rfprune.hls.codegen import LayerCode, read_project
-from rfprune.hls.convert import Conversion, convert
-from rfprune.hls.simulate import Parity, compare
+from rfprune.hls.convert import PROJECT_NAME, Conversion, convert
+from rfprune.hls.parity import Compared, LayerParity, Parity, compare
+from rfprune.hls.simulate import Array, streamed
 
-__all__ = ["Conversion", "LayerCode", "Parity", "compare", "convert", "read_project"]
+__all__ = [
+    "PROJECT_NAME",
+    "Array",
+    "Compared",
+    "Conversion",
+    "LayerCode",
+    "LayerParity",
+    "Parity",
+    "compare",
+    "convert",
+    "read_project",
+    "streamed",
+]

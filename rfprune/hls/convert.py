@@ -1,14 +1,17 @@
 """torch to hls4ml, and back: what was built is compared with what was asked for, layer by layer.
 
 hls4ml falls back without an error (unknown strategies become latency, invalid reuse factors the
-nearest valid one, ...), so nothing is believed until it is read back. Result and accumulator types
-stay ``auto`` in weight layers: setting them would disable hls4ml's own width inference.
+nearest valid one, ...), so nothing is believed until it is read back. Accumulator types stay
+``auto`` in weight layers, and result types where `rfprune.network.types` keeps them exact: hls4ml
+infers the width that loses nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from rfprune.errors import ConversionError
+from rfprune.hardware.precision import FixedType
 from rfprune.hls.codegen import count_code
 from rfprune.network import LayerPlan, Plan, fold_batch_norm
 
@@ -32,6 +36,10 @@ _STRATEGIES = {
     "resource": "Resource",
     "resource_unrolled": "ResourceUnrolled",
 }
+
+
+#: What hls4ml puts around the lines that save a layer's output.
+_TRACED = re.compile(r"#ifndef __SYNTHESIS__\n(?=\s*nnet::save_layer_output)")
 
 
 @dataclass(frozen=True)
@@ -48,14 +56,29 @@ class Conversion:
     plan: Plan
     network: nn.Module
 
+    @property
+    def convolves(self) -> bool:
+        """Whether a layer is more than one product of a matrix and a vector."""
+        return any(layer.layer.kind.convolves for layer in self.plan.layers)
+
     def write(self) -> Path:
-        """Write the HLS project and return its folder."""
+        """Write the HLS project and return its folder.
+
+        Every layer's output can be traced: by g++ with ``-DTRACE_LAYERS``, never in synthesis.
+        """
         with quiet():
             try:
+                self.graph.config.trace_output = True
+                for node in self.graph.get_layers():
+                    node.set_attr("trace", True)
                 self.graph.write()
             except Exception as error:  # hls4ml raises bare Exception
                 raise ConversionError(f"hls4ml cannot write the project: {error}.") from error
-        return Path(self.graph.config.get_output_dir())
+        folder = Path(self.graph.config.get_output_dir())
+        source = folder / "firmware" / f"{PROJECT_NAME}.cpp"
+        # Unguarded, the test bench of the vendor's tools would write a file per layer.
+        source.write_text(_TRACED.sub("#ifdef TRACE_LAYERS\n", source.read_text()))
+        return folder
 
     def generated_code(self, layer: LayerPlan) -> str | None:
         """Return the C++ that hls4ml generated for a ResourceUnrolled layer, else None."""
@@ -88,22 +111,23 @@ def convert(model: nn.Module, plan: Plan, folder: Path) -> Conversion:
     import hls4ml
 
     folded = fold_batch_norm(model)
+    given = _transposed(folded, plan) if plan.network.channels_last else folded
     hardware = plan.hardware
     shape = (None, *plan.network.input_shape)
     with quiet() as said:
         try:
             config = hls4ml.utils.config_from_pytorch_model(
-                folded,
+                given,
                 shape,
                 granularity="name",
                 backend=hardware.backend,
                 default_precision=hardware.precision,
                 default_reuse_factor=max(layer.reuse_factor for layer in plan.layers),
-                channels_last_conversion="internal" if _streams_images(plan) else "full",
+                channels_last_conversion=_channels_last_conversion(plan),
             )
             _configure(config, plan)
             graph = hls4ml.converters.convert_from_pytorch_model(
-                folded,
+                given,
                 hls_config=config,
                 backend=hardware.backend,
                 io_type=hardware.io_type,
@@ -122,27 +146,51 @@ def convert(model: nn.Module, plan: Plan, folder: Path) -> Conversion:
     return conversion
 
 
-def _streams_images(plan: Plan) -> bool:
-    return plan.hardware.io_type == "io_stream" and len(plan.network.input_shape) > 1
+def _channels_last_conversion(plan: Plan) -> str:
+    """Return which of hls4ml's conversions to channels last the network needs.
+
+    ``full`` transposes the input in hardware, which a stream cannot; ``internal`` takes inputs that
+    are channels last already.
+    """
+    if plan.network.channels_last:
+        return "off"
+    streams_images = plan.hardware.io_type == "io_stream" and len(plan.network.input_shape) > 1
+    return "internal" if streams_images else "full"
+
+
+def _transposed(model: nn.Module, plan: Plan) -> nn.Module:
+    """Return a copy for hls4ml's parser alone, its weights stored as (in, out).
+
+    hls4ml keeps a Linear's weights in Keras's order (in, out). It transposes torch's in the pass
+    that makes convolutions channels last, which fails on Linear layers on sequences
+    (``convert_to_channels_last.py`` swaps their shapes), and with that pass off it reads (out, in)
+    as (in, out) without a word.
+    """
+    copied = copy.deepcopy(model)
+    for layer in plan.layers:
+        module = copied.get_submodule(layer.layer.path)
+        assert isinstance(module.weight, Tensor)
+        module.weight = nn.Parameter(module.weight.detach().T.contiguous())
+    return copied
 
 
 def _configure(config: dict[str, Any], plan: Plan) -> None:
     """Write strategy, reuse factor and types of every layer into hls4ml's configuration."""
     layers = config["LayerName"]
     planned = {layer.name: layer for layer in plan.layers}
-    result = plan.hardware.precision
+    default = FixedType.parse(plan.hardware.precision)
     for name, entry in layers.items():
+        result = plan.types.get(name, default)
+        # Dictionary keys only: a plain string on every layer switches hls4ml's fusions off.
+        if result is not None and isinstance(entry.get("Precision"), dict):
+            entry["Precision"]["result"] = str(result)
         layer = planned.get(name)
         if layer is None:
-            # Dictionary keys only: a plain string on every layer switches hls4ml's fusions off.
-            if isinstance(entry.get("Precision"), dict):
-                entry["Precision"]["result"] = result
             continue
         entry["Strategy"] = _STRATEGIES[layer.strategy]
         entry["ReuseFactor"] = layer.reuse_factor
         entry["Precision"]["weight"] = str(layer.weight)
         entry["Precision"]["bias"] = str(layer.result)
-        result = str(layer.result)
     missing = [name for name in planned if name not in layers]
     if missing:
         raise ConversionError(

@@ -1,104 +1,121 @@
-"""The C++ simulation: hls4ml's generated code, compiled by g++ and compared with torch.
+"""The C++ simulation: the files of an HLS project, compiled by g++ and run on rows of data.
 
-What is compared: the class of every row, and the logits. Torch computes with the layers'
-fixed-point types (`rfprune.training.fixed_point`), so what is left is the rounding inside a
-layer; the agreement with float arithmetic, which shows what the types themselves cost, is given
-beside it.
+What is simulated is what stands in the folder, not what hls4ml would write anew. The bridge that
+hls4ml generates (``templates/vivado/myproject_bridge.cpp``) gives the outputs of the network and,
+compiled with ``TRACE_LAYERS``, those of every layer.
 """
 
 from __future__ import annotations
 
+import ctypes
 import shutil
+import subprocess
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from rfprune.errors import MissingExtraError, SimulationError
-from rfprune.hardware.precision import FixedType
-from rfprune.hls.convert import Conversion, quiet
-from rfprune.training import fixed_point
+from rfprune.hls.convert import PROJECT_NAME, Conversion
 
-__all__ = ["Parity", "compare", "simulate"]
+__all__ = ["Outputs", "simulate", "streamed"]
+
+Array = NDArray[np.float64]
+_SHOWN_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
-class Parity:
-    """How the C++ simulation and torch agree.
+class Outputs:
+    """What the C++ computed, exactly.
 
     Attributes:
-        rows: rows compared.
-        agreement: fraction of rows with the same class as torch in fixed point.
-        float_agreement: fraction of rows with the same class as torch in float.
-        largest_error: largest absolute difference of a logit.
-        mean_error: mean absolute difference of the logits.
-        step: one unit in the last place of the result type.
-        torch_accuracy: of torch in float on these rows.
-        cpp_accuracy: of the C++ simulation on these rows.
+        logits: (rows, classes).
+        layers: (rows, *shape) by layer, channels last.
     """
 
-    rows: int
-    agreement: float
-    float_agreement: float
-    largest_error: float
-    mean_error: float
-    step: float
-    torch_accuracy: float
-    cpp_accuracy: float
+    logits: Array
+    layers: dict[str, Array]
 
 
-def simulate(conversion: Conversion, x: Tensor) -> NDArray[np.float64]:
-    """Return (rows, classes): the logits of the compiled C++ for `x` (rows, *input_shape).
+class _Traced(ctypes.Structure):
+    """``trace_data`` of the bridge."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("data", ctypes.c_void_p))
+
+
+def streamed(conversion: Conversion, x: Tensor) -> NDArray[np.float64]:
+    """Return `x` (rows, *input_shape) in the order in which the design reads it."""
+    rows = x.detach().cpu().double().numpy()
+    plan = conversion.plan
+    if plan.hardware.io_type == "io_stream" and not plan.network.channels_last:
+        rows = np.moveaxis(rows, 1, -1)  # io_stream takes channels last
+    return np.ascontiguousarray(rows)
+
+
+def simulate(conversion: Conversion, x: Tensor) -> Outputs:
+    """Compile the written project and return what it computes for `x` (rows, *input_shape).
 
     Raises:
         MissingExtraError: no g++.
-        SimulationError: the generated code does not compile or does not run.
+        SimulationError: the code in the folder does not compile or does not load.
     """
-    if shutil.which("g++") is None:
+    project = Path(conversion.graph.config.get_output_dir())
+    with tempfile.TemporaryDirectory(prefix="rfprune-") as scratch:
+        # Convolutions spend their time in loops, dense layers in the compiler.
+        optimization = "-O1" if conversion.convolves else "-O0"
+        library = _compile(project.absolute(), Path(scratch), optimization)
+        try:
+            return _run(ctypes.CDLL(str(library)), conversion.graph, streamed(conversion, x))
+        except (OSError, AttributeError) as error:
+            raise SimulationError(f"{project}: the simulation cannot be run ({error}).") from error
+
+
+def _compile(project: Path, scratch: Path, optimization: str) -> Path:
+    """Compile the project and its bridge, without a trace in its own folder."""
+    compiler = shutil.which("g++")
+    if compiler is None:
         raise MissingExtraError(
             "the C++ simulation needs g++; install it, e.g. with: apt install g++"
         )
-    rows = x.detach().cpu().numpy()
-    if len(rows.shape) > 2 and conversion.plan.hardware.io_type == "io_stream":
-        rows = np.moveaxis(rows, 1, -1)  # io_stream takes channels last
-    with quiet() as said:
-        try:
-            conversion.graph.compile()
-            out = conversion.graph.predict(np.ascontiguousarray(rows))
-        except Exception as error:  # hls4ml raises bare Exception
-            raise SimulationError(
-                f"the generated C++ does not compile or run: {error}. {said.getvalue()[-500:]}"
-            ) from error
-    return np.asarray(out, dtype=np.float64).reshape(len(rows), -1)
+    library = scratch / "design.so"
+    weights = project / "firmware" / "weights"
+    command = [compiler, "-w", "-std=c++17", optimization, "-fPIC", "-shared", "-DTRACE_LAYERS"]
+    command += [f'-DWEIGHTS_DIR="{weights}"', f"-I{project / 'firmware' / 'ap_types'}"]
+    command += [str(project / "firmware" / f"{PROJECT_NAME}.cpp")]
+    command += [str(project / f"{PROJECT_NAME}_bridge.cpp"), "-o", str(library)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode != 0:
+        said = ran.stderr.strip()[:_SHOWN_CHARACTERS]
+        raise SimulationError(f"{project}: the generated C++ does not compile: {said}")
+    return library
 
 
-def compare(conversion: Conversion, x: Tensor, y: Tensor) -> tuple[Parity, NDArray[np.float64]]:
-    """Run the C++ simulation beside torch on the same rows; also return its logits (rows, classes).
-
-    Args:
-        conversion: a converted network.
-        x: (rows, *input_shape).
-        y: (rows,) classes.
-    """
-    grid = FixedType.parse(conversion.plan.hardware.precision)
-    on_grid = grid.quantize(x.detach().cpu())
-    with torch.inference_mode():
-        in_float = conversion.network(on_grid).argmax(dim=1).numpy()
-        with fixed_point(conversion.network, conversion.plan):
-            expected = conversion.network(on_grid).numpy().astype(np.float64)
-    found = simulate(conversion, on_grid)
-    error = np.abs(found - expected)
-    classes, truth = found.argmax(axis=1), y.cpu().numpy()
-    parity = Parity(
-        rows=len(truth),
-        agreement=float((classes == expected.argmax(axis=1)).mean()),
-        float_agreement=float((classes == in_float).mean()),
-        largest_error=float(error.max()),
-        mean_error=float(error.mean()),
-        step=conversion.plan.layers[-1].result.step,
-        torch_accuracy=float((in_float == truth).mean()),
-        cpp_accuracy=float((classes == truth).mean()),
-    )
-    return parity, found
+def _run(library: ctypes.CDLL, graph: Any, rows: Array) -> Outputs:
+    top = getattr(library, f"{PROJECT_NAME}_double")
+    top.argtypes = [np.ctypeslib.ndpointer(np.float64, flags="C")] * 2
+    top.restype = None
+    library.allocate_trace_storage.argtypes = [ctypes.c_size_t]
+    shapes = {
+        node.name: tuple(node.get_output_variable().shape)
+        for node in graph.get_layers()
+        if node.get_attr("function_cpp", None)
+    }
+    logits = np.zeros((len(rows), graph.get_output_variables()[0].size()))
+    layers = {name: np.zeros((len(rows), *shape)) for name, shape in shapes.items()}
+    traced = (_Traced * len(shapes))()
+    library.allocate_trace_storage(ctypes.sizeof(ctypes.c_double))
+    try:
+        for index, row in enumerate(rows):
+            top(row, logits[index])
+            library.collect_trace_output(traced)
+            for each in traced:
+                name = each.name.decode()
+                values = ctypes.cast(each.data, ctypes.POINTER(ctypes.c_double))
+                layers[name][index] = np.ctypeslib.as_array(values, shapes[name])
+    finally:
+        library.free_trace_storage()
+    return Outputs(logits, layers)

@@ -10,13 +10,13 @@ import copy
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
-from rfprune.network.kinds import kind_of
+from rfprune.network.kinds import holds_weights
 
-__all__ = ["fold_batch_norm"]
+__all__ = ["BatchNorm", "fold_batch_norm", "fold_weights", "norm_affine"]
 
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+#: What can be folded.
+BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
 _VANISHING = (nn.Identity, nn.Dropout)
 
 
@@ -33,11 +33,11 @@ def fold_batch_norm(model: nn.Module) -> fx.GraphModule:
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, _VANISHING):
             _remove(graph, node)
-        elif isinstance(module, _BATCH_NORMS):
+        elif isinstance(module, BatchNorm):
             source = node.args[0]
             assert isinstance(source, fx.Node)
             weighted = modules.get(str(source.target)) if source.op == "call_module" else None
-            if weighted is not None and kind_of(weighted) and len(source.users) == 1:
+            if weighted is not None and holds_weights(weighted) and len(source.users) == 1:
                 _fold(weighted, module)
                 _remove(graph, node)
     graph.delete_all_unused_submodules()
@@ -53,14 +53,41 @@ def _remove(graph: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _fold(weighted: nn.Module, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
-    fuse = fuse_linear_bn_weights if isinstance(weighted, nn.Linear) else fuse_conv_bn_weights
     weight, bias = weighted.weight, weighted.bias
     assert isinstance(weight, Tensor)
     assert bias is None or isinstance(bias, Tensor)
+    with torch.no_grad():
+        folded = fold_weights(weight, bias, norm)
+    weighted.weight, weighted.bias = (nn.Parameter(part) for part in folded)
+
+
+def fold_weights(
+    weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm1d | nn.BatchNorm2d
+) -> tuple[Tensor, Tensor]:
+    """Return weight and bias that compute the layer and its batch norm in one, differentiable.
+
+    ``weight' = weight * scale`` and ``bias' = bias * scale + shift`` per output, with scale and
+    shift of `norm_affine`.
+
+    Args:
+        weight: output axis first.
+        bias: (n_out,), or None.
+        norm: with running statistics.
+    """
+    scale, shift = norm_affine(norm)
+    folded = weight * scale.reshape(-1, *[1] * (weight.dim() - 1))
+    return folded, shift if bias is None else bias * scale + shift
+
+
+def norm_affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return (C,) scale and shift of a batch norm in eval mode, differentiable.
+
+    ``scale = gamma / sqrt(variance + eps)`` and ``shift = beta - mean * scale``, with the running
+    statistics (Ioffe and Szegedy 2015).
+    """
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    with torch.no_grad():
-        gain = torch.ones_like(norm.running_mean) if norm.weight is None else norm.weight
-        shift = torch.zeros_like(norm.running_mean) if norm.bias is None else norm.bias
-        folded = fuse(weight, bias, norm.running_mean, norm.running_var, norm.eps, gain, shift)
-    weighted.weight, weighted.bias = folded
+    scale = torch.rsqrt(norm.running_var + norm.eps)
+    scale = scale if norm.weight is None else scale * norm.weight
+    shift = -norm.running_mean * scale
+    return scale, shift if norm.bias is None else shift + norm.bias

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-__all__ = ["WEIGHT_KINDS", "WeightKind", "dense_after_flatten_order", "kind_of"]
+__all__ = ["WEIGHT_KINDS", "WeightKind", "dense_after_flatten_order", "holds_weights", "kind_of"]
 
 IntArray = NDArray[np.int64]
 
@@ -29,11 +29,15 @@ class WeightKind:
         name: as in design files and tables.
         module: the torch class.
         hls_axes: the weight's axes (output first) in the order in which HLS nests them.
+        input_axes: how many axes one sample of the input may have.
+        convolves: whether hls4ml builds it as a convolution, once per position.
     """
 
     name: str
     module: type[nn.Module]
     hls_axes: tuple[int, ...]
+    input_axes: tuple[int, ...]
+    convolves: bool
 
     def n_out(self, weight_shape: tuple[int, ...]) -> int:
         """Outputs per position: neurons, or filters."""
@@ -51,16 +55,23 @@ class WeightKind:
 
 #: A new layer type is one more row here (and, if it is new to it, one in `estimate.analytic`).
 WEIGHT_KINDS: tuple[WeightKind, ...] = (
-    WeightKind("dense", nn.Linear, (0, 1)),
-    WeightKind("conv1d", nn.Conv1d, (0, 2, 1)),
-    WeightKind("conv2d", nn.Conv2d, (0, 2, 3, 1)),
+    WeightKind("dense", nn.Linear, (0, 1), (1,), convolves=False),
+    # A Linear at every position of (T, C) or (H, W, C): hls4ml's PointwiseConv1D, PointwiseConv2D.
+    WeightKind("pointwise", nn.Linear, (0, 1), (2, 3), convolves=True),
+    WeightKind("conv1d", nn.Conv1d, (0, 2, 1), (2,), convolves=True),
+    WeightKind("conv2d", nn.Conv2d, (0, 2, 3, 1), (3,), convolves=True),
 )
 
 
-def kind_of(module: nn.Module) -> WeightKind | None:
-    """Return the row of a module, or None if it holds no prunable weights."""
+def holds_weights(module: nn.Module) -> bool:
+    """Return whether the module is of a type with prunable weights."""
+    return any(type(module) is kind.module for kind in WEIGHT_KINDS)
+
+
+def kind_of(module: nn.Module, in_shape: tuple[int, ...]) -> WeightKind | None:
+    """Return the row of a module that reads samples of `in_shape`, or None if there is none."""
     for kind in WEIGHT_KINDS:
-        if type(module) is kind.module:
+        if type(module) is kind.module and len(in_shape) in kind.input_axes:
             return kind
     return None
 

@@ -11,6 +11,8 @@ resource            no                         no                    no
 resource_unrolled   yes, RF > 1                yes, RF > 1           no (becomes resource)
 ==================  =========================  ====================  ====================
 
+A Linear on a sequence is a convolution there (`WeightKind.convolves`).
+
 Sources: hls4ml 1.3, ``backends/vivado/passes/unrolled_codegen.py`` (the only code that leaves zero
 groups out), ``nnet_dense_latency.h`` (constants), ``backends/fpga/fpga_backend.py`` (fallbacks).
 """
@@ -20,14 +22,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from rfprune.errors import SpecError
 from rfprune.hardware.parts import Part, find_part
 from rfprune.hardware.precision import FixedType
 from rfprune.hardware.reuse import check_reuse_factor, valid_reuse_factors
 from rfprune.network.kinds import IntArray, dense_after_flatten_order
 from rfprune.network.trace import Network, WeightLayer
+from rfprune.network.types import data_types, output_types
 from rfprune.registry import nearest
 from rfprune.spec.trial import HardwareSpec
 
@@ -78,12 +79,21 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A network on an FPGA: every layer with its hardware, and the settings common to all."""
+    """A network on an FPGA: every layer with its hardware, and the settings common to all.
+
+    Attributes:
+        network: the traced network.
+        layers: its weight layers.
+        part: the FPGA.
+        hardware: the file's settings.
+        types: of each operation's output; None where hls4ml keeps it exact.
+    """
 
     network: Network
     layers: tuple[LayerPlan, ...]
     part: Part
     hardware: HardwareSpec
+    types: Mapping[str, FixedType | None]
 
     def notes(self) -> list[str]:
         """Return one sentence per layer in which pruning cannot save anything."""
@@ -105,11 +115,11 @@ def plan(network: Network, hardware: HardwareSpec) -> Plan:
     """
     check_layer_names("hardware.layers", hardware.layers, network)
     part = find_part(hardware.part)
-    types = _data_types(network, hardware)
+    data = data_types(network, hardware)
     layers = tuple(
-        _layer_plan(layer, hardware, types[layer.name], part.dsp_type) for layer in network.layers
+        _layer_plan(layer, hardware, data[layer.name], part.dsp_type) for layer in network.layers
     )
-    return Plan(network, layers, part, hardware)
+    return Plan(network, layers, part, hardware, output_types(network, hardware))
 
 
 def check_layer_names(key: str, names: Mapping[str, object], network: Network) -> None:
@@ -171,39 +181,15 @@ def _layer_plan(
 def _order(layer: WeightLayer, io_type: str) -> IntArray:
     if layer.flattened is not None and io_type == "io_parallel":
         return dense_after_flatten_order(layer.n_out, layer.flattened)
-    if layer.kind.name == "dense":
-        return np.arange(layer.n_weights, dtype=np.int64)
-    shape = layer.weight_shape
-    return layer.kind.order(shape)
+    return layer.kind.order(layer.weight_shape)
 
 
 def _kept_because(layer: WeightLayer, strategy: str, io_type: str) -> str | None:
     if strategy == "resource":
         return "strategy resource reads every weight from memory, zero or not"
-    if strategy == "resource_unrolled" and layer.kind.name != "dense" and io_type == "io_parallel":
+    if strategy == "resource_unrolled" and layer.kind.convolves and io_type == "io_parallel":
         return (
-            "hls4ml turns resource_unrolled into resource for convolutions in io_parallel "
-            "(io_stream or strategy latency prunes)"
+            "hls4ml turns resource_unrolled into resource for convolutions and Linear layers on "
+            "sequences in io_parallel (io_stream or strategy latency prunes)"
         )
     return None
-
-
-def _data_types(network: Network, hardware: HardwareSpec) -> dict[str, FixedType]:
-    """Return the type of the data that each weight layer reads.
-
-    Every result type is set from the file when the network is converted, so the data of a layer
-    have the type of the last weight layer before it, or the default at the network's input.
-    """
-    default = FixedType.parse(hardware.precision)
-    carried: dict[str, FixedType] = {}
-    weighted = {layer.name for layer in network.layers}
-    found: dict[str, FixedType] = {}
-    for operation in network.operations:
-        incoming = carried.get(operation.inputs[0], default) if operation.inputs else default
-        carried[operation.name] = incoming
-        if operation.name in weighted:
-            found[operation.name] = incoming
-            own = hardware.layers.get(operation.name)
-            text = (own and own.precision) or hardware.precision
-            carried[operation.name] = FixedType.parse(text)
-    return found

@@ -8,8 +8,10 @@ What hls4ml cannot take, or takes and gets wrong without a word, is refused with
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from rfprune.errors import NetworkError
-from rfprune.network.kinds import WeightKind, kind_of
+from rfprune.network.kinds import WeightKind, holds_weights, kind_of
 
 __all__ = ["Network", "Operation", "WeightLayer", "trace"]
 
@@ -34,9 +36,11 @@ class WeightLayer:
         kind: its row in `rfprune.network.kinds`.
         n_in: products per output.
         n_out: outputs per position.
-        positions: output positions per inference: 1 for dense, height * width for convolutions.
+        positions: output positions per inference: 1 for dense, height * width for convolutions,
+            the length of the sequence for a Linear on one.
         weight_shape: of the torch weight, output first.
-        flattened: (C, H, W) or (C, L) if it is the first Linear after a Flatten of features.
+        flattened: (C, H, W) or (C, L) if it is the first Linear after a Flatten of features that
+            hls4ml turns to channels last; else None.
     """
 
     name: str
@@ -60,7 +64,7 @@ class Operation:
 
     Attributes:
         name: hls4ml's name.
-        type: dense, conv1d, conv2d, relu, maxpool, flatten, batchnorm, add, ...
+        type: dense, pointwise, conv1d, conv2d, relu, maxpool, flatten, batchnorm, add, ...
         inputs: names of the operations it reads.
         in_shape: of its first input, without the batch.
         out_shape: of its output, without the batch.
@@ -77,17 +81,44 @@ class Operation:
 
 @dataclass(frozen=True)
 class Network:
-    """A traced network: every operation, and those that hold weights."""
+    """A traced network: every operation, and those that hold weights.
+
+    Attributes:
+        operations: in order of execution.
+        layers: those that hold weights.
+        input_shape: of one sample.
+        n_outputs: classes.
+        channels_last: whether features run along the last axis, as for Linear layers on sequences
+            (T, C), or along the first, as for convolutions (C, T).
+    """
 
     operations: tuple[Operation, ...]
     layers: tuple[WeightLayer, ...]
     input_shape: Shape
     n_outputs: int
+    channels_last: bool
 
     @property
     def sizes(self) -> dict[str, tuple[int, int]]:
         """Layer name to (n_in, n_out)."""
         return {layer.name: (layer.n_in, layer.n_out) for layer in self.layers}
+
+    @property
+    def folded_norms(self) -> set[str]:
+        """Names of the batch norms that `fold_batch_norm` folds into the layer before them."""
+        weighted = {layer.name for layer in self.layers}
+        reads = Counter(name for operation in self.operations for name in operation.inputs)
+        return {
+            operation.name
+            for operation in self.operations
+            if operation.type == "batchnorm"
+            and operation.inputs[0] in weighted
+            and reads[operation.inputs[0]] == 1
+        }
+
+    def channels_first(self, shape: Shape) -> Shape:
+        """Return a shape of this network as (C, ...), whatever its layout."""
+        return (shape[-1], *shape[:-1]) if self.channels_last else shape
 
 
 def _pool_fault(module: Any) -> str | None:
@@ -143,6 +174,8 @@ _FUNCTIONS: dict[Any, str] = {
 }
 #: Operations between a Flatten and its Linear that leave hls4ml's graph before conversion.
 _TRANSPARENT = ("dropout", "identity")
+#: Operations for which torch takes the first axis of a sample for the features.
+_CHANNELS_FIRST = ("conv1d", "conv2d", "maxpool", "avgpool", "batchnorm")
 
 
 def trace(model: nn.Module, input_shape: Shape) -> Network:
@@ -160,7 +193,12 @@ def trace(model: nn.Module, input_shape: Shape) -> Network:
     operations, layers = _operations(graph)
     if not layers:
         raise NetworkError("the network holds no Linear, Conv1d or Conv2d layer to prune.")
-    return Network(operations, layers, input_shape, operations[-1].out_shape[-1])
+    channels_last = _channels_last(operations)
+    if channels_last:
+        # Nothing is transposed before the Flatten, so no layer after it has another order.
+        layers = tuple(replace(layer, flattened=None) for layer in layers)
+    n_outputs = operations[-1].out_shape[-1]
+    return Network(operations, layers, input_shape, n_outputs, channels_last)
 
 
 def _graph(model: nn.Module) -> fx.GraphModule:
@@ -204,14 +242,35 @@ def _operations(graph: fx.GraphModule) -> tuple[tuple[Operation, ...], tuple[Wei
         operation = _operation(node, modules)
         operations.append(operation)
         module = modules.get(operation.path)
-        kind = kind_of(module) if module is not None else None
-        if kind is None or module is None:
+        if module is None or not holds_weights(module):
             continue
         if operation.path in used:
             raise NetworkError(f"{operation.path}: is called twice; hls4ml cannot share weights.")
         used.add(operation.path)
-        layers.append(_weight_layer(operation, module, kind, operations))
+        layer = _weight_layer(operation, module, operations)
+        operations[-1] = replace(operation, type=layer.kind.name)
+        layers.append(layer)
     return tuple(operations), tuple(layers)
+
+
+def _channels_last(operations: tuple[Operation, ...]) -> bool:
+    """Return whether the network's features run along the last axis.
+
+    A Linear on a sequence says so. torch's convolutions, pooling and batch norm take the first axis
+    for the features, so beside it they would act along another axis than hls4ml builds.
+    """
+    pointwise = next((op for op in operations if op.type == "pointwise"), None)
+    if pointwise is None:
+        return False
+    for op in operations:
+        if op.type in _CHANNELS_FIRST and len(op.in_shape) > 1:
+            raise NetworkError(
+                f"{op.path}: {op.type} takes the first axis of {op.in_shape} for the features, "
+                f"{pointwise.path} (Linear) the last axis of {pointwise.in_shape}; hls4ml cannot "
+                "mix the two. Use a Conv1d with kernel 1 in place of the Linear, or Linear layers "
+                "alone up to the Flatten."
+            )
+    return True
 
 
 def _operation(node: fx.Node, modules: dict[str, nn.Module]) -> Operation:
@@ -255,26 +314,25 @@ def _module_type(path: str, module: nn.Module) -> str:
 
 
 def _weight_layer(
-    operation: Operation, module: nn.Module, kind: WeightKind, operations: list[Operation]
+    operation: Operation, module: nn.Module, operations: list[Operation]
 ) -> WeightLayer:
     weight = module.weight
     assert isinstance(weight, Tensor)
     shape = tuple(weight.shape)
-    if kind.name == "dense" and len(operation.in_shape) != 1:
+    kind = kind_of(module, operation.in_shape)
+    if kind is None:
         raise NetworkError(
-            f"{operation.path}: a Linear on an input of shape {operation.in_shape} is not "
-            "supported; use a Conv1d with kernel 1, or flatten first."
+            f"{operation.path}: hls4ml cannot take a {type(module).__name__} on an input of shape "
+            f"{operation.in_shape}. Allowed: Linear on (F,), (T, C) or (H, W, C), Conv1d on "
+            "(C, L), Conv2d on (C, H, W)."
         )
-    positions = 1
-    for size in operation.out_shape[1:]:
-        positions *= size
     return WeightLayer(
         name=operation.name,
         path=operation.path,
         kind=kind,
         n_in=kind.n_in(shape),
         n_out=kind.n_out(shape),
-        positions=positions,
+        positions=prod(operation.out_shape) // kind.n_out(shape),
         weight_shape=shape,
         flattened=_flattened(operation, operations),
     )

@@ -1,5 +1,7 @@
 """Groups: labels against an emulated HLS loop, exact costs, masks."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -66,34 +68,123 @@ def test_first_dense_after_flatten(io_type: str, channels_in_group: int) -> None
     assert len(places[:, 1].unique()) == channels_in_group
 
 
-@settings(deadline=None, max_examples=60)
+def conv_sequence_dense(
+    rf: int, width: int, latency: bool, **prune: Any
+) -> tuple[nn.Module, Groups]:
+    """A network of every kind of layer, its middle one on sequences."""
+    which = "latency" if latency else "auto"
+    conv = nn.Sequential(nn.Conv1d(4, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24, 8))
+    sequence = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Flatten(), nn.Linear(24, 6))
+    model, shape = (conv, (4, 6)) if width % 4 else (sequence, (3, 12))
+    hardware = {
+        "io_type": "io_stream",
+        "strategy": which,
+        "weight_precision": f"fixed<{width},2>",
+        "reuse_factor": rf,
+    }
+    return model, make_groups(model, shape, hardware, **prune)
+
+
+@settings(deadline=None, max_examples=150)
 @given(
-    st.sampled_from(["dsp", "bram", "filter"]),
+    st.sampled_from(["dsp", "bram", "filter", "block"]),
     st.sampled_from(WIDTHS),
-    st.sampled_from([2, 4, 8, 16, 32, 64]),
+    st.sampled_from([1, 2, 3, 4, 6, 12, 24]),
+    st.booleans(),
+    st.tuples(st.integers(1, 9), st.integers(1, 26)),
     st.integers(0, 2**31),
 )
 def test_dropping_one_group_frees_exactly_its_cost(
-    structure: str, width: int, rf: int, seed: int
+    structure: str, width: int, rf: int, latency: bool, block: tuple[int, int], seed: int
 ) -> None:
-    model = nn.Sequential(nn.Linear(32, 12), nn.ReLU(), nn.Linear(12, 5))
-    hardware = {
-        "weight_precision": f"fixed<{width},2>",
-        "layers": {"_0": {"reuse_factor": rf}, "_2": {"reuse_factor": 3}},
-    }
-    groups = make_groups(model, (32,), hardware, structure=structure)
+    if structure == "bram" and (latency or rf == 1):
+        structure = "weight"
+    _, groups = conv_sequence_dense(rf, width, latency, structure=structure, block=block)
     rng = np.random.default_rng(seed)
+    dense = groups.dense
+    some = rng.random(len(groups)) < 0.5
+    np.testing.assert_allclose(groups.used_when(some), groups.used_by(groups.masks(some)))
+    for group in rng.permutation(len(groups))[:5]:
+        keep = np.ones(len(groups), dtype=bool)
+        keep[group] = False
+        freed = dense - groups.used_by(groups.masks(keep))
+        np.testing.assert_allclose(freed, groups.cost[group], atol=1e-9)
+    # Where others are gone already, too; but then a shared memory word can become free as well.
     keep = rng.random(len(groups)) < 0.7
-    if structure != "bram":
-        # A memory word is shared by groups finer than it, so its block is not theirs to free.
-        columns = [RESOURCES.index(name) for name in ("dsp", "lut", "ff")]
-    else:
-        columns = list(range(len(RESOURCES)))
+    columns = [0, 1, 2, 3] if structure == "bram" else [0, 2, 3]
     for group in rng.permutation(np.flatnonzero(keep))[:5]:
         without = keep.copy()
         without[group] = False
         freed = groups.used_by(groups.masks(keep)) - groups.used_by(groups.masks(without))
         np.testing.assert_allclose(freed[columns], groups.cost[group][columns], atol=1e-9)
+        assert (freed >= groups.cost[group] - 1e-9).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 10),
+    st.integers(1, 12),
+    st.tuples(st.integers(1, 11), st.integers(1, 13)),
+    st.data(),
+)
+def test_blocks_are_rectangles_of_whole_multipliers(
+    n_in: int, n_out: int, block: tuple[int, int], data: st.DataObject
+) -> None:
+    rf = data.draw(st.sampled_from(valid_reuse_factors(n_in, n_out)))
+    groups = make_groups(
+        nn.Sequential(nn.Linear(n_in, n_out)),
+        (n_in,),
+        {"reuse_factor": rf},
+        structure="block",
+        block=block,
+    )
+    label = groups.layers[0].label.reshape(n_out, n_in).numpy()
+    for group in range(groups.layers[0].count):
+        rows, columns = np.nonzero(label == group)
+        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert height * width == len(rows) <= groups.layers[0].size
+        at_edge = rows.max() == n_out - 1, columns.max() == n_in - 1
+        assert height >= block[0] or at_edge[0]
+        assert width >= block[1] or at_edge[1]
+    if rf > 1:
+        multiplier = emulated_multiplier(n_in, n_out, rf)
+        for served in range(multiplier.max() + 1):
+            assert len(np.unique(label.reshape(-1)[multiplier == served])) == 1
+
+
+def test_a_block_takes_its_shape_from_the_layer() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    groups = make_groups(
+        model,
+        (8,),
+        {"layers": {"_0": {"reuse_factor": 4}}},
+        structure="block",
+        block=(2, 3),
+        layers={"_2": {"block": (4, 2)}},
+    )
+    first, second = groups.layers
+    assert (first.size, first.count) == (8, 8)  # 2 x 4: three columns would cut a multiplier
+    assert (second.size, second.count) == (8, 4)
+    assert first.label.reshape(8, 8)[:2].tolist() == [[0] * 4 + [1] * 4] * 2
+    assert second.label.reshape(4, 8).tolist() == [[0, 0, 1, 1, 2, 2, 3, 3]] * 4
+    assert first.cost[:, RESOURCES.index("dsp")].tolist() == [2.0] * 8
+
+
+def test_a_block_needs_a_shape() -> None:
+    model = nn.Sequential(nn.Linear(8, 8))
+    with pytest.raises(SpecError, match=r"_0: structure block needs a shape, e\.g\. prune\.block"):
+        make_groups(model, (8,), {"reuse_factor": 4}, structure="block")
+
+
+@pytest.mark.parametrize("structure", ["dsp", "filter", "block"])
+def test_a_memory_budget_needs_groups_that_hold_whole_words(structure: str) -> None:
+    model = nn.Sequential(nn.Linear(32, 8))
+    prune = {"budget": {"bram18": 0.5}, "structure": structure, "block": (2, 8)}
+    with pytest.raises(SpecError, match="9 multipliers of 16 bits share one"):
+        make_groups(model, (32,), {"reuse_factor": 4}, **prune)
+    wide = {"reuse_factor": 4, "weight_precision": "fixed<36,6>"}
+    groups = make_groups(model, (32,), wide, **prune)
+    np.testing.assert_allclose(groups.cost.sum(axis=0), groups.dense)
 
 
 def test_single_weights_free_exactly_their_cost_in_latency() -> None:

@@ -1,6 +1,7 @@
 """hls4ml as the oracle: what our groups say is live is what it generates."""
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,21 @@ from rfprune.spec import HardwareSpec, PruneSpec
 
 
 def random_network(rng: np.random.Generator) -> tuple[nn.Module, tuple[int, ...], str]:
-    """Return a small random network, dense or convolutional."""
-    if rng.random() < 0.5:
-        sizes = [int(n) for n in rng.integers(3, 25, size=rng.integers(2, 5))]
-        layers: list[nn.Module] = []
-        for n_in, n_out in itertools.pairwise(sizes):
-            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-        return nn.Sequential(*layers[:-1]), (sizes[0],), "io_parallel"
+    """Return a small random network: dense, convolutional, or dense on sequences."""
+    makers = (random_mlp, random_cnn, random_sequence_network)
+    model, shape = makers[rng.integers(len(makers))](rng)
+    return model, shape, str(rng.choice(["io_stream", "io_parallel"]))
+
+
+def random_mlp(rng: np.random.Generator) -> tuple[nn.Module, tuple[int, ...]]:
+    sizes = [int(n) for n in rng.integers(3, 25, size=rng.integers(2, 5))]
+    layers: list[nn.Module] = []
+    for n_in, n_out in itertools.pairwise(sizes):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1]), (sizes[0],)
+
+
+def random_cnn(rng: np.random.Generator) -> tuple[nn.Module, tuple[int, ...]]:
     channels, filters, kernel = (int(n) for n in rng.integers([1, 2, 1], [5, 7, 4]))
     size = int(rng.integers(kernel + 1, 9))
     out = size - kernel + 1
@@ -34,8 +43,21 @@ def random_network(rng: np.random.Generator) -> tuple[nn.Module, tuple[int, ...]
     else:
         conv = nn.Conv2d(channels, filters, kernel)
         features, shape = filters * out * out, (channels, size, size)
-    model = nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.Linear(features, 4))
-    return model, shape, str(rng.choice(["io_stream", "io_parallel"]))
+    return nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.Linear(features, 4)), shape
+
+
+def random_sequence_network(rng: np.random.Generator) -> tuple[nn.Module, tuple[int, ...]]:
+    positions = tuple(int(n) for n in rng.integers(2, 5, size=rng.integers(1, 3)))
+    features, first, second = (int(n) for n in rng.integers(3, 13, size=3))
+    layers = (
+        nn.Linear(features, first),
+        nn.ReLU(),
+        nn.Linear(first, second),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(second * math.prod(positions), 4),
+    )
+    return nn.Sequential(*layers), (*positions, features)
 
 
 def random_plan(rng: np.random.Generator) -> tuple[nn.Module, Plan]:
@@ -45,7 +67,7 @@ def random_plan(rng: np.random.Generator) -> tuple[nn.Module, Plan]:
     layers: dict[str, Any] = {}
     for layer in network.layers:
         factors = valid_reuse_factors(layer.n_in, layer.n_out, "auto")
-        if io_type == "io_parallel" and layer.kind.name != "dense":
+        if io_type == "io_parallel" and layer.kind.convolves:
             factors = [1]
         width = int(rng.choice([6, 8, 12, 16, 18]))
         layers[layer.name] = {
@@ -54,6 +76,12 @@ def random_plan(rng: np.random.Generator) -> tuple[nn.Module, Plan]:
         }
     hardware = HardwareSpec.model_validate({"io_type": io_type, "layers": layers})
     return model, plan(network, hardware)
+
+
+def random_structure(rng: np.random.Generator) -> PruneSpec:
+    structure = str(rng.choice(["auto", "filter", "block"]))
+    rows, columns = (int(n) for n in rng.integers(1, 7, size=2))
+    return PruneSpec.model_validate({"structure": structure, "block": (rows, columns)})
 
 
 def prune_randomly(model: nn.Module, groups: Groups, rng: np.random.Generator) -> None:
@@ -67,7 +95,7 @@ def check_against_hls4ml(seed: int, folder: Path) -> None:
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     model, planned = random_plan(rng)
-    groups = build_groups(planned, PruneSpec())
+    groups = build_groups(planned, random_structure(rng))
     prune_randomly(model, groups, rng)
     conversion = convert(model, planned, folder)
     conversion.write()

@@ -30,12 +30,57 @@ def conv1d() -> tuple[nn.Module, tuple[int, ...]]:
     return nn.Sequential(*layers), (3, 8)
 
 
+def sequence() -> tuple[nn.Module, tuple[int, ...]]:
+    per_step = (nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU())
+    return nn.Sequential(*per_step, nn.Flatten(), nn.Linear(20, 3)), (5, 6)
+
+
+def grid() -> tuple[nn.Module, tuple[int, ...]]:
+    layers = (nn.Linear(6, 4), nn.ReLU(), nn.Flatten(), nn.Linear(24, 3))
+    return nn.Sequential(*layers), (2, 3, 6)
+
+
+class Residual(nn.Module):
+    """Every operation that hls4ml rounds, a batch norm that stays, and one that is folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(2)
+        self.conv1 = nn.Conv2d(2, 4, 3, padding=1)
+        self.conv1_norm = nn.BatchNorm2d(4)
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+        self.average, self.largest = nn.AvgPool2d(2), nn.MaxPool2d(2)
+        self.fc1, self.fc2, self.fc3 = nn.Linear(4, 6), nn.Linear(6, 5), nn.Linear(5, 3)
+        self.leaky = nn.LeakyReLU(0.3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner = torch.relu(self.conv1_norm(self.conv1(self.norm(x))))
+        pooled = self.largest(self.average(torch.relu(self.conv2(inner) + inner)))
+        out: torch.Tensor = self.fc3(self.leaky(self.fc2(self.fc1(torch.flatten(pooled, 1)))))
+        return out
+
+
+def residual() -> tuple[nn.Module, tuple[int, ...]]:
+    return Residual(), (2, 4, 4)
+
+
+SATURATED = {
+    "precision": "fixed<10,4,RND,SAT>",
+    "weight_precision": "fixed<6,2>",
+    "layers": {"fc1": {"precision": "fixed<9,4>"}, "conv2": {"precision": "fixed<12,5>"}},
+}
 CASES: list[tuple[Any, dict[str, Any]]] = [
     (dense, {"layers": {"_0": {"reuse_factor": 4}, "_2": {"reuse_factor": 20}}}),
     (dense, {"reuse_factor": 1, "weight_precision": "fixed<8,2>"}),
     (conv2d, {"io_type": "io_stream", "layers": {"_0": {"reuse_factor": 9}}}),
     (conv2d, {"io_type": "io_parallel", "layers": {"_4": {"reuse_factor": 6}}}),
     (conv1d, {"io_type": "io_stream", "layers": {"_4": {"reuse_factor": 8}}}),
+    (sequence, {"io_type": "io_stream", "layers": {"_0": {"reuse_factor": 3}}}),
+    (sequence, {"io_type": "io_parallel", "layers": {"_5": {"reuse_factor": 5}}}),
+    (sequence, {"backend": "Vivado", "io_type": "io_stream", "reuse_factor": 2}),
+    (residual, {"io_type": "io_stream", **SATURATED}),
+    (residual, {"io_type": "io_parallel", **SATURATED}),
+    (grid, {"io_type": "io_stream", "layers": {"_0": {"reuse_factor": 12}}}),
 ]
 
 
@@ -52,7 +97,10 @@ def test_bit_exact(make: Any, hardware: dict[str, Any], tmp_path: Path) -> None:
     conversion = convert(model.eval(), planned, tmp_path)
     conversion.write()
     x = torch.randn(50, *shape)
-    parity, logits = compare(conversion, x, torch.zeros(50, dtype=torch.int64))
-    assert logits.shape == (50, planned.network.n_outputs)
+    parity, compared = compare(conversion, x, torch.zeros(50, dtype=torch.int64))
+    assert compared.cpp.shape == (50, planned.network.n_outputs)
     assert parity.agreement == 1.0
-    assert parity.largest_error <= parity.step
+    assert parity.largest_error == 0.0
+    assert {layer.name for layer in planned.layers} <= {layer.name for layer in parity.layers}
+    assert all(layer.largest_error == 0.0 for layer in parity.layers)
+    assert parity.holds

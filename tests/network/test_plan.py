@@ -52,6 +52,25 @@ def test_droppable_as_in_the_table(strategy: str, io_type: str, droppable: list[
     assert len(found.notes()) == droppable.count(False)
 
 
+@pytest.mark.parametrize(
+    ("strategy", "io_type", "droppable"),
+    [
+        ("latency", "io_parallel", [True, True]),
+        ("latency", "io_stream", [True, True]),
+        ("resource_unrolled", "io_parallel", [False, True]),
+        ("resource_unrolled", "io_stream", [True, True]),
+    ],
+)
+def test_linear_on_a_sequence_drops_as_a_convolution(
+    strategy: str, io_type: str, droppable: list[bool]
+) -> None:
+    model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Flatten(), nn.Linear(20, 4))
+    found = planned(model, (5, 8), strategy=strategy, io_type=io_type, reuse_factor=4)
+    assert [layer.droppable for layer in found.layers] == droppable
+    assert len(found.notes()) == droppable.count(False)
+    assert all((layer.order == range(layer.layer.n_weights)).all() for layer in found.layers)
+
+
 def test_types_follow_the_data() -> None:
     found = planned(
         mlp(),
@@ -71,6 +90,28 @@ def test_types_follow_the_data() -> None:
         "fixed<12,4>",
         "fixed<10,3>",
     )
+
+
+def test_a_result_is_rounded_once_and_before_it_is_multiplied() -> None:
+    model = nn.Sequential(
+        nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4), nn.Dropout(), nn.Linear(4, 4), nn.Linear(4, 2)
+    )
+    own = {"_2": {"precision": "fixed<9,4>"}, "_4": {"precision": "fixed<10,4>"}}
+    found = planned(model, (8,), precision="fixed<12,5>", layers=own)
+    assert {name: kind and str(kind) for name, kind in found.types.items()} == {
+        "_0": None,  # the ReLU rounds
+        "_1": "fixed<12,5>",
+        "_2": "fixed<9,4>",
+        "_3": "fixed<9,4>",
+        "_4": "fixed<10,4>",
+        "_5": None,  # logits
+    }
+    assert [str(layer.data) for layer in found.layers] == [
+        "fixed<12,5>",
+        "fixed<12,5>",
+        "fixed<9,4>",
+        "fixed<10,4>",
+    ]
 
 
 @pytest.mark.parametrize(

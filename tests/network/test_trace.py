@@ -32,6 +32,31 @@ def test_flatten_is_seen_through_dropout_and_identity() -> None:
     assert trace(model, (1, 6, 6)).layers[1].flattened == (2, 4, 4)
 
 
+@pytest.mark.parametrize(("shape", "positions"), [((5, 8), 5), ((2, 3, 8), 6)])
+def test_linear_on_a_sequence(shape: tuple[int, ...], positions: int) -> None:
+    model = nn.Sequential(
+        nn.Linear(8, 6), nn.ReLU(), nn.Flatten(), nn.Linear(6 * positions, 3), nn.BatchNorm1d(3)
+    )
+    network = trace(model, shape)
+    first, last = network.layers
+    assert (first.kind.name, first.n_in, first.n_out, first.positions) == (
+        "pointwise",
+        8,
+        6,
+        positions,
+    )
+    assert (last.kind.name, last.positions, last.flattened) == ("dense", 1, None)
+    assert network.channels_last
+    assert network.channels_first((*shape[:-1], 6)) == (6, *shape[:-1])
+    assert [operation.type for operation in network.operations[:2]] == ["pointwise", "relu"]
+
+
+def test_convolutions_are_channels_first() -> None:
+    network = trace(build(ModelSpec(name="lenet"), (1, 28, 28), 10), (1, 28, 28))
+    assert not network.channels_last
+    assert network.channels_first((6, 14, 14)) == (6, 14, 14)
+
+
 def test_names_are_hls4mls() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Sequential(nn.Linear(3, 2)))
     assert [layer.name for layer in trace(model, (4,)).layers] == ["_0", "_2_0"]
@@ -82,7 +107,26 @@ class Exotic(nn.Module):
         ),
         (nn.Sequential(nn.Linear(4, 2), nn.GELU()), (4,), "GELU. Use ReLU"),
         (nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1)), (1, 6, 6), "AvgPool2d"),
-        (nn.Sequential(nn.Linear(4, 2)), (3, 4), "input of shape"),
+        (
+            nn.Sequential(nn.Linear(4, 2)),
+            (2, 2, 3, 4),
+            r"0: .* Linear on an input of shape \(2, 2, 3, 4\)",
+        ),
+        (
+            nn.Sequential(nn.Conv1d(2, 3, 1), nn.Linear(4, 2)),
+            (2, 4),
+            r"0: conv1d takes the first axis of \(2, 4\) .*, 1 \(Linear\) the last axis",
+        ),
+        (
+            nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(3), nn.Flatten(), nn.Linear(6, 2)),
+            (3, 4),
+            "1: batchnorm takes the first axis",
+        ),
+        (
+            nn.Sequential(nn.Linear(4, 2), nn.AvgPool1d(2), nn.Flatten(), nn.Linear(3, 2)),
+            (3, 4),
+            "1: avgpool takes the first axis",
+        ),
         (nn.Sequential(nn.Linear(4, 2)), (5,), r"does not take an input of shape \(5,\)"),
         (nn.Sequential(nn.Flatten()), (4, 4), "no Linear"),
         (Branching(), (4,), "cannot trace"),

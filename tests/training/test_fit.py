@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from rfprune.errors import TrialError
 from rfprune.spec import TrainSpec
 from rfprune.training import Fit, evaluate, fit
-from rfprune.training.fit import batches, probabilities, targets
+from rfprune.training.fit import batches, cross_entropy, probabilities, targets
 
 
 def data() -> tuple[Tensor, Tensor]:
@@ -87,6 +87,13 @@ def test_distillation_mixes_labels_and_teacher() -> None:
     fit(student, x, y, how(epochs=20, teacher=probabilities(model, x), distillation=1.0))
     agreement = (student(x).argmax(1) == model(x).argmax(1)).float().mean()
     assert agreement > 0.9
+
+
+def test_cross_entropy_is_torch_s() -> None:
+    logits = torch.randn(40, 7)
+    for y in (torch.randint(7, (40,)), torch.randn(40, 7).softmax(1)):
+        expected = nn.functional.cross_entropy(logits, y)
+        torch.testing.assert_close(cross_entropy(logits, y), expected)
 
 
 def test_a_diverging_loss_is_a_sentence() -> None:

@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from rfprune.hardware.precision import FixedType
-from rfprune.network import plan, trace
+from rfprune.network import fold_batch_norm, plan, trace
 from rfprune.spec import HardwareSpec, TrainSpec
-from rfprune.training import Fit, evaluate, fit, fixed_point
+from rfprune.training import Fit, evaluate, fit, fixed_point, fixed_point_graph
 from rfprune.training.fixed_point import through
 
 
@@ -36,6 +36,54 @@ def test_forward_uses_the_grid_and_is_undone() -> None:
     )
     torch.testing.assert_close(inside, expected)
     torch.testing.assert_close(model(x), plain)
+
+
+def test_saturation_stops_the_gradient_and_wrapping_does_not() -> None:
+    x = torch.tensor([0.3, 5.0, -7.0], requires_grad=True)
+    clipped = through(x, FixedType.parse("fixed<4,2,RND,SAT>"))
+    assert clipped.tolist() == [0.25, 1.75, -2.0]
+    clipped.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0, 0.0, 0.0]
+    wrapped = through(x, FixedType.parse("fixed<4,2>"))
+    assert wrapped.tolist() == [0.25, 1.0, 1.0]
+
+
+def test_activations_are_rounded_and_saturated_to_their_layers_type() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    hardware = HardwareSpec.model_validate(
+        {"precision": "fixed<16,6>", "layers": {"_0": {"precision": "fixed<5,2,RND,SAT>"}}}
+    )
+    graph = fixed_point_graph(model, plan(trace(model, (6,)), hardware))
+    x = 20 * torch.randn(50, 6)
+    seen: list[torch.Tensor] = []
+    graph.get_submodule("fixed__2").register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    graph(x)
+    kind = FixedType.parse("fixed<5,2,RND,SAT>")
+    assert torch.equal(seen[0], kind.quantize(seen[0]))
+    assert seen[0].max() == kind.max == 1.875
+
+
+def test_batch_norm_is_rounded_where_it_is_folded_to() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)
+    )
+    for _ in range(3):
+        model(3 * torch.randn(32, 2, 4, 4) + 1)
+    hardware = HardwareSpec(precision="fixed<10,5>", weight_precision="fixed<6,2>")
+    planned = plan(trace(model, (2, 4, 4)), hardware)
+    folded = fold_batch_norm(model)
+    x = torch.randn(20, 2, 4, 4)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    with fixed_point(model, planned):
+        inside = model(x)
+        inside.sum().backward()
+    assert torch.equal(inside, fixed_point_graph(folded, planned)(x))
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model[1].parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_fine_tuning_in_fixed_point_recovers_accuracy() -> None:

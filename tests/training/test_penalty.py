@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -26,12 +25,26 @@ def strengths(groups: Groups, value: float) -> list[torch.Tensor]:
 
 def test_gradient_form_is_autograd_of_the_formula() -> None:
     model, groups = make()
-    group_penalty(model, groups, strengths(groups, 0.3), proximal=False).loss().backward()
+    for layer in groups.layers:
+        layer.weight_of(model).grad = torch.ones_like(layer.weight_of(model))
+    group_penalty(model, groups, strengths(groups, 0.3), proximal=False).add_gradient()
     for layer in groups.layers:
         weight = layer.weight_of(model)
         copy = weight.detach().clone().requires_grad_()
-        (0.3 * copy.reshape(-1, 4).norm(dim=1)).sum().backward()
+        (copy.sum() + 0.3 * copy.reshape(-1, 4).norm(dim=1).sum()).backward()
         torch.testing.assert_close(weight.grad, copy.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_l1_gradient_is_autograd_of_the_formula() -> None:
+    model, groups = make()
+    for layer in groups.layers:
+        layer.weight_of(model).grad = torch.zeros_like(layer.weight_of(model))
+    weight_penalty(model, groups, strengths(groups, 0.3), proximal=False).add_gradient()
+    for layer in groups.layers:
+        weight = layer.weight_of(model)
+        copy = weight.detach().clone().requires_grad_()
+        (0.3 * copy.abs().sum()).backward()
+        torch.testing.assert_close(weight.grad, copy.grad)
 
 
 def test_proximal_step_is_the_optimum() -> None:
@@ -72,9 +85,30 @@ def test_l1_soft_threshold() -> None:
 
 
 @pytest.mark.parametrize("build", [group_penalty, weight_penalty])
-def test_strength_scales_the_loss(build: Any) -> None:
+def test_each_layer_has_its_own_strength(build: Any) -> None:
     model, groups = make()
-    one = build(model, groups, strengths(groups, 1.0), False).loss().item()
-    three = build(model, groups, strengths(groups, 3.0), False).loss().item()
-    assert three == pytest.approx(3 * one, rel=1e-6)
-    assert np.isfinite(one)
+    own = [
+        torch.full((layer.count,), value)
+        for layer, value in zip(groups.layers, (1.0, 3.0), strict=True)
+    ]
+    pulls = []
+    for chosen in (strengths(groups, 1.0), own):
+        for layer in groups.layers:
+            layer.weight_of(model).grad = torch.zeros_like(layer.weight_of(model))
+        build(model, groups, chosen, False).add_gradient()
+        pulls.append([layer.weight_of(model).grad for layer in groups.layers])
+    torch.testing.assert_close(pulls[1][0], pulls[0][0])
+    torch.testing.assert_close(pulls[1][1], 3 * pulls[0][1])
+
+
+def test_a_pruned_group_gets_no_pull() -> None:
+    model, groups = make()
+    layer = groups.layers[0]
+    weight = layer.weight_of(model)
+    with torch.no_grad():
+        weight.zero_()
+    for one in groups.layers:
+        one.weight_of(model).grad = torch.zeros_like(one.weight_of(model))
+    group_penalty(model, groups, strengths(groups, 1.0), False).add_gradient()
+    assert weight.grad is not None
+    assert (weight.grad == 0).all()

@@ -4,15 +4,18 @@
 
     DIR/
         model.pt            the pruned network: weights and how to build it (no pickled code)
+        model.onnx          the same network for other tools
         masks.npz           the weight masks, by layer, in torch's shape
         spec.json           the resolved trial
         metrics.json        every quantity of the chosen point, and why it was chosen
         estimate.json       resources by layer
-        parity.json         the C++ simulation beside torch
+        parity.json         the C++ simulation beside torch, as a whole and by layer
         hls/                the hls4ml project, ready for Vitis HLS or Vivado HLS
+        build.sh build.bat  build it, step by step
         test_vectors.npz    inputs, classes and logits of the rows that were compared
-        report.md           one page for people
-        manifest.json       SHA-256 of every file
+        report.md .html     one page for people
+        front.png           the front, the chosen point marked
+        SHA256SUMS          of every file; sha256sum -c SHA256SUMS checks them
 
 The folder appears whole or not at all: it is made beside its place and moved there at the end.
 """
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,28 +34,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from rfprune.data import Dataset
 from rfprune.errors import RunsError, SimulationError
 from rfprune.estimate import Estimate, estimate
 from rfprune.estimate.network import design_of
-from rfprune.export.report import report_text
-from rfprune.hls import LayerCode, Parity, compare, convert, read_project
-from rfprune.hls.convert import Conversion
+from rfprune.export.build import write_scripts
+from rfprune.export.onnx import write_onnx
+from rfprune.export.report import write_report
+from rfprune.export.vectors import write_vectors
+from rfprune.hls import Conversion, LayerCode, Parity, compare, convert, read_project
 from rfprune.models import architecture, save_checkpoint
 from rfprune.runs import StepRecord, TrialFolder
-from rfprune.runs.files import write_atomic, write_json
-from rfprune.training import evaluate
+from rfprune.runs.files import write_json
+from rfprune.training import evaluate, fixed_point
 from rfprune.trial import Prepared, restore
 
-__all__ = ["LEAST_AGREEMENT", "Exported", "Request", "export"]
+__all__ = ["Exported", "Request", "export"]
 
-#: Least fraction of rows on which C++ and torch must name the same class.
-LEAST_AGREEMENT = 0.99
-#: Rows that are simulated: a convolution takes about 0.1 s a row, a dense network 0.1 ms.
+#: Rows that are simulated: a convolution takes about 0.1 s a row, a dense network some ms.
 _ROWS_DENSE, _ROWS_CONV = 1000, 100
+#: Other hardware may round a few logits differently.
+_ACCURACY_TOLERANCE = 0.005
+_SUMS = "SHA256SUMS"
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Request:
         step: the accepted step.
         out: the folder to make; must not exist, or be empty.
         why: how the point was chosen.
+        picture: PNG of the front with the chosen point, for the report.
         rows: test rows for the C++ simulation; None = by network, 0 = no simulation.
         force: export although the simulation disagrees.
     """
@@ -71,6 +78,7 @@ class Request:
     step: int
     out: Path
     why: str = ""
+    picture: bytes | None = None
     rows: int | None = None
     force: bool = False
 
@@ -82,6 +90,7 @@ class Exported:
     Attributes:
         out: the folder.
         record: the chosen step.
+        prepared: its trial, with network and hardware.
         estimate: resources and cycles.
         parity: the C++ simulation beside torch; None if it was not asked for.
         code: multipliers per layer, read from the generated C++.
@@ -89,12 +98,13 @@ class Exported:
 
     out: Path
     record: StepRecord
+    prepared: Prepared
     estimate: Estimate
     parity: Parity | None
     code: list[LayerCode]
 
 
-def export(request: Request, say: Callable[[str], None] = lambda text: None) -> Exported:
+def export(request: Request, say: Say = lambda text: None) -> Exported:
     """Write one accepted step as a folder of its own.
 
     Args:
@@ -102,27 +112,29 @@ def export(request: Request, say: Callable[[str], None] = lambda text: None) -> 
         say: called with one line per stage.
 
     Raises:
-        RunsError: the step does not exist, its checkpoint is damaged, or the folder is in use.
+        RunsError: the step does not exist, its checkpoint is damaged, or the folder is in use or
+            cannot be written.
         SimulationError: the C++ simulation disagrees with torch, and `force` is not set.
     """
     record = request.trial.step(request.step)
     with _new_folder(request.out) as folder:
         say("loading the network and its data")
         prepared, model = restore(request.trial, request.step)
-        _check_accuracy(model, prepared.data, record, request)
+        _check_accuracy(prepared, model, record, request.trial.path)
         say("converting with hls4ml")
         conversion = convert(model, prepared.plan, folder / "hls")
-        conversion.write()
-        code = read_project(folder / "hls")
+        code = read_project(conversion.write())
         design = design_of(prepared.plan, conversion.network)
         found = estimate(design, prepared.spec.estimator, folder / "hls")
-        parity = _simulate(request, conversion, prepared.data, folder, say)
+        parity = _simulate(request, prepared, conversion, folder, say)
+        exported = Exported(request.out, record, prepared, found, parity, code)
+        say("writing the network and the report")
         _write_model(folder, request, prepared, model)
-        _write_facts(folder, request, record, found, prepared, parity)
-        exported = Exported(request.out, record, found, parity, code)
-        write_atomic(folder / "report.md", report_text(exported, prepared, request.why))
-        _tidy(folder)
-        write_json(folder / "manifest.json", _hashes(folder))
+        _write_facts(folder, request, exported)
+        write_scripts(folder, prepared.spec.hardware.backend)
+        write_report(folder, exported, request.why, request.picture)
+        _forget_scratch(folder)
+        (folder / _SUMS).write_text(_sums(folder))
     return exported
 
 
@@ -136,71 +148,80 @@ def _new_folder(out: Path) -> Iterator[Path]:
         parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=parent))
     except OSError as error:
-        raise RunsError(f"{out}: cannot be written ({error}).") from error
+        raise RunsError(f"{out}: cannot be written ({error.strerror or error}).") from error
     try:
         yield scratch
         if out.exists():
             out.rmdir()
         scratch.chmod(0o755)
         os.replace(scratch, out)
+    except OSError as error:
+        raise RunsError(f"{out}: cannot be written ({error.strerror or error}).") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _check_accuracy(model: nn.Module, data: Dataset, record: StepRecord, request: Request) -> None:
+def _check_accuracy(prepared: Prepared, model: nn.Module, record: StepRecord, trial: Path) -> None:
     """Evaluate again: a network that is not the one that was measured must not be exported."""
-    found = evaluate(model, data.x_test, data.y_test)
-    # Other hardware may round a few logits differently, hence one part in two hundred.
-    if not request.trial.spec().prune.fixed_point and abs(found - record.accuracy) > 0.005:
-        raise RunsError(
-            f"{request.trial.path}: step {record.step} had test accuracy {record.accuracy:.4f}, "
-            f"the checkpoint has {found:.4f}; the data or the checkpoint have changed."
-        )
+    data = prepared.data
+    with fixed_point(model, prepared.plan, prepared.spec.prune.fixed_point):
+        found = {
+            "val_accuracy": evaluate(model, data.x_val, data.y_val),
+            "accuracy": evaluate(model, data.x_test, data.y_test),
+        }
+    for name, value in found.items():
+        if abs(value - getattr(record, name)) > _ACCURACY_TOLERANCE:
+            raise RunsError(
+                f"{trial}: step {record.step} had {name} {getattr(record, name):.4f}, the "
+                f"checkpoint has {value:.4f}; the data or the checkpoint have changed."
+            )
 
 
 def _simulate(
-    request: Request,
-    conversion: Conversion,
-    data: Dataset,
-    folder: Path,
-    say: Callable[[str], None],
+    request: Request, prepared: Prepared, conversion: Conversion, folder: Path, say: Say
 ) -> Parity | None:
     rows = request.rows
     if rows is None:
-        dense = all(layer.layer.kind.name == "dense" for layer in conversion.plan.layers)
-        rows = _ROWS_DENSE if dense else _ROWS_CONV
+        rows = _ROWS_CONV if conversion.convolves else _ROWS_DENSE
     if rows == 0:
         return None
+    data = prepared.data
     say(f"compiling the C++ simulation and running {min(rows, len(data.x_test))} test rows")
-    x, y = data.x_test[:rows], data.y_test[:rows]
-    parity, logits = compare(conversion, x, y)
-    np.savez(folder / "test_vectors.npz", x=x.numpy(), y=y.numpy(), logits=logits)
-    if parity.agreement < LEAST_AGREEMENT and not request.force:
-        raise SimulationError(
-            f"the C++ simulation names another class than torch on {1 - parity.agreement:.2%} of "
-            f"{parity.rows} test rows (largest error of a logit {parity.largest_error:g}). Wider "
-            "types in hardware.precision may help; --force exports all the same."
-        )
+    parity, compared = compare(conversion, data.x_test[:rows], data.y_test[:rows])
+    if not parity.holds and not request.force:
+        raise SimulationError(_disagreement(parity))
+    write_vectors(folder, conversion, compared)
     return parity
+
+
+def _disagreement(parity: Parity) -> str:
+    """Return what is wrong, where it begins, and what may help."""
+    text = (
+        f"the C++ simulation names another class than torch on {1 - parity.agreement:.2%} of "
+        f"{parity.rows} test rows (largest error of a logit {parity.largest_error:g}). "
+    )
+    layer = parity.begins
+    if layer is None:
+        text += "Each layer alone computes what torch does; wider types in hardware.precision may"
+        text += " help; "
+    else:
+        text += (
+            f"The difference begins in layer '{layer.name}', off by up to {layer.largest_error:g} "
+            f"on equal inputs (allowed: {layer.tolerance:g}); "
+        )
+    return text + "--force exports all the same."
 
 
 def _write_model(folder: Path, request: Request, prepared: Prepared, model: nn.Module) -> None:
     data, spec = prepared.data, prepared.spec
-    masks = _masks(prepared, model)
+    masks = {layer.name: _weight(model, layer.layer.path) != 0 for layer in prepared.plan.layers}
     origin = architecture(spec.model, request.trial.base_dir())
-    extra = {"masks": {name: mask.bool() for name, mask in masks.items()}}
+    extra = {"masks": masks}
     save_checkpoint(folder / "model.pt", model, origin, data.input_shape, data.n_classes, extra)
-    arrays: dict[str, Any] = {name: mask.bool().numpy() for name, mask in masks.items()}
+    arrays: dict[str, Any] = {name: mask.numpy() for name, mask in masks.items()}
     np.savez_compressed(folder / "masks.npz", **arrays)
+    write_onnx(folder / "model.onnx", model, data.input_shape)
     write_json(folder / "spec.json", spec.canonical())
-
-
-def _masks(prepared: Prepared, model: nn.Module) -> dict[str, Tensor]:
-    """Return the masks as the weights themselves show them."""
-    return {
-        layer.name: (_weight(model, layer.layer.path) != 0).to(torch.float32)
-        for layer in prepared.plan.layers
-    }
 
 
 def _weight(model: nn.Module, path: str) -> Tensor:
@@ -209,14 +230,8 @@ def _weight(model: nn.Module, path: str) -> Tensor:
     return weight.detach()
 
 
-def _write_facts(
-    folder: Path,
-    request: Request,
-    record: StepRecord,
-    found: Estimate,
-    prepared: Prepared,
-    parity: Parity | None,
-) -> None:
+def _write_facts(folder: Path, request: Request, exported: Exported) -> None:
+    prepared, record = exported.prepared, exported.record
     facts: dict[str, Any] = {
         "trial": request.trial.number,
         "step": record.step,
@@ -225,21 +240,22 @@ def _write_facts(
         **record.model_dump(mode="json"),
     }
     write_json(folder / "metrics.json", facts)
-    write_json(folder / "estimate.json", found.to_json(prepared.plan.part))
-    if parity is not None:
-        write_json(folder / "parity.json", asdict(parity))
+    write_json(folder / "estimate.json", exported.estimate.to_json(prepared.plan.part))
+    if exported.parity is not None:
+        write_json(folder / "parity.json", asdict(exported.parity))
 
 
-def _tidy(folder: Path) -> None:
-    """Remove what the simulation's build left; the project itself stays."""
-    for pattern in ("firmware/*.so", "firmware/*.o", "*.o"):
-        for path in (folder / "hls").glob(pattern):
-            path.unlink()
+def _forget_scratch(folder: Path) -> None:
+    """Take the name of the scratch folder out of hls4ml's settings."""
+    path = folder / "hls" / "hls4ml_config.yml"
+    path.write_text(re.sub(r"(?m)^OutputDir: .*$", "OutputDir: .", path.read_text()))
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+def _sums(folder: Path) -> str:
+    """Return the SHA-256 of every file, as ``sha256sum`` writes and checks them."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in files
+    ]
+    return "".join(lines)

@@ -27,12 +27,14 @@ class TrialCounts:
         failed: finished with a fault.
         infeasible: complete, but without a candidate that meets the constraints.
         running: not finished: running now, or cut off.
+        stopped: ended early because they could not matter; their accepted steps are candidates.
     """
 
     complete: int
     failed: int
     infeasible: int
     running: int
+    stopped: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def _count(view: SweepView) -> TrialCounts:
         failed=sum(trial.state == "failed" for trial in view.trials),
         infeasible=sum(not any(c.feasible for c in trial.candidates) for trial in complete),
         running=sum(trial.state == "running" for trial in view.trials),
+        stopped=sum(trial.state == "stopped" for trial in view.trials),
     )
 
 

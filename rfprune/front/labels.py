@@ -53,6 +53,7 @@ def summary(front: Front) -> str:
         f"{counts.complete} trials complete",
     ]
     parts += [f"{counts.infeasible} of them infeasible"] if counts.infeasible else []
+    parts += [f"{counts.stopped} stopped early"] if counts.stopped else []
     parts += [f"{counts.failed} failed"] if counts.failed else []
     parts += [f"{counts.running} not finished"] if counts.running else []
     if front.hypervolume is not None:

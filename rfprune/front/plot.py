@@ -44,9 +44,22 @@ _MARKERS: dict[str, dict[str, Any]] = {
     },
 }
 
+_CHOSEN: dict[str, Any] = {
+    "s": 150,
+    "facecolors": "none",
+    "edgecolors": "#e08a00",
+    "linewidths": 2.2,
+    "zorder": 5,
+}
 
-def front_png(front: Front) -> bytes:
-    """Return the front as a PNG file: one panel per objective beside the one on the y axis."""
+
+def front_png(front: Front, chosen: Candidate | None = None) -> bytes:
+    """Return the front as a PNG file: one panel per objective beside the one on the y axis.
+
+    Args:
+        front: of the sweep.
+        chosen: a candidate to be marked.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -59,6 +72,8 @@ def front_png(front: Front) -> bytes:
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, (x, y) in zip(panels, pairs, strict=False):
         _panel(panel, front, x, y)
+        if chosen is not None:
+            panel.scatter(*_xy([chosen], x, y), label="chosen", **_CHOSEN)
     for panel in panels[len(pairs) :]:
         panel.set_visible(False)
     _frame(figure, front, panels[0])

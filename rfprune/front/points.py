@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 Scalar = bool | int | float | str | None
-TrialState = Literal["complete", "failed", "running"]
+TrialState = Literal["complete", "stopped", "failed", "running"]
 
 
 def selecting(name: str) -> str:
@@ -67,7 +67,7 @@ class TrialView:
 
     Attributes:
         number: of the trial.
-        state: complete, failed, or running (which may mean cut off).
+        state: complete, stopped early, failed, or running (which may mean cut off).
         params: the searched values by dotted path.
         candidates: its accepted steps.
         finished_ns: when its result was written, ns since 1970; None while there is none.

@@ -55,6 +55,7 @@ def front_json(front: Front, run_ids: Mapping[int, str] | None = None) -> dict[s
             "failed": counts.failed,
             "infeasible": counts.infeasible,
             "running": counts.running,
+            **({"stopped": counts.stopped} if counts.stopped else {}),
         },
         "front": [_row(point, run_ids or {}) for point in front.points],
     }

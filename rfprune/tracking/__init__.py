@@ -6,7 +6,7 @@ The only importer of mlflow, and that only when something is written or served.
 from rfprune.tracking.config import TrackingConfig, load_config
 from rfprune.tracking.ids import run_ids
 from rfprune.tracking.projection import Projection, project
-from rfprune.tracking.registry import register_model
+from rfprune.tracking.registry import check_model_name, register_model
 from rfprune.tracking.server import serve
 from rfprune.tracking.tracker import Tracker, TrackerReport
 
@@ -15,6 +15,7 @@ __all__ = [
     "Tracker",
     "TrackerReport",
     "TrackingConfig",
+    "check_model_name",
     "load_config",
     "project",
     "register_model",

@@ -27,10 +27,11 @@ from rfprune.front import (
 from rfprune.front.labels import summary
 from rfprune.front.points import sweep_spec
 from rfprune.runs import SweepFolder
+from rfprune.search import Importances, importance_png, importances
 from rfprune.tracking.client import connect, experiment_id, faults_as_sentences, shown_uri
 from rfprune.tracking.config import TrackingConfig
 from rfprune.tracking.ids import remember_run_ids, sweep_id
-from rfprune.tracking.record import MetricValue, RunRecord, trial_record
+from rfprune.tracking.record import MetricValue, RunRecord, table_tag, trial_record
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -45,6 +46,9 @@ _MARK = "projected"
 #: Most metrics and params that one call of MLflow's REST interface takes (log-batch).
 _METRICS_PER_CALL, _PARAMS_PER_CALL = 1000, 100
 _PAGE = 1000
+
+
+_IMPORTANCES = "importance.json"
 
 
 class _Known(NamedTuple):
@@ -143,10 +147,14 @@ class Projection:
         status = "RUNNING" if front.counts.running else "FINISHED"
         if (self._parent.mark, self._parent.status) == (mark, status):
             return
+        shares = importances(self._folder)
         with faults_as_sentences(self._config):
             self._log_hypervolume(front)
-            self._log_files(self._parent.run_id, self._front_files(front, content))
+            self._log_importances(front, shares)
+            files = self._front_files(front, content) | _importance_files(shares)
+            self._log_files(self._parent.run_id, files)
             tags = {"mlflow.note.content": summary(front), _MARK: mark}
+            tags |= table_tag(_IMPORTANCES) if shares else {}
             self._log(self._parent.run_id, tags=tags)
             if status == "FINISHED":
                 self._client.set_terminated(self._parent.run_id, status)
@@ -212,10 +220,14 @@ class Projection:
             self._client.set_terminated(run_id, record.status, record.end_ms)
         return _Known(run_id, record.mark, record.status)
 
+    def _logged(self, metric: str) -> set[int]:
+        """Return the steps at which the parent has a metric."""
+        history = self._client.get_metric_history(self._parent.run_id, metric)
+        return {value.step for value in history}
+
     def _log_hypervolume(self, front: Front) -> None:
         """Add the points of the curve that the parent does not have yet."""
-        history = self._client.get_metric_history(self._parent.run_id, "hypervolume")
-        logged = {metric.step for metric in history}
+        logged = self._logged("hypervolume")
         ended = {trial.number: trial.finished_ns or 0 for trial in front.view.finished}
         points = [
             MetricValue("hypervolume", p.hypervolume, p.trials, ended[p.trial] // 1_000_000)
@@ -223,6 +235,18 @@ class Projection:
             if p.trials not in logged
         ]
         self._log(self._parent.run_id, points)
+
+    def _log_importances(self, front: Front, shares: Importances) -> None:
+        """Add the shares as they are after so many trials, if the parent does not have them yet."""
+        trials, ended = len(front.view.finished), front.view.finished[-1:]
+        time_ms = (ended[0].finished_ns or 0) // 1_000_000 if ended else 0
+        values = [
+            MetricValue(f"importance.{objective}.{path}", share, trials, time_ms)
+            for objective, by_path in shares.items()
+            for path, share in by_path.items()
+        ]
+        if values and trials not in self._logged(values[0].name):
+            self._log(self._parent.run_id, values)
 
     def _front_files(self, front: Front, content: str) -> dict[str, str | bytes | Path]:
         return {
@@ -264,3 +288,15 @@ class Projection:
                     data = content.encode() if isinstance(content, str) else content
                     (folder / file_name).write_bytes(data)
             self._client.log_artifacts(run_id, name)
+
+
+def _importance_files(shares: Importances) -> dict[str, str | bytes | Path]:
+    """Return the shares as a table in pandas' ``split`` layout and as a picture."""
+    if not shares:
+        return {}
+    paths = list(dict.fromkeys(path for by_path in shares.values() for path in by_path))
+    table = {
+        "columns": ["searched", *shares],
+        "data": [[path, *(found.get(path) for found in shares.values())] for path in paths],
+    }
+    return {_IMPORTANCES: json.dumps(table), "importance.png": importance_png(shares)}

@@ -18,10 +18,15 @@ from rfprune.quantities import DIRECTIONS
 from rfprune.runs import StepRecord, SweepFolder, TrialFolder, TrialResult
 from rfprune.spec import SweepSpec
 
-__all__ = ["STATUS", "MetricValue", "RunRecord", "columns_of", "trial_record"]
+__all__ = ["STATUS", "MetricValue", "RunRecord", "columns_of", "table_tag", "trial_record"]
 
 #: MLflow's run status by the state of a trial.
-STATUS = {"complete": "FINISHED", "failed": "FAILED", "running": "RUNNING"}
+STATUS = {
+    "complete": "FINISHED",
+    "stopped": "KILLED",
+    "failed": "FAILED",
+    "running": "RUNNING",
+}
 #: Metrics of every run. The parallel coordinates of MLflow leave out runs that lack a column.
 _COLUMNS = (
     "accuracy",
@@ -37,8 +42,6 @@ _COLUMNS = (
     "seconds",
 )
 _TABLE = "estimate_by_layer.json"
-#: MLflow shows a JSON file as a table if this tag lists it (mlflow/utils/mlflow_tags.py).
-_TABLE_TAG = {"mlflow.loggedArtifacts": json.dumps([{"path": _TABLE, "type": "table"}])}
 #: Of a longer log only the end is kept: a projection has to stay cheap.
 _LOG_BYTES = 256 * 1024
 _TAG_CHARACTERS = 500
@@ -87,6 +90,11 @@ def columns_of(spec: SweepSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*_COLUMNS, *(name for name in asked if name in DIRECTIONS)]))
 
 
+def table_tag(path: str) -> dict[str, str]:
+    """Return the tag by which MLflow shows a JSON file as a table (mlflow/utils/mlflow_tags.py)."""
+    return {"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"}])}
+
+
 def trial_record(sweep: SweepFolder, number: int, spec: SweepSpec) -> RunRecord:
     """Return trial `number` of the sweep as a run.
 
@@ -99,7 +107,7 @@ def trial_record(sweep: SweepFolder, number: int, spec: SweepSpec) -> RunRecord:
     steps = folder.steps()
     raw = _raw_spec(folder)
     files = _files(folder, steps)
-    table = _TABLE_TAG if _TABLE in files else {}
+    table = table_tag(_TABLE) if _TABLE in files else {}
     start_ms, end_ms = _times(folder, view, result, steps)
     # As `TrialSpec.key`, but also for a trial that an earlier version wrote.
     text = json.dumps(raw, sort_keys=True, separators=(",", ":"))

@@ -24,13 +24,35 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
     from torch import nn
 
-__all__ = ["register_model"]
+__all__ = ["check_model_name", "register_model"]
 
 #: Small files of an export that travel with the model; the HLS project stays where it is.
-_COMPANIONS = ("spec.json", "metrics.json", "estimate.json", "parity.json", "report.md")
+_COMPANIONS = (
+    "spec.json",
+    "metrics.json",
+    "estimate.json",
+    "parity.json",
+    "report.md",
+    "report.html",
+    "front.png",
+    "model.onnx",
+)
 #: `torch.export` takes the number of rows for a constant if the example has only one.
 _EXAMPLE_ROWS = 4
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_. -]*$")
+
+
+def check_model_name(name: str) -> None:
+    """Raise if MLflow takes no registered model of this name.
+
+    Raises:
+        InputError: says what is allowed.
+    """
+    if not _NAME.match(name):
+        raise InputError(
+            f"--register {name}: no name that MLflow takes. Allowed: letters, digits, '_', '-', "
+            "'.' and spaces, beginning with a letter or digit."
+        )
 
 
 def register_model(export: Path, name: str, config: TrackingConfig) -> int:
@@ -53,12 +75,9 @@ def register_model(export: Path, name: str, config: TrackingConfig) -> int:
         RunsError: the folder holds no exported network.
         WorkError: MLflow cannot be reached or refuses.
     """
-    if not _NAME.match(name):
-        raise InputError(
-            f"--register {name}: no name that MLflow takes. Allowed: letters, digits, '_', '-', "
-            "'.' and spaces, beginning with a letter or digit."
-        )
     from rfprune.export import load
+
+    check_model_name(name)
 
     model = load(export)
     facts = _facts(export)

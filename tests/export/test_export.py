@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import replace
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +16,7 @@ from rfprune.export import Request
 from rfprune.export.bundle import export
 from rfprune.export.subjects import estimate_folder
 from rfprune.runs import TrialFolder
-from rfprune.trial import restore, run_trial
-from tests.trial.conftest import small
-
-
-@pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory) -> TrialFolder:
-    torch.set_num_threads(1)
-    home = tmp_path_factory.mktemp("runs")
-    folder = TrialFolder(home / "trials" / "0000")
-    (home / "trial.json").write_text(json.dumps({"base_dir": str(home)}))
-    run_trial(small(), folder, dense_dir=home / "dense", base_dir=home)
-    return folder
+from rfprune.trial import restore
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +38,54 @@ def test_the_network_comes_back(trial: TrialFolder, exported: Path) -> None:
 
 
 def test_every_file_is_listed_with_its_hash(exported: Path) -> None:
-    manifest = json.loads((exported / "manifest.json").read_text())
+    lines = (exported / "SHA256SUMS").read_text().splitlines()
+    sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     files = {str(p.relative_to(exported)) for p in exported.rglob("*") if p.is_file()}
-    assert set(manifest) == files - {"manifest.json"}
-    for name, digest in manifest.items():
+    assert set(sums) == files - {"SHA256SUMS"}
+    for name, digest in sums.items():
         assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == digest
+
+
+def test_sha256sum_checks_the_files(exported: Path) -> None:
+    if shutil.which("sha256sum") is None:
+        pytest.skip("sha256sum is not on PATH")
+    command = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(command, cwd=exported, check=False).returncode == 0
+
+
+def test_nothing_names_this_machine(exported: Path) -> None:
+    for path in exported.rglob("*"):
+        if path.is_file():
+            assert str(exported.parent).encode() not in path.read_bytes(), path
+
+
+def test_onnx_is_the_same_network(exported: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="the package onnxruntime is missing")
+    path = exported / "model.onnx"
+    onnx.checker.check_model(str(path), full_check=True)
+    assert onnx.load(path).opset_import[0].version >= 18
+    assert not list(exported.glob("*.data"))
+    session = runtime.InferenceSession(str(path))
+    model = rfprune.load(exported)
+    for rows in (1, 7):
+        x = torch.randn(rows, 64)
+        (logits,) = session.run(["logits"], {"x": x.numpy()})
+        np.testing.assert_allclose(logits, model(x).detach().numpy(), rtol=0, atol=1e-5)
 
 
 def test_generated_code_and_record_agree(trial: TrialFolder, exported: Path) -> None:
     facts = json.loads((exported / "metrics.json").read_text())
     assert facts["live"] == trial.step(3).live
     report = (exported / "report.md").read_text()
+    page = (exported / "report.html").read_text()
     for name, live in facts["live"].items():
         assert f"| {name} | resource_unrolled |" in report
         assert f"| {live} |" in report
+        assert f"<td>{name}</td><td>resource_unrolled</td>" in page
+        assert f"<td>{live}</td>" in page
+    assert "__" not in page
+    assert "http" not in page
 
 
 @pytest.mark.parametrize("by", ["analytic", "codegen"])
@@ -105,18 +129,28 @@ def test_a_folder_that_is_no_export(tmp_path: Path) -> None:
         estimate_folder(tmp_path, "analytic", None)
 
 
-@pytest.mark.slow
-def test_the_cpp_simulation_agrees(trial: TrialFolder, tmp_path: Path) -> None:
-    request = Request(trial=trial, step=3, out=tmp_path / "out")
-    parity = export(request).parity
-    assert parity is not None
-    assert parity.rows == 359
-    assert parity.agreement == 1.0
-    assert parity.largest_error <= parity.step
-    assert parity.cpp_accuracy == pytest.approx(trial.step(3).accuracy, abs=0.02)
-    with np.load(tmp_path / "out" / "test_vectors.npz") as vectors:
-        assert vectors["logits"].shape == (359, 10)
-    again = replace(request, out=tmp_path / "empty")
-    (tmp_path / "empty").mkdir()
-    export(replace(again, rows=0))
-    assert (tmp_path / "empty" / "manifest.json").exists()
+def test_an_empty_folder_is_filled(trial: TrialFolder, tmp_path: Path) -> None:
+    export(Request(trial=trial, step=3, out=tmp_path, rows=0, picture=b"a picture"))
+    assert (tmp_path / "SHA256SUMS").exists()
+    assert (tmp_path / "front.png").read_bytes() == b"a picture"
+    assert "(front.png)" in (tmp_path / "report.md").read_text()
+
+
+def test_a_damaged_checkpoint_is_refused(trial: TrialFolder, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    shutil.copytree(trial.home, runs)
+    copied = TrialFolder(runs / "trials" / "0000")
+    path = copied.checkpoint(3)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+    with pytest.raises(RunsError, match=r"3\.pt: the checkpoint cannot be used"):
+        export(Request(trial=copied, step=3, out=tmp_path / "out", rows=0))
+    assert list(tmp_path.iterdir()) == [runs]
+
+
+def test_where_nothing_can_be_written(trial: TrialFolder) -> None:
+    if not Path("/proc/self").is_dir():
+        pytest.skip("this system has no /proc, the folder in which not even root can write")
+    with pytest.raises(RunsError, match=r"/proc/none/out: cannot be written \(.+\)\."):
+        export(Request(trial=trial, step=3, out=Path("/proc/none/out"), rows=0))

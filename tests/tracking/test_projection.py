@@ -11,6 +11,8 @@ import pytest
 from rfprune.errors import RunsError, WorkError
 from rfprune.front import front_json, hypervolume_curve, read_front
 from rfprune.runs import SweepFolder
+from rfprune.search import importances
+from rfprune.search.importance import LEAST_TRIALS
 from rfprune.tracking import Projection, TrackingConfig, project, run_ids
 from rfprune.tracking.ids import sweep_id
 
@@ -279,3 +281,43 @@ def test_a_database_that_cannot_be_opened_is_a_sentence(folder, tmp_path) -> Non
     (tmp_path / "none").write_text("a file where a folder should be")
     with pytest.raises(WorkError, match=r"^MLflow at sqlite:///.*none"):
         project(folder, config)
+
+
+def test_importances_are_on_the_parent_as_metrics_table_and_picture(make, config, client) -> None:
+    folder = make.sweep(trials=LEAST_TRIALS)
+    write_study(folder)
+    project(folder, config)
+    shares = importances(folder)
+    parent = parent_of(client, config)
+    for objective, by_path in shares.items():
+        for path, share in by_path.items():
+            assert parent.data.metrics[f"importance.{objective}.{path}"] == pytest.approx(share)
+    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"])[0]["path"] == "importance.json"
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"importance.json", "importance.png"} <= files
+    name = f"importance.dsp.{next(iter(shares['dsp']))}"
+    (value,) = client.get_metric_history(parent.info.run_id, name)
+    assert value.step == LEAST_TRIALS
+    project(folder, config)
+    assert len(client.get_metric_history(parent.info.run_id, name)) == 1
+
+
+def write_study(folder: SweepFolder) -> None:
+    """Write the study that belongs to a sweep whose run folders were written by hand."""
+    import optuna
+
+    from rfprune.search.journal import Journal
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        study_name=folder.spec().name,
+        storage=optuna.storages.JournalStorage(Journal(str(folder.study_path))),
+        directions=["maximize", "minimize", "minimize"],
+        sampler=optuna.samplers.RandomSampler(seed=0),
+    )
+    for view in read_front(folder).view.trials:
+        trial = study.ask()
+        trial.suggest_float("prune.budget.dsp", 0.05, 0.6)
+        trial.suggest_float("prune.regularizer.weight", 1e-6, 1e-2, log=True)
+        last = view.candidates[-1].metrics
+        study.tell(trial, [last[name] for name in folder.spec().objectives])

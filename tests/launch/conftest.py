@@ -23,9 +23,10 @@ _UP_SECONDS = 120
 
 @dataclass(frozen=True)
 class Head:
-    """A Ray head: the dashboard's address, and the file that holds its token."""
+    """A Ray head: the addresses of dashboard and cluster, and the file that holds its token."""
 
     address: str
+    cluster: str
     token_file: Path
     folder: Path
 
@@ -133,7 +134,7 @@ def ray_head() -> Iterator[Head]:
     try:
         address = f"http://127.0.0.1:{dashboard}"
         _wait_for(f"{address}/api/version", process, log)
-        yield Head(address, token_file, folder)
+        yield Head(address, f"127.0.0.1:{gcs}", token_file, folder)
     finally:
         end_tree(process)
         end_marked(str(folder))

@@ -108,6 +108,16 @@ def test_failed_sweep_says_why(user: User) -> None:
     assert "absent.npz" in state["message"]
 
 
+def test_driver_without_the_token_is_told_what_to_do(user: User, ray_head: Head) -> None:
+    user.environment["RAY_AUTH_TOKEN_PATH"] = str(user.folder / "other")
+    (user.folder / "other").write_text("0" * 64)
+    sweep = str(ROOT / "sweeps" / "digits.yml")
+    done = user.run("sweep", sweep, "--address", ray_head.cluster)
+    assert done.returncode == 1
+    assert "does not let this process in" in done.stderr
+    assert "put the cluster's into ~/.ray/auth_token" in " ".join(done.stderr.split())
+
+
 def test_wrong_token_and_unknown_job(
     ray_head: Head, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,107 @@
+"""AKPERL: the agent decides layer by layer what fraction of the groups goes.
+
+For an edge device it plays the task that the problem brings along. On an FPGA that is
+`HardwareTask`, which keeps the budget by clipping, not by the reward: a layer keeps no more groups
+than leave room for the floors of the layers after it (as AMC does, arXiv 1802.03494). Within a
+layer the groups of the highest value stay.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rfprune.agent import Outcome, learn
+from rfprune.methods.problem import BoolArray, Choice, FloatArray, Problem
+
+__all__ = ["HardwareTask", "akperl"]
+
+#: Finer than the five levels of whole kernels: with those, a budget is missed by up to a quarter of
+#: a layer.
+LEVELS = tuple(step / 16 for step in range(17))
+
+
+def akperl(problem: Problem) -> Choice:
+    """Keep what the best decisions keep that an agent finds on this problem."""
+    task = problem.task or HardwareTask(problem)
+    seed = int(problem.rng.integers(2**31))
+    policy = learn(task, problem.agent, seed, problem.agent_folder)
+    return Choice(task.keep(policy.best_choice[0], len(task.layers)))
+
+
+class HardwareTask:
+    """A selection problem as the agent's task; pruning a layer to 100 % leaves its floor.
+
+    Power stands for the share of its dense use that the scarcest budgeted resource still holds.
+    Where no accuracy can be measured, the share of the value that is kept stands for it.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        n_layers = len(problem.floor)
+        self.layers = tuple(f"layer {index}" for index in range(n_layers))
+        self.levels = LEVELS
+        self.allowed: BoolArray = np.ones((n_layers, len(LEVELS)), dtype=bool)
+        self.conditions = 1
+        self._dense = problem.used(np.ones(len(problem.value), dtype=bool))
+        self._best_first = [self._by_value(index) for index in range(n_layers)]
+
+    def _by_value(self, layer: int) -> NDArray[np.int64]:
+        members = np.flatnonzero(self._problem.layer == layer)
+        return members[np.argsort(-self._problem.value[members], kind="stable")]
+
+    def features(self, condition: int) -> FloatArray:
+        """No statistics: the input is always that of the validation rows."""
+        return np.zeros(0)
+
+    def layer_features(self) -> FloatArray:
+        """Return (L, 2 + R): shares of the groups, the value and each resource."""
+        problem = self._problem
+        columns = [np.ones(len(problem.value)), problem.value, *problem.cost.T]
+        sums = [np.bincount(problem.layer, column, len(self.layers)) for column in columns]
+        return np.stack([part / max(part.sum(), 1e-12) for part in sums], axis=1)
+
+    def measure(self, choice: NDArray[np.int64], upto: int, condition: int) -> Outcome:
+        """Return accuracy and use with the first `upto` layers pruned, the others dense."""
+        keep = self.keep(choice, upto)
+        return Outcome(self._accuracy(keep), self._share(self._problem.used(keep)))
+
+    def _accuracy(self, keep: BoolArray) -> float:
+        if self._problem.accuracy is not None:
+            return self._problem.accuracy(keep)
+        value = self._problem.value
+        return float(value[keep].sum() / max(value.sum(), 1e-12))
+
+    def _share(self, used: FloatArray) -> float:
+        counts = np.isfinite(self._problem.budget) & (self._dense > 0)
+        return float((used[counts] / self._dense[counts]).max()) if counts.any() else 1.0
+
+    def keep(self, choice: NDArray[np.int64], upto: int) -> BoolArray:
+        """Return (G,) what is kept when the first `upto` layers are pruned within the budget."""
+        keep = np.zeros(len(self._problem.value), dtype=bool)
+        for members, floor in zip(self._best_first, self._problem.floor, strict=True):
+            keep[members[:floor]] = True
+        for layer in range(upto):
+            keep[self._best_first[layer][: self._count(layer, choice[layer], keep)]] = True
+        for layer in range(upto, len(self.layers)):
+            keep[self._best_first[layer]] = True
+        return keep
+
+    def _count(self, layer: int, level: int, keep: BoolArray) -> int:
+        """Return how many groups of a layer stay: what the level asks for, or what fits."""
+        members, floor = self._best_first[layer], int(self._problem.floor[layer])
+        low, high = floor, max(floor, math.ceil((1 - LEVELS[level]) * len(members)))
+        if self._fits(keep, members[:high]):
+            return high
+        while low < high - 1:  # `low` fits, `high` does not
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._fits(keep, members[:middle]) else (low, middle)
+        return low
+
+    def _fits(self, keep: BoolArray, more: NDArray[np.int64]) -> bool:
+        tried = keep.copy()
+        tried[more] = True
+        budget = self._problem.budget
+        return bool(np.all(self._problem.used(tried) <= budget * (1 + 1e-12)))

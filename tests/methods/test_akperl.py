@@ -1,0 +1,137 @@
+"""The agent on hardware groups: its choices hold the budget, and are good ones."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rfprune.methods.problem
+from rfprune.errors import MissingExtraError
+from rfprune.methods import Problem, check_choice, find_method
+from rfprune.methods.akperl import LEVELS, HardwareTask
+from rfprune.runs import TrialFolder
+from rfprune.spec import AgentSpec
+from rfprune.trial import run_trial
+from rfprune.trial.dense import dense_network
+from rfprune.trial.run import open_session, prepare
+from tests.trial.conftest import small
+
+LEVEL = st.integers(0, len(LEVELS) - 1)
+
+
+def _needs_edge() -> None:
+    pytest.importorskip("stable_baselines3", reason="the extra 'edge' is not installed: no SB3")
+
+
+def _problem(budget: float, floor: int = 1, **changes) -> Problem:
+    """Three layers with 8, 16 and 32 groups, whose groups cost 4, 2 and 1."""
+    layer = np.repeat([0, 1, 2], [8, 16, 32]).astype(np.int64)
+    cost = np.array([4.0, 2.0, 1.0])[layer][:, None]
+    values = {
+        "value": np.random.default_rng(0).random(56),
+        "cost": cost,
+        "budget": np.array([budget]),
+        "layer": layer,
+        "floor": np.full(3, floor),
+        "used": lambda keep: cost[keep].sum(axis=0),
+        "rng": np.random.default_rng(0),
+    }
+    return Problem(**{**values, **changes})
+
+
+@given(st.lists(LEVEL, min_size=3, max_size=3), st.integers(0, 2), st.floats(14, 96))
+def test_any_decisions_hold_budget_and_floors(choice, floor: int, budget: float) -> None:
+    problem = _problem(budget, floor)
+    keep = HardwareTask(problem).keep(np.array(choice), 3)
+    assert problem.used(keep)[0] <= budget
+    kept = np.bincount(problem.layer[keep], minlength=3)
+    assert (kept >= floor).all()
+    for layer, level in enumerate(choice):
+        members = problem.layer == layer
+        assert kept[layer] <= max(floor, np.ceil((1 - LEVELS[level]) * members.sum()))
+        values = problem.value[members]
+        if 0 < kept[layer] < members.sum():
+            assert values[keep[members]].min() >= values[~keep[members]].max()
+
+
+def test_what_does_not_fit_is_cut_where_it_is_decided() -> None:
+    # The first layer and the floors of the others hold 35 of 40: two more at 2 fit, and one at 1.
+    task = HardwareTask(_problem(40.0))
+    keep = task.keep(np.zeros(3, dtype=np.int64), 3)
+    assert np.bincount(task._problem.layer[keep]).tolist() == [8, 3, 2]
+
+
+def test_without_a_limit_nothing_has_to_go() -> None:
+    task = HardwareTask(_problem(np.inf))
+    assert task.keep(np.zeros(3, dtype=np.int64), 3).all()
+    assert task.measure(np.zeros(3, dtype=np.int64), 3, 0).power == 1.0
+
+
+def test_layers_that_are_not_decided_are_dense() -> None:
+    task = HardwareTask(_problem(20.0))
+    keep = task.keep(np.array([16, 0, 0]), 1)
+    assert np.bincount(task._problem.layer[keep]).tolist() == [1, 16, 32]
+
+
+def test_its_choice_is_near_the_best_that_its_levels_allow() -> None:
+    _needs_edge()
+    spec = AgentSpec(episodes=150, hidden=[32, 32])
+    problem = _problem(40.0, agent=spec)
+
+    def accuracy(keep: np.ndarray) -> float:
+        share = np.bincount(problem.layer, problem.value * keep) / np.bincount(
+            problem.layer, problem.value
+        )
+        return float(np.prod(share ** np.array([0.5, 0.2, 0.3])))
+
+    measured = _problem(40.0, agent=spec, accuracy=accuracy)
+    choice = find_method("akperl").select(measured)
+    check_choice(measured, choice)
+    task = HardwareTask(measured)
+    every = itertools.product(range(len(LEVELS)), repeat=3)
+    best = max(accuracy(task.keep(np.array(levels), 3)) for levels in every)
+    assert accuracy(choice.keep) >= 0.98 * best
+
+
+def test_a_trial_prunes_with_the_agent_within_its_budget(tmp_path: Path) -> None:
+    _needs_edge()
+    agent = {"episodes": 30, "warmup_episodes": 5, "hidden": [16]}
+    spec = small(prune={"method": "akperl", "agent": agent, "tolerance": 0.5})
+    folder = TrialFolder(tmp_path / "trials" / "0000")
+    result = run_trial(spec, folder, dense_dir=tmp_path / "dense", base_dir=tmp_path)
+    assert result.state == "complete"
+    steps = folder.steps()
+    assert len(steps) > 1
+    for step in steps[1:]:
+        assert step.dsp <= step.fraction["dsp"] * steps[0].dsp * (1 + 1e-9)
+    again = TrialFolder(tmp_path / "again" / "0000")
+    run_trial(spec, again, dense_dir=tmp_path / "dense", base_dir=tmp_path)
+    assert [s.val_accuracy for s in again.steps()] == [s.val_accuracy for s in steps]
+
+
+def test_masked_accuracy_is_that_of_the_masked_network_and_leaves_it_alone(tmp_path: Path) -> None:
+    spec = small()
+    prepared = prepare(spec, tmp_path)
+    dense = dense_network(spec, prepared.data, tmp_path / "dense", tmp_path)
+    session = open_session(prepared, dense, prepared.data)
+    before = {name: value.clone() for name, value in session.model.state_dict().items()}
+    keep = np.random.default_rng(0).random(len(session.groups)) < 0.5
+    found = session.masked_accuracy(keep)
+    for name, value in session.model.state_dict().items():
+        assert torch.equal(value, before[name])
+    for path, mask in session.masks_by_path(session.groups.masks(keep)).items():
+        session.model.get_parameter(f"{path}.weight").data.mul_(mask)
+    assert found == session.val_accuracy()
+    assert session.masked_accuracy(np.ones(len(session.groups), dtype=bool)) == found
+
+
+def test_a_missing_package_is_said_before_any_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rfprune.methods.problem, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"prune.method: .*pip install 'rfprune\[edge\]'"):
+        prepare(small(prune={"method": "akperl"}), tmp_path)

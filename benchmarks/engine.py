@@ -1,8 +1,10 @@
 """What the sweep engine costs: CPU of the driver, idle workers, start-up, Tune's state, MLflow.
 
-``python -m benchmarks.engine [--cases NAME,...] [--json]`` runs each case in a process of its own:
-sweeps of trials that sleep (real Ray workers, study, run folders), beside stock Ray Tune with
-OptunaSearch and plain Optuna in two processes on the same space.
+``python -m benchmarks.engine [--cases NAME,...] [--json] [--page]`` runs each case in a process of
+its own: sweeps of trials that sleep (real Ray workers, study, run folders), beside stock Ray Tune
+with OptunaSearch and plain Optuna in two processes on the same space; and the command ``rfprune
+sweep`` up to the moment at which its first trial begins. ``--page`` writes the measurements into
+``docs/results/engine.md``.
 
 Driver CPU per trial is the CPU time of the driver between the first and the last completed trial,
 over the trials between them; it holds asking, telling, run folders and Tune. Busy is the time that
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +24,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from benchmarks.engine_page import CASE_COLUMNS, TARGET_COLUMNS, targets, write_page
+from benchmarks.report import facts, sentence, table
 
 LAYERS = {"fc1": (16, 64), "fc2": (64, 32), "fc3": (32, 32), "fc4": (32, 5)}
 OBJECTIVES = {"val_accuracy": "max", "dsp": "min", "latency_cycles": "min"}
@@ -44,15 +50,16 @@ CASES = {
     "tpe": Case("rfprune", "tpe", 300),
     "growth": Case("rfprune", "nsga2", 1000),
     "short": Case("rfprune", "random", 100, 0.2),
-    "busy": Case("rfprune", "nsga2", 40, 2.0),
+    "busy": Case("rfprune", "nsga2", 30, 2.0),
     "stock-random": Case("tune+OptunaSearch", "random", 300),
     "stock-nsga2": Case("tune+OptunaSearch", "nsga2", 300),
     "stock-tpe": Case("tune+OptunaSearch", "tpe", 300),
     "stock-short": Case("tune+OptunaSearch", "random", 100, 0.2),
-    "stock-busy": Case("tune+OptunaSearch", "nsga2", 40, 2.0),
+    "stock-busy": Case("tune+OptunaSearch", "nsga2", 30, 2.0),
     "optuna-random": Case("optuna, 2 processes", "random", 300),
     "optuna-short": Case("optuna, 2 processes", "random", 100, 0.2),
     "mlflow": Case("mlflow", "random", 100),
+    "start": Case("rfprune sweep", "auto", 2),
 }
 
 
@@ -220,11 +227,12 @@ def draw(trial: Any) -> None:
 
 
 def optuna_sampler(name: str) -> Any:
-    """Return Optuna's sampler with the settings that the sweep uses."""
-    from rfprune.search.sampler import make_sampler
-    from rfprune.search.space import Space
+    """Return Optuna's own sampler with the settings that the sweep uses."""
+    from optuna import samplers
 
-    return make_sampler(name, 0, 0, Space((), {}))
+    if name == "nsga2":
+        return samplers.NSGAIISampler(population_size=32, seed=0)
+    return samplers.TPESampler(seed=0) if name == "tpe" else samplers.RandomSampler(seed=0)
 
 
 def run_optuna(case: Case, folder: Path, began: float) -> dict[str, Any]:
@@ -313,11 +321,38 @@ def run_mlflow(case: Case, folder: Path, began: float) -> dict[str, Any]:
     }
 
 
+def run_start(case: Case, folder: Path, began: float) -> dict[str, Any]:
+    """Start the digits sweep as a user does; measure until a worker begins its first trial."""
+    command = [sys.executable, "-m", "rfprune", "sweep", str(ROOT / "sweeps" / "digits.yml")]
+    options = ["--trials", str(case.trials), "--runs", str(folder), "--no-track"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    begun = time.monotonic()
+    sweep = subprocess.Popen(
+        [*command, *options],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # A worker locks the run folder as the first thing it does.
+    while next(folder.glob("digits/trials/*/.worker.lock"), None) is None:
+        if sweep.poll() is not None:
+            assert sweep.stderr is not None
+            raise SystemExit(f"rfprune sweep ended: {sweep.stderr.read()}")
+        time.sleep(0.02)
+    seconds = time.monotonic() - begun
+    sweep.send_signal(signal.SIGINT)
+    sweep.communicate()
+    return {"trials": 0, "start_seconds": seconds}
+
+
 RUNNERS = {
     "rfprune": run_ours,
     "tune+OptunaSearch": run_stock,
     "optuna, 2 processes": run_optuna,
     "mlflow": run_mlflow,
+    "rfprune sweep": run_start,
 }
 
 
@@ -346,21 +381,11 @@ def run_apart(name: str) -> dict[str, Any]:
     return {**json.loads(done.stdout.strip().split("\n")[-1]), "load": load}
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as a markdown table; what was not measured is a dash."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for row in rows:
-        cells = [row.get(name, "-") for name in names]
-        shown = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells]
-        lines.append("| " + " | ".join(shown) + " |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cases", default=",".join(CASES), help="names, separated by commas")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--page", action="store_true", help="write docs/results/engine.md")
     parser.add_argument("--one", choices=CASES, help=argparse.SUPPRESS)
     parser.add_argument("--optuna-worker", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -373,8 +398,14 @@ def main() -> None:
         unknown = [name for name in names if name not in CASES]
         if unknown:
             parser.error(f"unknown case '{unknown[0]}'. Known: {', '.join(CASES)}")
+        known = facts(("rfprune", "ray", "optuna", "mlflow"), 0)
         rows = [run_apart(name) for name in names]
-        print(json.dumps({"slots": SLOTS, "cases": rows}) if arguments.json else table(rows))
+        if arguments.page:
+            write_page(rows, sentence(known))
+        if arguments.json:
+            print(json.dumps({"facts": known, "slots": SLOTS, "cases": rows}))
+        else:
+            print(table(targets(rows), TARGET_COLUMNS), table(rows, CASE_COLUMNS), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from rfprune.search.outlook import Outlook
+    from rfprune.search.outlook_edge import KernelRow
 
 __all__ = ["check"]
 
@@ -44,9 +45,11 @@ def check(
         return
     console = stdout()
     say(f"{target.source} is valid: sweep '{target.spec.name}'.", console)
-    for made in (_layers, _space, _costs, _tools):
+    tables = (_layers, _space, _costs, _tools) if found.layers else (_kernels, _space, _costs)
+    for made in tables:
         console.print(made(found, console.width))
     say(f"Sampler: {found.sampler}.", console)
+    say(f"Early stop: {found.early_stop}.", console)
     for text in found.notes:
         note(text, console)
     changes = "".join(f" --set {shlex.quote(text)}" for text in overrides or [])
@@ -70,6 +73,29 @@ def _layers(found: Outlook, width: int) -> Table:
     return make_table(
         columns, width, title="Layers", caption="matrix: products per output x outputs"
     )
+
+
+def _kernels(found: Outlook, width: int) -> Table:
+    rows = found.kernels
+    columns = [
+        Column("layer", [row.name for row in rows], left=True, needed=True),
+        Column("kernels", [str(row.kernels) for row in rows], needed=True),
+        Column("coupled", [str(row.coupled or "") for row in rows]),
+        Column("macs per kernel", [f"{row.macs_per_kernel:,}" for row in rows]),
+        Column("prunable", [_prunable(row) for row in rows], left=True, needed=True),
+    ]
+    return make_table(
+        columns,
+        width,
+        title="Kernels",
+        caption="coupled: further convolutions that lose the same kernels",
+    )
+
+
+def _prunable(row: KernelRow) -> str:
+    if row.kept_because is not None:
+        return "no"
+    return "yes, all of them" if row.removable else "yes"
 
 
 def _some(factors: list[int]) -> str:

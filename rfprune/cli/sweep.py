@@ -15,6 +15,7 @@ from rfprune.cli.common import RunsOption, SetOption, SweepArgument
 if TYPE_CHECKING:
     from rfprune.cli.common import Target
     from rfprune.front import Front
+    from rfprune.search import Counts
     from rfprune.search.drive import SweepOutcome
     from rfprune.search.outlook import Outlook
 
@@ -36,6 +37,10 @@ def sweep(
         typer.Option(help="Ray cluster to run on; this machine if not given.", show_default=False),
     ] = None,
     track: Annotated[bool, typer.Option(help="Write to MLflow, as mlflow.yml says.")] = True,
+    attach: Annotated[
+        bool,
+        typer.Option("--attach", help="Show a sweep that runs in another shell; changes nothing."),
+    ] = False,
 ) -> None:
     """Run a sweep, or go on with one that was cut off.
 
@@ -45,16 +50,39 @@ def sweep(
     Example: rfprune sweep sweeps/digits.yml --trials 50
     """
     from rfprune.cli.common import check_writable, read_sweep_file
+    from rfprune.search.drive import early_cluster
 
+    if attach:
+        _watch(sweep, runs)
+        return
     if trials is not None:
         overrides = [*(overrides or []), f"trials={trials}"]
     target = read_sweep_file(sweep, runs, overrides)
     check_writable(target.folder.path)
-    known = _look_ahead(target)
-    if fresh:
-        _begin_anew(target)
-    outcome = _run(target, known, address, track)
+    with early_cluster(address) as ray_is_there:
+        known = _look_ahead(target)
+        if fresh:
+            _begin_anew(target)
+        ray_is_there()
+        outcome = _run(target, known, address, track)
     _finish(target, outcome)
+
+
+def _watch(name: str, runs: Path) -> None:
+    """Show a sweep's progress until its driver ends."""
+    from rfprune.cli.common import open_sweep, runs_option, say, stderr
+    from rfprune.search.attach import attach
+    from rfprune.search.progress import Display
+
+    folder = open_sweep(name, runs)
+    spec = folder.spec()
+    done = sum(1 for trial in folder.trials() if (trial.path / "result.json").exists())
+    with Display(spec, done=done, console=stderr()) as display:
+        counts = attach(folder, display)
+    say(f"{counts.complete} of {spec.trials} trials complete, {counts.failed} failed.")
+    if counts.complete < spec.trials:
+        named = f"{folder.path.name}{runs_option(folder.path.parent)}"
+        say(f"The sweep does not run any more. To go on: rfprune sweep {named}", stderr())
 
 
 def _look_ahead(target: Target) -> Outlook:
@@ -122,14 +150,17 @@ def _finish(target: Target, outcome: SweepOutcome) -> None:
     """Print the front and the next commands, and exit with the status that fits."""
     from rfprune.cli.common import commands, say, stderr, stdout
     from rfprune.front import budget_table, front_table, read_front
+    from rfprune.search import importance_table, importances
 
     console = stdout()
     front = read_front(target.folder)
     if front.points:
         console.print(front_table(front, console.width), budget_table(front, console.width))
+    if shares := importances(target.folder):
+        console.print(importance_table(shares, console.width))
     counts = outcome.counts
     say(
-        f"{counts.complete} of {outcome.wanted} trials complete, {counts.failed} failed, "
+        f"{counts.complete} of {outcome.wanted} trials complete, {_others(counts)}"
         f"{outcome.seconds:.0f} s.",
         console,
     )
@@ -140,10 +171,20 @@ def _finish(target: Target, outcome: SweepOutcome) -> None:
         commands(_next(target, front))
     if outcome.gave_up:
         say(f"rfprune: the sweep ended early: {outcome.gave_up}", stderr())
-    elif outcome.exhausted and outcome.counts.complete < outcome.wanted:
+    elif outcome.exhausted and counts.done < outcome.wanted:
         say("Every point of the search space has been tried.", console)
     if not outcome.reached:
         raise typer.Exit(1)
+
+
+def _others(counts: Counts) -> str:
+    """Return the trials that are not complete, by what became of them."""
+    kinds = {
+        "dominated by others": counts.dominated,
+        "with a budget out of reach": counts.unreachable,
+        "failed": counts.failed,
+    }
+    return "".join(f"{n} {kind}, " for kind, n in kinds.items() if n or kind == "failed")
 
 
 def _named(target: Target) -> str:
@@ -153,14 +194,22 @@ def _named(target: Target) -> str:
     return f"{target.spec.name}{runs_option(target.folder.path.parent)}"
 
 
+def _above(value: float) -> str:
+    """Return a short number that is not below `value`: whole, or of three digits if it is small."""
+    if value >= 10 or value <= 0:
+        return str(math.ceil(value))
+    digit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return f"{math.ceil(value / digit) * digit:.3g}"
+
+
 def _next(target: Target, front: Front) -> list[str]:
-    from rfprune.front.report import costs_of
+    from rfprune.front.front import main_cost
 
     name, where = target.spec.name, _named(target)
-    cost = (costs_of(front) or ["dsp"])[0]
+    cost = main_cost(front)
     known = sorted(value for p in front.points if (value := p.metrics.get(cost)) is not None)
     # Within the middle one of the front's costs there is always a point.
-    limit = f" --where '{cost}<={math.ceil(known[(len(known) - 1) // 2])}'" if known else ""
+    limit = f" --where '{cost}<={_above(known[(len(known) - 1) // 2])}'" if known else ""
     return [
         f"rfprune pareto {where} --html front.html",
         f"rfprune export {where}{limit} --max accuracy --out export/{name}",

@@ -6,14 +6,22 @@ the sweep. Importing this package loads neither ray nor optuna.
 
 from rfprune.search.drive import SweepOutcome, run_sweep
 from rfprune.search.expand import expand
+from rfprune.search.importance import (
+    Importances,
+    importance_png,
+    importance_table,
+    importances,
+)
 from rfprune.search.progress import Display, SweepEvent
 from rfprune.search.sampler import choose_sampler
 from rfprune.search.space import ParameterRow, Space
-from rfprune.search.study import Counts, count_trials, read_study, set_aside
+from rfprune.search.study import read_study, set_aside
+from rfprune.search.trials import Counts, count_trials
 
 __all__ = [
     "Counts",
     "Display",
+    "Importances",
     "ParameterRow",
     "Space",
     "SweepEvent",
@@ -21,6 +29,9 @@ __all__ = [
     "choose_sampler",
     "count_trials",
     "expand",
+    "importance_png",
+    "importance_table",
+    "importances",
     "read_study",
     "run_sweep",
     "set_aside",

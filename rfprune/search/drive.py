@@ -12,10 +12,11 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -27,21 +28,22 @@ from rfprune.search.expand import expand
 from rfprune.search.progress import Listener, SweepEvent
 from rfprune.search.record import Record, check_constraints
 from rfprune.search.sampler import Choice
-from rfprune.search.study import Counts, count_trials, lock, open_study
+from rfprune.search.study import lock, open_study
+from rfprune.search.transport import Transport, transport
+from rfprune.search.trials import Counts, count_trials
 from rfprune.search.worker import (
     DEFAULT_FUNCTION,
     StoppedError,
     Workplace,
     encode_end,
     encode_step,
-    execute,
 )
 from rfprune.spec import SweepSpec
 
 if TYPE_CHECKING:
     from rfprune.search.searcher import StopRequest, StudySearcher
 
-__all__ = ["SweepOutcome", "cluster", "quiet_environment", "run_sweep"]
+__all__ = ["SweepOutcome", "cluster", "early_cluster", "quiet_environment", "run_sweep"]
 
 _OBJECT_STORE_BYTES = 80_000_000
 _SLOTS_SECONDS = 5.0
@@ -56,6 +58,9 @@ _ENVIRONMENT = {
     # A worker's death is told by the study, the progress and the trial's result, in our words.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # A node that died is noticed within seconds; one that is merely slow has five times ten.
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "1000",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
@@ -72,7 +77,7 @@ class SweepOutcome:
 
     Attributes:
         counts: of all trials in the study.
-        wanted: complete trials that were asked for.
+        wanted: trials that were asked for, complete or overtaken by others.
         interrupted: a signal ended it; the same command goes on.
         gave_up: why it ended early, because too many trials fail; empty otherwise.
         exhausted: the space has no further points.
@@ -93,7 +98,7 @@ class SweepOutcome:
     @property
     def reached(self) -> bool:
         """Whether all that was wanted, or all there is, is complete."""
-        return self.counts.complete >= self.wanted or (self.exhausted and not self.gave_up)
+        return self.counts.done >= self.wanted or (self.exhausted and not self.gave_up)
 
 
 def run_sweep(
@@ -182,15 +187,21 @@ def _facts(folder: SweepFolder, record: Record, fixed: dict[str, Any]) -> dict[s
 def _run(record: Record, place: Workplace, listener: Listener, address: str | None) -> bool:
     """Execute trials until the record has enough; return whether a signal ended it."""
     address = address or os.environ.get("RAY_ADDRESS")
-    with quiet_environment(), cluster(address):
+    given = address is not None
+    with quiet_environment(), cluster(address), transport(place, given) as files:
         from rfprune.search.searcher import StopRequest, StudySearcher
 
-        slots = _Slots(record.spec, elastic=address is not None)
-        searcher = StudySearcher(record, slots, listener)
-        stop = StopRequest()
+        slots = _Slots(record.spec, elastic=given)
+        searcher = StudySearcher(record, slots, files.listener(listener))
+        stop = StopRequest(searcher.ends_early, slots.are_gone)
         try:
             with _stopped_by_signals(stop):
-                _execute(record.spec, place, searcher, stop)
+                _execute(record.spec, files, searcher, stop)
+            if slots.are_gone():
+                raise ClusterError(
+                    "Ray's node on this machine has died (killed, or out of memory). What is "
+                    "finished is kept; the same command goes on from there."
+                )
             interrupted = not record.finished
         except OSError as error:
             raise WorkError(
@@ -205,11 +216,11 @@ def _run(record: Record, place: Workplace, listener: Listener, address: str | No
     return interrupted
 
 
-def _execute(spec: SweepSpec, place: Workplace, searcher: StudySearcher, stop: StopRequest) -> None:
+def _execute(spec: SweepSpec, files: Transport, searcher: StudySearcher, stop: StopRequest) -> None:
     """Let Tune run trials until the searcher is finished or `stop` is requested."""
     from ray import tune
 
-    from rfprune.search.searcher import Witness
+    from rfprune.search.searcher import InOrder, Witness
 
     def on_step(step: StepRecord) -> None:
         try:
@@ -219,9 +230,12 @@ def _execute(spec: SweepSpec, place: Workplace, searcher: StudySearcher, stop: S
             raise StoppedError from error
 
     def trial(config: dict[str, int]) -> None:
-        with contextlib.suppress(StoppedError):
-            ended = execute(place, config["folder"], config["attempt"], on_step)
-            tune.report(encode_end(ended))
+        try:
+            ended = files.execute(config["folder"], config["attempt"], on_step)
+        except StoppedError:
+            # After a plain return Tune would report once more, wait, and give the worker up.
+            sys.exit(0)
+        tune.report(encode_end(ended))
 
     def name(trial: Any) -> str:
         return f"trial-{trial.config['folder']:04d}-{trial.config['attempt']}"
@@ -229,8 +243,9 @@ def _execute(spec: SweepSpec, place: Workplace, searcher: StudySearcher, stop: S
     tune.run(
         trial,
         name=uuid.uuid4().hex[:8],
-        storage_path=str(place.sweep / _TUNE_FOLDER),
+        storage_path=str(files.place.sweep / _TUNE_FOLDER),
         search_alg=searcher,
+        scheduler=InOrder(),
         num_samples=-1,
         resources_per_trial=_needs(spec),
         reuse_actors=True,
@@ -279,9 +294,19 @@ class _Slots:
     def __call__(self) -> int:
         if not self._elastic:
             return self._n
+        self._refresh()
+        return self._n + 1
+
+    def are_gone(self) -> bool:
+        """Return whether the only node there is has died; to a given cluster another may come."""
+        if self._elastic:
+            return False
+        self._refresh()
+        return self._n == 0
+
+    def _refresh(self) -> None:
         if time.monotonic() - self._counted_at > _SLOTS_SECONDS:
             self._count()
-        return self._n + 1
 
     def _count(self) -> int:
         self._counted_at = time.monotonic()
@@ -341,13 +366,64 @@ def cluster(address: str | None) -> Iterator[None]:
     try:
         ray.init(address=address or "local", **options)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        where = address or "on this machine"
-        first = str(error).strip().split("\n")[0]
-        raise ClusterError(f"the Ray cluster {where} cannot be reached ({first}).") from error
+        raise _refusal(address, error) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def early_cluster(address: str | None) -> Iterator[Callable[[], object]]:
+    """Start Ray on this machine while the caller still checks its input; end it afterwards.
+
+    Args:
+        address: of a running cluster, which needs no start.
+
+    Yields:
+        A function that waits until Ray is there; `run_sweep` finds it then.
+    """
+    if address or os.environ.get("RAY_ADDRESS"):
+        yield lambda: None
+        return
+    started, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        # Ray's processes die with the thread that started them, so it stays. If Ray does not start,
+        # the driver's own attempt says why.
+        try:
+            with contextlib.suppress(ClusterError), cluster(None):
+                started.set()
+                over.wait()
+        finally:
+            started.set()
+
+    with quiet_environment():
+        thread = threading.Thread(target=hold, name="rfprune-ray")
+        thread.start()
+        try:
+            yield started.wait
+        finally:
+            over.set()
+            thread.join()
+
+
+def _refusal(address: str | None, error: Exception) -> ClusterError:
+    """Return why Ray did not start or did not let this process in, and what to do."""
+    said = " ".join(str(error).split())
+    if "Version mismatch" in said:
+        return ClusterError(
+            f"the Ray cluster at {address} and this process have different versions ({said}). Use "
+            "the same Ray and Python on both sides, or 'rfprune submit', which needs them only on "
+            "the cluster."
+        )
+    if address is not None and isinstance(error, ConnectionError):
+        return ClusterError(
+            f"the Ray cluster at {address} does not let this process in ({said}). If it asks for a "
+            "token, put the cluster's into ~/.ray/auth_token, or name its file in "
+            "RAY_AUTH_TOKEN_PATH."
+        )
+    return ClusterError(f"the Ray cluster {address or 'on this machine'} does not start ({said}).")
 
 
 def _check_reachable(address: str | None) -> None:

@@ -34,7 +34,8 @@ def expand(spec: SweepSpec, layers: Layers) -> Space:
 
     Args:
         spec: the sweep file.
-        layers: ``(n_in, n_out)`` of every layer that holds weights, by name, in network order.
+        layers: ``(n_in, n_out)`` of every layer that holds weights, by name, in network order; none
+            for an edge device, which has no reuse factors.
 
     Raises:
         SpecError: a path or layer that does not exist, a value that its field refuses, a condition
@@ -191,13 +192,10 @@ def _plain(
     twice = [value for i, value in enumerate(entry.choices) if value in entry.choices[:i]]
     if twice:
         raise SpecError(f"{source}: the choice {twice[0]!r} stands twice; leave one out.")
-    if not _is_reuse_factor(path):
+    numbers = [value for value in entry.choices if not isinstance(value, bool | str)]
+    if len(numbers) < len(entry.choices):
         return Listed(path, tuple(entry.choices), when=when)
-    return Listed(path, tuple(sorted(entry.choices, key=_number)), ordered=True, when=when)
-
-
-def _number(value: Scalar) -> float:
-    return float("inf") if isinstance(value, str) else float(value)
+    return Listed(path, tuple(sorted(numbers)), ordered=True, when=when)
 
 
 def _whole_values(numbers: Numbers) -> Iterator[Scalar]:
@@ -270,10 +268,13 @@ def _check_layer(space: Space, name: str, shape: tuple[int, int]) -> None:
             named[parameter.path] = list(parameter.samples())
     checked: set[tuple[Scalar, Scalar]] = set()
     for values, _ in assignments(space, parameters, named):
-        pair = (_effective(space, values, strategy), _effective(space, values, reuse))
+        key, factor = _effective(space, values, reuse)
+        pair = (_effective(space, values, strategy)[1], factor)
         if pair not in checked:
             checked.add(pair)
-            _check_pair(name, shape, str(pair[0]), int(pair[1]))
+            subject = key if key == reuse[0] else f"{key}: {name}"
+            check_reuse_factor(subject, *shape, int(pair[1]), str(pair[0]))
+            _check_unrolled(name, shape, str(pair[0]), int(pair[1]))
 
 
 def _with_parents(space: Space, paths: set[str]) -> list[Parameter]:
@@ -284,16 +285,16 @@ def _with_parents(space: Space, paths: set[str]) -> list[Parameter]:
     return [parameter for parameter in space.parameters if parameter.path in wanted]
 
 
-def _effective(space: Space, values: Mapping[str, Scalar], paths: list[str]) -> Scalar:
-    """Return the value that holds: the layer's own, else the one for all layers."""
-    found: list[Scalar | None] = [
-        values.get(path, get_path(dict(space.base), path)) for path in paths
-    ]
-    return next(value for value in found if value is not None)
+def _effective(space: Space, values: Mapping[str, Scalar], paths: list[str]) -> tuple[str, Scalar]:
+    """Return path and value that hold: the layer's own, else those for all layers."""
+    for path in paths[:-1]:
+        own: Scalar | None = values.get(path, get_path(dict(space.base), path))
+        if own is not None:
+            return path, own
+    return paths[-1], values.get(paths[-1], get_path(dict(space.base), paths[-1]))
 
 
-def _check_pair(name: str, shape: tuple[int, int], strategy: str, reuse_factor: int) -> None:
-    check_reuse_factor(name, *shape, reuse_factor, strategy)
+def _check_unrolled(name: str, shape: tuple[int, int], strategy: str, reuse_factor: int) -> None:
     if strategy == "resource_unrolled" and reuse_factor == 1:
         # The rule and its sentence stand there; it is imported only where it will speak, as it
         # brings torch along.

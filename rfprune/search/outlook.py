@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,18 @@ from rfprune.errors import BudgetError
 from rfprune.estimate import Estimate, estimate
 from rfprune.estimate.network import design_of
 from rfprune.hardware.reuse import valid_reuse_factors
+from rfprune.methods import find_method
 from rfprune.network import fold_batch_norm, trace
 from rfprune.pruning import least_use
 from rfprune.quantities import DIRECTIONS, RESOURCES
 from rfprune.search.expand import expand
+from rfprune.search.outlook_edge import (
+    EdgeCorner,
+    KernelRow,
+    check_paths,
+    corner_quantities,
+    kernel_rows,
+)
 from rfprune.search.record import check_constraints
 from rfprune.search.sampler import choose_sampler
 from rfprune.search.space import ParameterRow, Space
@@ -85,14 +93,22 @@ class ToolRow:
 
 @dataclass(frozen=True)
 class Outlook:
-    """Everything that ``rfprune check`` shows."""
+    """Everything that ``rfprune check`` shows.
+
+    Attributes:
+        part: the FPGA, or the edge device.
+        layers: on an FPGA.
+        kernels: on an edge device.
+    """
 
     sweep: str
     part: str
     layers: list[LayerRow]
+    kernels: list[KernelRow]
     space: list[ParameterRow]
     space_size: int | None
     sampler: str
+    early_stop: str
     costs: list[CostRow]
     reference_point: dict[str, float]
     notes: list[str]
@@ -122,6 +138,8 @@ def outlook(spec: SweepSpec, base_dir: Path) -> Outlook:
     """
     check_constraints(spec)
     data = load(spec.data, base_dir)
+    if spec.edge is not None:
+        return _outlook_edge(spec, data, base_dir)
     network = trace(new_model(spec, data, base_dir), data.input_shape)
     space = expand(spec, network.sizes)
     _check_choices(space)
@@ -142,14 +160,52 @@ def outlook(spec: SweepSpec, base_dir: Path) -> Outlook:
         sweep=spec.name,
         part=corners[0].prepared.plan.part.name,
         layers=layers,
+        kernels=[],
         space=space.describe(),
         space_size=space.size(),
         sampler="{} ({})".format(*choose_sampler(spec, space)),
+        early_stop=_early_stop(spec),
         costs=list(_costs(corners)),
-        reference_point=spec.reference_point or _reference(spec, corners, data.n_classes),
+        reference_point=spec.reference_point
+        or _reference(spec, [c.estimate.quantities() for c in corners], data.n_classes),
         notes=list(dict.fromkeys(note for corner in corners for note in corner.notes)),
         tools=_tools(),
     )
+
+
+def _outlook_edge(spec: SweepSpec, data: Dataset, base_dir: Path) -> Outlook:
+    check_paths(spec)
+    space = expand(spec, {})
+    corners = [EdgeCorner(trial, data, base_dir) for trial in _corner_trials(spec, space)]
+    for name in _values_of(space, "prune.method", spec.prune.method):
+        find_method(name).check_installed()
+    _check_budgets(spec, corners)
+    costs = [
+        CostRow(name, min(values), max(values), None, least)
+        for name, values, least in corner_quantities(corners)
+    ]
+    first = corners[0].costs
+    return Outlook(
+        sweep=spec.name,
+        part=first.device.name,
+        layers=[],
+        kernels=list(kernel_rows(first)),
+        space=space.describe(),
+        space_size=space.size(),
+        sampler="{} ({})".format(*choose_sampler(spec, space)),
+        early_stop=_early_stop(spec),
+        costs=costs,
+        reference_point=spec.reference_point
+        or _reference(spec, [corner.quantities for corner in corners], data.n_classes),
+        notes=list(dict.fromkeys(note for corner in corners for note in corner.notes)),
+        tools=[],
+    )
+
+
+def _values_of(space: Space, path: str, fixed: str) -> list[str]:
+    """Return what a searched path can be, or the fixed value."""
+    found = [list(p.samples()) for p in space.parameters if p.path == path]
+    return [str(value) for value in found[0]] if found else [fixed]
 
 
 class _Corner:
@@ -193,7 +249,19 @@ def _check_choices(space: Space) -> None:
                 check_name(parameter.path, str(value))
 
 
-def _check_budgets(spec: SweepSpec, corners: list[_Corner]) -> None:
+def _early_stop(spec: SweepSpec) -> str:
+    """Return when trials end before their budgets are met, in words."""
+    rule = spec.early_stop
+    if rule is None:
+        return "off"
+    later = ", ".join(str(rule.first_step * rule.factor**k) for k in range(3))
+    return (
+        f"at step {later}, ... the best 1 in {rule.factor} by non-domination rank go on, and those "
+        f"that no trial leads by {rule.margin:.0%} of every objective's range"
+    )
+
+
+def _check_budgets(spec: SweepSpec, corners: Sequence[_Corner | EdgeCorner]) -> None:
     faults = [corner.fault for corner in corners if corner.fault]
     if len(faults) == len(corners):
         raise BudgetError(f"{spec.name}: {faults[-1]}")
@@ -213,14 +281,16 @@ def _costs(corners: list[_Corner]) -> Iterator[CostRow]:
         yield CostRow(name, min(values), max(values), share, least)
 
 
-def _reference(spec: SweepSpec, corners: list[_Corner], n_classes: int) -> dict[str, float]:
+def _reference(
+    spec: SweepSpec, dense: Sequence[Mapping[str, float | None]], n_classes: int
+) -> dict[str, float]:
     """Return the worst value of each objective: chance, or a bit beyond the dearest corner."""
     reference: dict[str, float] = {}
     for name in spec.objectives:
         if DIRECTIONS[name] == "max":
             reference[name] = 1.0 / n_classes if name == "val_accuracy" else 0.0
             continue
-        values = [v for c in corners if (v := c.estimate.quantities().get(name)) is not None]
+        values = [v for corner in dense if (v := corner.get(name)) is not None]
         reference[name] = _MARGIN * max(values, default=1.0)
     return reference
 

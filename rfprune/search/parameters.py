@@ -1,8 +1,8 @@
 """One searched path each: what values it may take, and how Optuna is asked for one.
 
 Knows nothing of networks: reuse factors arrive here as a list of values that has been checked.
-Values with an order (reuse factors) are drawn by their index, so that a sampler sees neighbours as
-neighbours; the study then holds the index, and the user attribute ``values`` of a trial the value.
+Listed numbers (reuse factors above all) are drawn by their index, so that a sampler sees neighbours
+as neighbours; the study then holds the index, and a trial's user attribute ``values`` the value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Listed:
     Attributes:
         path: dotted path in the trial file.
         values: what may be drawn, without repetition.
-        ordered: drawn by index (reuse factors) instead of by name.
+        ordered: drawn by index (reuse factors and other numbers) instead of by name.
         when: drawn only while each of these paths has one of these values.
     """
 
@@ -42,7 +42,7 @@ class Listed:
     @property
     def kind(self) -> str:
         """What the values are, for tables."""
-        return "reuse factors" if self.ordered else "choices"
+        return "reuse factors" if self.path.endswith(".reuse_factor") else "choices"
 
     @property
     def count(self) -> int | None:
@@ -56,6 +56,10 @@ class Listed:
     def samples(self) -> tuple[Scalar, ...]:
         """Return values that stand for all: every one of them."""
         return self.values
+
+    def middle(self) -> Scalar:
+        """Return the value in the middle of the list."""
+        return self.values[len(self.values) // 2]
 
     def every(self) -> Iterator[Scalar]:
         """Yield every value."""
@@ -77,7 +81,7 @@ class Listed:
         shown = [str(value) for value in self.values[:_SHOWN]]
         if len(self.values) > _SHOWN:
             shown = [*shown[:-2], "...", str(self.values[-1])]
-        return (" " if self.ordered else ", ").join(shown)
+        return (" " if self.kind == "reuse factors" else ", ").join(shown)
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,15 @@ class Numbers:
             return (self.low,)
         inside = self.low + (self.step or (1 if self.whole else 0.381966 * (self.high - self.low)))
         return (self.low, inside, self.high)
+
+    def middle(self) -> Scalar:
+        """Return the value in the middle, by ratio if the range is searched by ratios."""
+        low, high = float(self.low), float(self.high)
+        middle = math.sqrt(low * high) if self.log else (low + high) / 2
+        step = self.step or (1 if self.whole else None)
+        if step is None:
+            return middle
+        return self.last_on_grid(self.low, middle, step)
 
     def every(self) -> Iterator[Scalar]:
         """Yield every value in exact decimals; of a continuum, the values of `samples`."""

@@ -14,12 +14,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from rfprune.search.parameters import Scalar
+from rfprune.search.trials import DOMINATED
 from rfprune.spec import SweepSpec
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleRenderable
 
-__all__ = ["Display", "Listener", "SweepEvent"]
+__all__ = ["Display", "Kind", "Listener", "SweepEvent"]
+
+
+Kind = Literal["started", "step", "complete", "stopped", "failed", "retried", "orphaned"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class SweepEvent:
     """One thing that happened.
 
     Attributes:
-        kind: ``started``, ``step`` (a pruning step was measured), ``complete``, ``failed`` (for
+        kind: ``started``, ``step`` (a pruning step was measured), ``complete``, ``stopped`` (ended
+            early), ``failed`` (for
             good), ``retried`` (its process died; it is queued again) or ``orphaned`` (the driver
             stops; the next one goes on with it).
         trial: number of the run folder.
@@ -38,7 +43,7 @@ class SweepEvent:
         seconds: wall time of an ended trial.
     """
 
-    kind: Literal["started", "step", "complete", "failed", "retried", "orphaned"]
+    kind: Kind
     trial: int
     attempt: int = 0
     values: dict[str, Scalar] = field(default_factory=dict)
@@ -54,7 +59,7 @@ class Display:
     """Shows a sweep's progress on stderr; use it as a context manager and as a listener.
 
     Attributes:
-        done: complete trials, those of earlier drivers among them.
+        done: complete and dominated trials, those of earlier drivers among them.
         failed: trials that failed for good under this driver.
         best: the feasible trial with the highest validation accuracy under this driver.
     """
@@ -96,10 +101,10 @@ class Display:
         else:
             self._running.pop(event.trial, None)
         if event.kind == "complete":
-            self.done += 1
             self.best = self._better(event)
+        self.done += event.kind == "complete" or event.reason.startswith(DOMINATED)
         self.failed += event.kind == "failed"
-        if event.kind in ("complete", "failed", "retried") and (
+        if event.kind in ("complete", "stopped", "failed", "retried") and (
             self._live is None or event.kind != "complete"
         ):
             self.console.print(self.line(event), highlight=False, markup=False, soft_wrap=True)
@@ -119,6 +124,8 @@ class Display:
             width = len(str(self.spec.trials))
             count = f"[{self.done:{width}}/{self.spec.trials}]"
             return f"{count} trial {event.trial}: {self.quantities(event)} ({event.seconds:.1f} s)"
+        if event.kind == "stopped":
+            return f"trial {event.trial} stopped early: {event.reason}"
         again = "; it is tried again" if event.kind == "retried" else ""
         return f"trial {event.trial} failed: {event.reason}{again}"
 

@@ -9,22 +9,34 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rfprune.errors import SpecError
 from rfprune.quantities import DIRECTIONS
 from rfprune.runs import SweepFolder, TrialResult
+from rfprune.search.halving import Halving
 from rfprune.search.parameters import Scalar
-from rfprune.search.sampler import Choice, choose_sampler, make_sampler
+from rfprune.search.sampler import Choice, choose_sampler, first_points, make_sampler
 from rfprune.search.space import Space
-from rfprune.search.study import fail, queue_retries, release_orphans, to_be_retried
+from rfprune.search.trials import (
+    DOMINATED,
+    EARLY,
+    UNREACHABLE,
+    count_trials,
+    fail,
+    queue_retries,
+    release_orphans,
+    stop_early,
+    to_be_retried,
+)
 from rfprune.spec import SweepSpec, TrialSpec
 
 if TYPE_CHECKING:
-    from optuna import Study
     from optuna.trial import Trial
+
+    from rfprune.search.storage import OwnedStudy
 
 __all__ = ["Ended", "Job", "Record", "check_constraints"]
 
@@ -62,8 +74,9 @@ class Ended:
     """How a trial ended, as the worker reports it.
 
     Attributes:
-        reason: empty if it ran to its end; else ``error``, ``memory``, ``died``, ``missing`` (no
-            final step, or an objective nobody knows) or ``nan``.
+        reason: empty if it ran to its end; else ``error``, ``memory``, ``disk`` (full), ``died``,
+            ``missing`` (no final step, or an objective nobody knows) or ``nan``; or one of
+            `rfprune.search.trials.EARLY`, which is no failure.
         error: the failure in words.
         metrics: every measured quantity of the final step, and its number as ``step``.
         stopped: why pruning ended.
@@ -95,7 +108,9 @@ def check_constraints(spec: SweepSpec) -> None:
 class Record:
     """The study of one sweep, while its driver runs."""
 
-    def __init__(self, spec: SweepSpec, folder: SweepFolder, space: Space, study: Study) -> None:
+    def __init__(
+        self, spec: SweepSpec, folder: SweepFolder, space: Space, study: OwnedStudy
+    ) -> None:
         self.spec = spec
         self.folder = folder
         self.space = space
@@ -110,6 +125,8 @@ class Record:
         self._keys: set[str] = set()
         self._values: set[tuple[tuple[str, Scalar], ...]] = set()
         self._exhausted = False
+        self._unreachable_in_a_row = 0
+        self._halving = Halving(spec.early_stop, spec.objectives) if spec.early_stop else None
         self._points: Iterator[dict[str, Scalar]] | None = None
         self._begin()
 
@@ -117,7 +134,7 @@ class Record:
         """Put the study in order after whatever ended the last driver."""
         n_trials = len(self.study.get_trials(deepcopy=False))
         if n_trials == 0:
-            for point in self.space.starts:
+            for point in first_points(self.spec, self.space, self.choice):
                 self.study.enqueue_trial(self.space.encode(point, f"{self.spec.name}: start"))
         release_orphans(self.study)
         queue_retries(self.study, self.spec.retries)
@@ -126,11 +143,16 @@ class Record:
         )
         trials = self.study.get_trials(deepcopy=False)
         followed = {trial.user_attrs.get("retry_of") for trial in trials}
-        self.done = sum(trial.state.name == "COMPLETE" for trial in trials)
+        self.done = count_trials(self.study).done
         for trial in trials:
             if "key" in trial.user_attrs and trial.number not in followed:
                 self._keys.add(trial.user_attrs["key"])
                 self._values.add(_frozen(trial.user_attrs["values"]))
+        if self._halving is not None:
+            for folder in self.folder.trials():
+                for step in folder.steps():
+                    if step.accepted:
+                        self._halving.add(folder.number, step.step, step.metrics())
 
     @property
     def gave_up(self) -> str:
@@ -140,6 +162,8 @@ class Record:
             return f"all of the first {failed} trials failed"
         if failed > 10 and failed > 0.2 * ended:
             return f"{failed} of {ended} trials failed"
+        if self._unreachable_in_a_row >= _LAST_TRY:
+            return f"no pruning can reach the budgets of the last {_LAST_TRY} points"
         return ""
 
     @property
@@ -204,12 +228,12 @@ class Record:
             spec = self.space.resolve(self.spec, values)
         except SpecError as error:
             trial.set_user_attr("values", values)
-            fail(self.study, trial, "invalid", str(error))
+            fail(self.study, trial.number, "invalid", str(error))
             return None
         key, attrs = spec.key, trial.user_attrs
         trial.set_user_attr("values", values)
         if key in self._keys:
-            fail(self.study, trial, "duplicate")
+            fail(self.study, trial.number, "duplicate")
             return None
         folder = int(attrs.get("folder", trial.number))
         trial.set_user_attr("key", key)
@@ -226,6 +250,8 @@ class Record:
         """Take a trial's end as its worker reports it; return it as it is recorded."""
         job = self.live.pop(number)
         ended = self._judged(ended)
+        if ended.reason in EARLY:
+            return self._stopped(job, ended)
         if ended.reason:
             self._failed(job, ended)
             return ended
@@ -237,7 +263,31 @@ class Record:
         self.study.tell(trial, [value for value in values if value is not None])
         self.done += 1
         self.ended_here += 1
+        self._unreachable_in_a_row = 0
         return ended
+
+    @property
+    def judges(self) -> bool:
+        """Whether steps are compared at all."""
+        return self._halving is not None
+
+    def judge(self, number: int, facts: Mapping[str, float | None]) -> str:
+        """Take in a step of a live trial; return why the trial need not go on, or nothing.
+
+        Who is told a reason stops the trial and then calls `finish` with it.
+        """
+        if self._halving is None or not facts["accepted"]:
+            return ""
+        folder, step = self.live[number].folder, int(facts["step"] or 0)
+        self._halving.add(folder, step, facts)
+        return self._halving.verdict(folder, step)
+
+    def overtaken(self, job: Job) -> str:
+        """Return why a trial that was cut off need not go on from its last accepted step."""
+        if self._halving is None:
+            return ""
+        accepted = [step.step for step in self.folder.trial(job.folder).steps() if step.accepted]
+        return self._halving.verdict(job.folder, accepted[-1]) if accepted else ""
 
     def died(self, number: int, error: str, reason: str = "died") -> None:
         """Take note that a trial's process or node is gone."""
@@ -247,7 +297,8 @@ class Record:
         """Tell what still runs as orphaned, so that the same command goes on with it."""
         jobs = list(self.live.values())
         for job in jobs:
-            fail(self.study, self._trials.pop(job.number), "orphan")
+            del self._trials[job.number]
+            fail(self.study, job.number, "orphan")
         self.live.clear()
         return jobs
 
@@ -265,8 +316,37 @@ class Record:
         named = [c.name for c in self.spec.conditions if c.name in broken]
         return Ended("nan", f"the quantity '{named[0]}' is nan") if named else ended
 
+    def _stopped(self, job: Job, ended: Ended) -> Ended:
+        """Record an early end; its accepted steps stay candidates for the front."""
+        del self._trials[job.number]
+        folder = self.folder.trial(job.folder)
+        steps = folder.steps()
+        accepted = [step for step in steps if step.accepted]
+        seconds = round(sum(step.seconds for step in steps), 3)
+        # The folder first: where the study does not know yet, the next driver finds the result.
+        if (result := folder.result()) is None or result.state == "failed":
+            ending = {
+                "state": "stopped",
+                "stopped": ended.reason,
+                "error": ended.error,
+                "final_step": accepted[-1].step if accepted else None,
+                "seconds": seconds,
+            }
+            begun = folder.begun() or TrialResult(trial=job.folder, state="stopped")
+            folder.write_result(begun.model_copy(update={**ending, "attempt": job.attempt}))
+        values = {s.step: {n: s.metrics()[n] for n in self.spec.objectives} for s in accepted}
+        stop_early(self.study, job.number, ended.reason, ended.error, values)
+        self._unreachable_in_a_row += ended.reason == UNREACHABLE
+        if ended.reason == DOMINATED:
+            self.done += 1
+            self.ended_here += 1
+            self._unreachable_in_a_row = 0
+        metrics = {**accepted[-1].metrics(), "step": accepted[-1].step} if accepted else {}
+        return replace(ended, metrics=metrics, seconds=seconds)
+
     def _failed(self, job: Job, ended: Ended) -> None:
-        fail(self.study, self._trials.pop(job.number), ended.reason, ended.error)
+        del self._trials[job.number]
+        fail(self.study, job.number, ended.reason, ended.error)
         if to_be_retried(self.study.get_trials(deepcopy=False)[job.number], self.spec.retries):
             self._keys.discard(job.spec.key)
             self.retried.add(job.number)

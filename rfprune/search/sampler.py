@@ -8,16 +8,18 @@ sweep; with several, the points also depend on which trial ends first.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
 
 from rfprune.errors import SpecError
+from rfprune.search.parameters import Scalar
 from rfprune.search.space import Space
 from rfprune.spec import SweepSpec
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-__all__ = ["Choice", "choose_sampler", "derived_seed", "make_sampler"]
+__all__ = ["Choice", "choose_sampler", "derived_seed", "first_points", "make_sampler"]
 
 #: TPE with several objectives sorts all trials by non-domination for each draw (137 ms of CPU at
 #: 600 trials); above this number a sampler whose cost does not grow takes over.
@@ -60,6 +62,44 @@ def choose_sampler(spec: SweepSpec, space: Space) -> Choice:
     return Choice("nsga2", f"more than {_TPE_TRIALS} trials, where the cost of TPE grows")
 
 
+def first_points(spec: SweepSpec, space: Space, choice: Choice) -> list[dict[str, Scalar]]:
+    """Return the points that are tried first: those of the sweep file, then `auto`'s own.
+
+    ``auto`` begins with the ends of what trades accuracy for cost: least and largest reuse factors
+    with least and largest budgets, all else in the middle. They span the front; a sampler that has
+    to come upon them takes dozens of trials (docs/results/search_quality.md).
+    """
+    points = [dict(point) for point in space.starts]
+    if spec.sampler.name == "auto" and choice.name != "grid":
+        for reuse, budget in product((0, -1), repeat=2):
+            point = _corner(space, reuse, budget)
+            if point not in points and _is_valid(spec, space, point):
+                points.append(point)
+    return points
+
+
+def _corner(space: Space, reuse: int, budget: int) -> dict[str, Scalar]:
+    point: dict[str, Scalar] = {}
+    for parameter in space.parameters:
+        if not space.active(parameter, point):
+            continue
+        if parameter.path.endswith(".reuse_factor"):
+            point[parameter.path] = parameter.samples()[reuse]
+        elif parameter.path.startswith("prune.budget."):
+            point[parameter.path] = parameter.samples()[budget]
+        else:
+            point[parameter.path] = parameter.middle()
+    return point
+
+
+def _is_valid(spec: SweepSpec, space: Space, point: dict[str, Scalar]) -> bool:
+    try:
+        space.resolve(spec, point)
+    except SpecError:
+        return False
+    return True
+
+
 def derived_seed(*numbers: int) -> int:
     """Return a seed that the numbers decide, and that differs where any of them differs."""
     import numpy as np
@@ -80,16 +120,20 @@ def make_sampler(name: str, seed: int, n_trials: int, space: Space) -> BaseSampl
 def _make(name: str, seed: int, fresh: int, space: Space) -> BaseSampler:
     from optuna import samplers
 
+    from rfprune.search.genetic import NSGA2, NSGA3
+
     if name == "tpe":
-        options: dict[str, Any] = {"n_startup_trials": _STARTUP_TRIALS, "seed": fresh}
-        if space.conditional:
+        return samplers.TPESampler(
+            n_startup_trials=_STARTUP_TRIALS,
+            seed=fresh,
+            multivariate=True,
             # Grouped: parameters that are always drawn together are modelled together.
-            options.update(multivariate=True, group=True)
-        return samplers.TPESampler(**options)
+            group=space.conditional,
+        )
     if name == "nsga2":
-        return samplers.NSGAIISampler(population_size=_POPULATION, seed=fresh)
+        return NSGA2(population_size=_POPULATION, seed=fresh)
     if name == "nsga3":
-        return samplers.NSGAIIISampler(population_size=_POPULATION, seed=fresh)
+        return NSGA3(population_size=_POPULATION, seed=fresh)
     if name == "gp":
         return samplers.GPSampler(n_startup_trials=_STARTUP_TRIALS, seed=fresh)
     if name == "qmc":

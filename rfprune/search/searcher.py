@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback, Stopper
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from rfprune.search.progress import Listener, SweepEvent
 from rfprune.search.record import Ended, Job, Record
+from rfprune.search.trials import DOMINATED, EARLY
 from rfprune.search.worker import decode
 
-__all__ = ["StopRequest", "StudySearcher", "Witness"]
+__all__ = ["InOrder", "StopRequest", "StudySearcher", "Witness"]
 
 _WORDS = 250
 #: How Ray says that its memory monitor killed a worker.
@@ -39,23 +41,46 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._slots = slots
         self._listener = listener
         self._jobs: dict[str, Job] = {}
+        self._overtaken: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> dict[str, int] | str | None:
         """Return the next trial's run folder, None for not now, or FINISHED."""
         if len(self.record.live) >= self._slots():
             return None
-        job = self.record.ask()
+        job = self._next_job()
         if job is None:
             # Once told FINISHED, Tune never asks again, and the retry of a late failure were lost.
             return str(Searcher.FINISHED) if self.record.finished else None
         self._jobs[trial_id] = job
         return {"folder": job.folder, "attempt": job.attempt}
 
+    def _next_job(self) -> Job | None:
+        """Return the next job; end those that were overtaken while no driver was there."""
+        while (job := self.record.ask()) is not None:
+            why = self.record.overtaken(job)
+            if not why:
+                break
+            ended = self.record.finish(job.number, Ended(DOMINATED, why))
+            self._tell("stopped", job, ended.metrics, _words(ended), ended.seconds)
+        return job
+
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass a pruning step on to the listener."""
         facts, job = decode(result), self._jobs.get(trial_id)
         if job is not None and isinstance(facts, dict):
             self._tell("step", job, metrics=facts)
+
+    def ends_early(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return whether a trial need not go on after the step that `result` holds."""
+        if not self.record.judges:
+            return False
+        facts, job = decode(result), self._jobs.get(trial_id)
+        if job is None or not isinstance(facts, dict):
+            return False
+        if why := self.record.judge(job.number, facts):
+            self._overtaken[trial_id] = why
+            self._tell("step", job, metrics=facts)
+        return bool(why)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -65,9 +90,11 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             return
         facts = decode(result)
         job = self._jobs.pop(trial_id)
+        if why := self._overtaken.pop(trial_id, ""):
+            facts = Ended(DOMINATED, why)
         ended = facts if isinstance(facts, Ended) else Ended("missing", "the trial said nothing")
         ended = self.record.finish(job.number, ended)
-        kind = "failed" if ended.reason else "complete"
+        kind = "stopped" if ended.reason in EARLY else "failed" if ended.reason else "complete"
         self._tell(self._again(job, kind), job, ended.metrics, _words(ended), ended.seconds)
 
     def begin(self, trial_id: str) -> None:
@@ -156,6 +183,23 @@ class Witness(Callback):  # type: ignore[misc]
                 self._searcher.bury(trial_id, _cause(trial))
 
 
+class InOrder(FIFOScheduler):  # type: ignore[misc]
+    """Tune's own scheduler without its look at all trials, long ended ones too, at every turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: list[Any] = []
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Take note of a trial."""
+        self._open.append(trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Return the first trial that waits, or None."""
+        self._open = [trial for trial in self._open if not trial.is_finished()]
+        return next((trial for trial in self._open if trial.status == trial.PENDING), None)
+
+
 def _cause(trial: Any) -> str:
     """Return the last error of a Tune trial, which lies in a file on the driver's node."""
     try:
@@ -177,15 +221,26 @@ def _no_state() -> tuple[str, str]:
 
 
 class StopRequest(Stopper):  # type: ignore[misc]
-    """Ends the experiment in an orderly way once `requested` is set."""
+    """Ends the experiment in an orderly way once `requested` is set, and trials that are overtaken.
 
-    def __init__(self) -> None:
+    Args:
+        ends_early: whether a trial need not go on, by its id and its last result.
+        nothing_left: whether there is nothing left to run trials on.
+    """
+
+    def __init__(
+        self,
+        ends_early: Callable[[str, dict[str, Any]], bool],
+        nothing_left: Callable[[], bool],
+    ) -> None:
         self.requested = False
+        self._ends_early = ends_early
+        self._nothing_left = nothing_left
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Never stop a single trial."""
-        return False
+        """Return whether a trial need not go on."""
+        return self._ends_early(trial_id, result)
 
     def stop_all(self) -> bool:
         """Return whether the whole experiment should stop."""
-        return self.requested
+        return self.requested or self._nothing_left()

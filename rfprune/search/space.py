@@ -48,7 +48,7 @@ class ParameterRow(NamedTuple):
 def trial_values(spec: SweepSpec) -> dict[str, Any]:
     """Return the part of a sweep file that is a trial file, as plain JSON values."""
     whole = spec.canonical()
-    return {name: whole[name] for name in TrialSpec.model_fields}
+    return {name: whole[name] for name in TrialSpec.model_fields if name in whole}
 
 
 def merge(base: Mapping[str, Any], values: Mapping[str, Scalar]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The persistent Optuna study of a sweep: opened, locked, compared with the sweep file, counted.
+"""The persistent Optuna study of a sweep: opened, locked, compared with the sweep file.
 
 The study is the record of the search: every trial with its point, its state and, if it failed, its
 reason. It is kept in the sweep's folder (a journal file) or on a database server (``storage:`` in
@@ -14,7 +14,6 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,53 +27,25 @@ from rfprune.spec.files import changes
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial, Trial
+
+    from rfprune.search.storage import OwnedStudy
 
 __all__ = [
-    "RETRIED",
-    "Counts",
-    "count_trials",
-    "fail",
     "free_name",
+    "is_driven",
     "lock",
     "open_study",
-    "queue_retries",
     "read_study",
-    "release_orphans",
     "set_aside",
-    "to_be_retried",
 ]
 
 #: Keys of a sweep file that may change between start and continuation.
 FREE_KEYS = ("trials", "resources", "retries")
-#: Reasons of failures that say nothing about the point itself; such a trial is tried again.
-RETRIED = ("orphan", "died", "memory")
 
 _MARK = "rfprune"
-_FORMAT = 1
+_FORMAT = 2
 _LOCK = ".driver.lock"
 _SHOWN = 4
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many trials of a study are in which state.
-
-    Attributes:
-        complete: finished with finite objectives, infeasible ones among them.
-        failed: ended without a result and not to be tried again.
-        infeasible: complete, but against a constraint.
-        running: told by nobody yet.
-        waiting: queued, retries among them.
-        duplicate: drawn a second time and not run.
-    """
-
-    complete: int = 0
-    failed: int = 0
-    infeasible: int = 0
-    running: int = 0
-    waiting: int = 0
-    duplicate: int = 0
 
 
 @contextlib.contextmanager
@@ -91,13 +62,11 @@ def lock(folder: SweepFolder) -> Iterator[None]:
     except OSError as error:
         raise RunsError(f"{folder.path}: cannot be written ({error.strerror}).") from None
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(handle):
             raise RunsError(
                 f"{folder.path}: the sweep is in use by {_holder(path)}. Wait for it, stop it, or "
                 "give this sweep another name."
-            ) from None
+            )
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
         os.truncate(handle, 0)
@@ -105,6 +74,30 @@ def lock(folder: SweepFolder) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _take(handle: int) -> bool:
+    """Take the lock, unless another driver holds it; who only looks holds it for microseconds."""
+    for _ in range(3):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
+
+
+def is_driven(folder: SweepFolder) -> bool:
+    """Return whether a driver is at work on the sweep, here or on a host that shares the folder."""
+    try:
+        with (folder.path / _LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
 
 
 def _holder(path: Path) -> str:
@@ -117,7 +110,7 @@ def _holder(path: Path) -> str:
 
 def open_study(
     spec: SweepSpec, folder: SweepFolder, layers: Mapping[str, tuple[int, int]]
-) -> Study:
+) -> OwnedStudy:
     """Open or create the study of `spec`; call with the lock held.
 
     Raises:
@@ -125,20 +118,18 @@ def open_study(
     """
     import optuna
 
+    from rfprune.search.storage import OwnedStorage, OwnedStudy
+
     where = spec.storage or str(folder.study_path)
     if spec.storage is None:
         _mend_journal(folder.study_path)
     maximize, minimize = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
     directions = [maximize if d == "max" else minimize for d in spec.objectives.values()]
     with _readable(where):
-        storage = _storage(spec, folder)
-        known = any(s.study_name == spec.name for s in optuna.get_all_study_summaries(storage))
-        if known:
-            study = optuna.load_study(study_name=spec.name, storage=storage)
-        else:
-            study = optuna.create_study(
-                study_name=spec.name, storage=storage, directions=directions
-            )
+        storage = OwnedStorage(_storage(spec, folder))
+        if all(s.study_name != spec.name for s in storage.get_all_studies()):
+            storage.create_new_study(directions, spec.name)
+        study = OwnedStudy(spec.name, storage)
         states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
         mark = study.user_attrs.get(_MARK)
     fresh = {"format": _FORMAT, "spec": spec.canonical(), "layers": _plain(layers)}
@@ -318,83 +309,3 @@ def _check_same(mark: Any, fresh: dict[str, Any], where: str, name: str) -> None
             f"{'; '.join(changed[:_SHOWN])}{more}. Take the change back, use --fresh to begin "
             f"again, or choose another name. Free to change: {', '.join(FREE_KEYS)}."
         )
-
-
-def fail(study: Study, trial: Trial | FrozenTrial, reason: str, error: str = "") -> None:
-    """Tell the study that a running trial failed, why, and in what words."""
-    from optuna.trial import TrialState
-
-    # The reason first: a crash between the two leaves a running trial, which is swept again.
-    study._storage.set_trial_user_attr(trial._trial_id, "reason", reason)
-    if error:
-        study._storage.set_trial_user_attr(trial._trial_id, "error", error)
-    study.tell(trial.number, state=TrialState.FAIL)
-
-
-def release_orphans(study: Study) -> int:
-    """Tell FAIL for every trial whose driver is gone; return how many there were."""
-    from optuna.trial import TrialState
-
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    for trial in running:
-        fail(study, trial, "orphan")
-    return len(running)
-
-
-def queue_retries(study: Study, retries: int) -> int:
-    """Queue what is to be tried again and is not queued yet; return how many there were.
-
-    Derived from the trials alone, so that a crash between telling a failure and queueing its retry
-    loses nothing. An orphan keeps its count of attempts: its driver went, not the trial.
-    """
-    trials = study.get_trials(deepcopy=False)
-    followed = {trial.user_attrs.get("retry_of") for trial in trials}
-    queued = 0
-    for trial in trials:
-        if trial.number in followed or not to_be_retried(trial, retries):
-            continue
-        attrs = trial.user_attrs
-        attempt = attrs.get("attempt", 0) + (attrs["reason"] != "orphan")
-        fixed = trial.system_attrs.get("fixed_params", {})
-        study.enqueue_trial(
-            {**fixed, **trial.params},
-            user_attrs={
-                "retry_of": trial.number,
-                "attempt": attempt,
-                "folder": attrs.get("folder", trial.number),
-            },
-        )
-        queued += 1
-    return queued
-
-
-def to_be_retried(trial: FrozenTrial, retries: int) -> bool:
-    """Return whether a failed trial says nothing about its point and has an attempt left."""
-    reason = trial.user_attrs.get("reason")
-    if trial.state.name != "FAIL" or reason not in RETRIED:
-        return False
-    return reason == "orphan" or int(trial.user_attrs.get("attempt", 0)) < retries
-
-
-def count_trials(study: Study) -> Counts:
-    """Return how many trials are in which state; retried failures are not counted as failed."""
-    trials = study.get_trials(deepcopy=False)
-    followed = {trial.user_attrs.get("retry_of") for trial in trials}
-    found = dict.fromkeys(("COMPLETE", "FAIL", "RUNNING", "WAITING"), 0)
-    infeasible = duplicate = 0
-    for trial in trials:
-        if trial.user_attrs.get("reason") == "duplicate":
-            duplicate += 1
-        elif trial.number not in followed:
-            found[trial.state.name] = found.get(trial.state.name, 0) + 1
-            infeasible += trial.state.name == "COMPLETE" and any(
-                excess > 0 for excess in trial.constraints.values()
-            )
-    return Counts(
-        complete=found["COMPLETE"],
-        failed=found["FAIL"],
-        infeasible=infeasible,
-        running=found["RUNNING"],
-        waiting=found["WAITING"],
-        duplicate=duplicate,
-    )

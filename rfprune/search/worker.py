@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -19,13 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rfprune.errors import TrialError
+from rfprune.errors import BudgetError, TrialError
 from rfprune.registry import resolve
 from rfprune.runs import StepRecord, SweepFolder, TrialFolder, TrialResult
 from rfprune.search.record import Ended
+from rfprune.search.trials import UNREACHABLE
 
 __all__ = [
     "DEFAULT_FUNCTION",
+    "OnStep",
     "StoppedError",
     "Workplace",
     "decode",
@@ -35,6 +38,8 @@ __all__ = [
 ]
 
 DEFAULT_FUNCTION = "rfprune.trial:run_trial"
+
+OnStep = Callable[[StepRecord], None]
 
 #: A worker whose driver was killed may live a few seconds longer than the driver's next start.
 _PREDECESSOR_SECONDS = 60.0
@@ -64,9 +69,7 @@ class Workplace:
     threads: int = 1
 
 
-def execute(
-    place: Workplace, folder: int, attempt: int, on_step: Callable[[StepRecord], None]
-) -> Ended:
+def execute(place: Workplace, folder: int, attempt: int, on_step: OnStep) -> Ended:
     """Run the trial whose spec lies in run folder number `folder`, and say how it ended.
 
     Raises:
@@ -89,6 +92,8 @@ def execute(
                 on_step=on_step,
             )
         ended = _end_of(trial, result)
+    except BudgetError as error:
+        ended = _unreachable(trial, attempt, str(error))
     except (Exception, SystemExit) as error:
         ended = _failure(trial, attempt, error)
     return dataclasses.replace(ended, seconds=time.monotonic() - began)
@@ -128,11 +133,23 @@ def _end_of(trial: TrialFolder, result: object) -> Ended:
         return Ended("missing", f"the trial function returned {kind} instead of a TrialResult")
     if result.state == "failed":
         return Ended("error", result.error or "no reason given")
+    if result.state == "stopped":
+        return Ended(result.stopped, result.error or "")
     final = next((s for s in trial.steps() if s.step == result.final_step), None)
     if final is None:
         return Ended("missing", f"the run folder holds no step {result.final_step}")
     metrics = {**final.metrics(), "step": float(final.step)}
     return Ended(metrics=metrics, stopped=result.stopped)
+
+
+def _unreachable(trial: TrialFolder, attempt: int, words: str) -> Ended:
+    """Record that the trial was not begun, which is known before anything is trained."""
+    trial.write_result(
+        TrialResult(
+            trial=trial.number, attempt=attempt, state="stopped", stopped=UNREACHABLE, error=words
+        )
+    )
+    return Ended(UNREACHABLE, words)
 
 
 def _failure(trial: TrialFolder, attempt: int, error: BaseException) -> Ended:
@@ -141,10 +158,11 @@ def _failure(trial: TrialFolder, attempt: int, error: BaseException) -> Ended:
     words = f"{type(error).__name__}: {words}" if words else type(error).__name__
     with contextlib.suppress(OSError), (trial.path / "log.txt").open("a") as log:
         log.write("".join(traceback.format_exception(error)))
-    out_of_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-    if out_of_memory:
-        # Says nothing about the point: the driver decides whether it is tried again.
+    # These two say nothing about the point: the driver decides whether it is tried again.
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
         return Ended("memory", words)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Ended("disk", f"{words}. Free some space there; the same command goes on.")
     with contextlib.suppress(OSError):
         trial.write_result(
             TrialResult(trial=trial.number, attempt=attempt, state="failed", error=words)

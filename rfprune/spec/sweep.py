@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -14,13 +14,20 @@ from pydantic import (
     model_validator,
 )
 
-from rfprune.quantities import DIRECTIONS
+from rfprune.quantities import DIRECTIONS, EDGE, FPGA
 from rfprune.registry import nearest
 from rfprune.spec.base import StrictSpec
 from rfprune.spec.space import Entry
 from rfprune.spec.trial import TrialSpec
 
-__all__ = ["Condition", "SamplerSpec", "SweepSpec", "TrialResources", "parse_condition"]
+__all__ = [
+    "Condition",
+    "EarlyStopSpec",
+    "SamplerSpec",
+    "SweepSpec",
+    "TrialResources",
+    "parse_condition",
+]
 
 _CONDITION = re.compile(r"^\s*([a-z_0-9]+)\s*(<=|>=|==|!=|<|>)\s*([-+0-9.eE]+)\s*$")
 #: Names that a condition may use besides the measured quantities.
@@ -86,6 +93,18 @@ class SamplerSpec(StrictSpec):
     seed: int = 0
 
 
+class EarlyStopSpec(StrictSpec):
+    """When a trial ends early because others are ahead of it at the same pruning step."""
+
+    first_step: PositiveInt = Field(2, description="pruning step at which trials are compared")
+    factor: Annotated[int, Field(ge=2)] = Field(
+        2, description="one in so many goes on in any case; the next comparison is so many times on"
+    )
+    margin: NonNegativeFloat = Field(
+        0.05, description="how far ahead another trial must be, as a part of each objective's range"
+    )
+
+
 class TrialResources(StrictSpec):
     """What one trial occupies while it runs."""
 
@@ -108,6 +127,9 @@ class SweepSpec(TrialSpec):
     )
     sampler: SamplerSpec = SamplerSpec()
     trials: PositiveInt = 24
+    early_stop: EarlyStopSpec | None = Field(
+        None, description="end trials that others dominate at the same step; off if not set"
+    )
     start: list[dict[str, bool | int | float | str]] = Field(
         default_factory=list, description="points that are tried first"
     )
@@ -146,6 +168,24 @@ class SweepSpec(TrialSpec):
                     "'val_accuracy'"
                 )
         return [str(condition) for condition in conditions]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _objectives_of_the_device(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("edge") is None or "objectives" in values:
+            return values
+        return {**values, "objectives": {"val_accuracy": "max", "energy_mj": "min"}}
+
+    @model_validator(mode="after")
+    def _measured_on_the_device(self) -> SweepSpec:
+        absent, device = (EDGE, "an FPGA") if self.edge is None else (FPGA, "an edge device")
+        asked = [*self.objectives, *(condition.name for condition in self.conditions)]
+        for name in (name for name in asked if name in absent):
+            allowed = [known for known in DIRECTIONS if known not in (*absent, "accuracy")]
+            raise ValueError(
+                f"'{name}' is not measured in a trial for {device}. Allowed: {', '.join(allowed)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _reference_covers_objectives(self) -> SweepSpec:

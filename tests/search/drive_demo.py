@@ -1,7 +1,8 @@
 """A driver as a program of its own, to be killed: ``drive_demo.py RUNS TRIALS SECONDS_PER_STEP``.
 
-Prints one line per event; ends with 130 if a signal ended the sweep, 1 if it did not reach its end,
-2 with a sentence if the input is refused.
+With ``track`` as a fourth argument it writes to MLflow, as the environment says where. Prints one
+line per event; ends with 130 if a signal ended the sweep, with 1 if it did not reach its end, or
+with the error's status and sentence.
 """
 
 from __future__ import annotations
@@ -9,18 +10,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rfprune.errors import InputError
+from rfprune.cli.tracking import Tracking
+from rfprune.errors import RfpruneError
 from rfprune.runs import SweepFolder
 from rfprune.search import SweepEvent, run_sweep
 from rfprune.spec import SweepSpec
 from rfprune.spec.files import parse_spec
 
 
-def tell(event: SweepEvent) -> None:
-    print(event.kind, event.trial, flush=True)
-
-
-def main(runs: str, trials: str, seconds: str) -> int:
+def main(runs: str, trials: str, seconds: str, track: str = "") -> int:
     values = {
         "name": "demo",
         "model": {"name": "mlp", "args": {"seconds": float(seconds)}},
@@ -29,18 +27,26 @@ def main(runs: str, trials: str, seconds: str) -> int:
         "search": {"hardware.layers.*.reuse_factor": {"valid": True}},
         "sampler": {"name": "nsga2"},
         "trials": int(trials),
+        "retries": 9,
     }
     spec = parse_spec(SweepSpec, values, "demo.yml")
+    folder = SweepFolder(Path(runs) / "demo")
     try:
-        outcome = run_sweep(
-            spec,
-            SweepFolder(Path(runs) / "demo"),
-            {"fc1": (16, 64), "fc2": (64, 32)},
-            base_dir=Path(__file__).parent,
-            trial_function="quick_trials:run",
-            progress=tell,
-        )
-    except InputError as error:
+        with Tracking(folder, active=bool(track)) as tracking:
+
+            def tell(event: SweepEvent) -> None:
+                print(event.kind, event.trial, flush=True)
+                tracking(event)
+
+            outcome = run_sweep(
+                spec,
+                folder,
+                {"fc1": (16, 64), "fc2": (64, 32)},
+                base_dir=Path(__file__).parent,
+                trial_function="quick_trials:run",
+                progress=tell,
+            )
+    except RfpruneError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     if outcome.interrupted:

@@ -12,7 +12,9 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from rfprune.errors import BudgetError
 from rfprune.runs import StepRecord, TrialFolder, TrialResult
 from rfprune.spec import TrialSpec
 
@@ -64,6 +66,8 @@ def _misbehave(fault: str, step: int, attempt: int) -> None:
         raise ValueError("the layer is too flat")
     if fault == "memory" or (fault == "memory_once" and attempt == 0):
         raise MemoryError
+    if fault == "disk":
+        Path("/dev/full").write_text("x")
     if fault == "system_exit":
         raise SystemExit(3)
     if fault == "exit" or (fault == "exit_once" and attempt == 0):
@@ -86,3 +90,10 @@ def _step(spec: TrialSpec, step: int, fault: str) -> StepRecord:
         latency_cycles=10 + 3 * reuse,
         seconds=0.0,
     )
+
+
+def reachable(spec: TrialSpec, folder: TrialFolder, **options: Any) -> TrialResult:
+    """Run like `run`, but refuse budgets below a half as a real trial refuses one out of reach."""
+    if spec.prune.budget["dsp"] < 0.5:
+        raise BudgetError("prune.budget.dsp: 1 of 9 dsp cannot be reached: the floors hold 4.")
+    return run(spec, folder, **options)

@@ -11,11 +11,12 @@ import pytest
 from optuna.trial import TrialState
 
 from rfprune.errors import SpecError
+from rfprune.search.expand import expand
 from rfprune.search.parameters import Numbers
 from rfprune.search.record import check_constraints
-from rfprune.search.sampler import choose_sampler, derived_seed
+from rfprune.search.sampler import choose_sampler, derived_seed, first_points
 from rfprune.search.space import Space
-from rfprune.search.study import count_trials, fail
+from rfprune.search.trials import count_trials, fail
 
 RF = "hardware.layers.{}.reuse_factor".format
 SAMPLERS = ["tpe", "nsga2", "nsga3", "qmc", "random"]
@@ -133,7 +134,7 @@ def test_a_crash_between_failure_and_retry_loses_nothing(make_spec: Maker, inlin
     spec = make_spec(trials=3)
     driver = inline(spec)
     job = driver.ask()
-    fail(driver.study, driver.study.trials[job.number], "died", "killed")
+    fail(driver.study, job.number, "died", "killed")
     for _ in range(2):
         driver = inline(spec)
         waiting = driver.study.get_trials(states=(TrialState.WAITING,))
@@ -322,3 +323,57 @@ def test_seeds_differ_where_anything_differs() -> None:
     seeds = {derived_seed(a, b) for a in range(5) for b in range(5)}
     assert len(seeds) == 25
     assert derived_seed(1, 2) == derived_seed(1, 2)
+
+
+def test_auto_begins_with_the_ends_of_reuse_factors_and_budgets(
+    make_spec: Maker, inline: Maker
+) -> None:
+    budget, epochs = "prune.budget.dsp", "train.epochs"
+    search = {
+        RF("*"): {"valid": True, "low": 2, "high": 8},
+        budget: {"low": 0.1, "high": 0.9},
+        epochs: {"low": 10, "high": 30, "step": 10},
+    }
+    spec = make_spec(trials=5, search=search, sampler={"name": "auto"})
+    drawn = points(inline(spec).run())
+    layers = [RF(layer) for layer in ("fc1", "fc2", "fc3")]
+    ends = [(2, 0.1), (2, 0.9), (8, 0.1), (8, 0.9)]
+    for point, (reuse, share) in zip(drawn, ends, strict=False):
+        assert point == {**dict.fromkeys(layers, reuse), budget: share, epochs: 20}
+    assert drawn[4] not in drawn[:4]
+
+
+def test_a_named_sampler_and_a_grid_begin_where_they_like(make_spec: Maker) -> None:
+    search = {"prune.budget.dsp": {"choices": [0.1, 0.5, 0.9]}}
+    for name, trials in (("tpe", 2), ("auto", 9)):
+        spec = make_spec(search=search, trials=trials, sampler={"name": name})
+        space = expand(spec, {"fc1": (16, 64)})
+        assert first_points(spec, space, choose_sampler(spec, space)) == []
+
+
+def test_listed_numbers_have_an_order_and_names_have_none(make_spec: Maker) -> None:
+    search = {
+        "train.learning_rate": {"choices": [0.1, 0.001, 0.01]},
+        "prune.score": {"choices": ["l2", "l1"]},
+    }
+    numbers, names = expand(make_spec(search=search), {"fc1": (16, 64)}).parameters
+    assert (numbers.samples(), numbers.encode(0.1), numbers.kind) == (
+        (0.001, 0.01, 0.1),
+        2,
+        "choices",
+    )
+    assert (names.samples(), names.encode("l1")) == (("l2", "l1"), "l1")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "middle"),
+    [
+        (Numbers("train.learning_rate", 1e-4, 1e-2, log=True), 1e-3),
+        (Numbers("prune.tolerance", 0.0, 0.4), 0.2),
+        (Numbers("prune.steps", 1, 8), 4),
+        (Numbers("prune.steps", 2, 12, step=5), 7),
+    ],
+)
+def test_the_middle_of_a_range_can_be_drawn(parameter: Numbers, middle: float) -> None:
+    assert parameter.middle() == pytest.approx(middle)
+    assert parameter.contains(parameter.middle())

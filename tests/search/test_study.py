@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 
 from rfprune.errors import MissingExtraError, RunsError
 from rfprune.runs import SweepFolder
-from rfprune.search.study import count_trials, lock, open_study, read_study, set_aside
+from rfprune.search.study import lock, open_study, read_study, set_aside
+from rfprune.search.trials import count_trials
 
 LAYERS = {"fc1": (16, 64), "fc2": (64, 32), "fc3": (32, 5)}
 RF = "hardware.layers.{}.reuse_factor".format

@@ -1,0 +1,1 @@
+"""Hypervolume against trials: the sampler that `auto` chooses beside random search."""

@@ -1,0 +1,85 @@
+"""Early ends by comparison: successive halving on non-domination rank, at equal pruning steps.
+
+Asynchronous, as in ASHA (Li et al. 2020, "A system for massively parallel hyperparameter tuning"):
+a trial is judged as it arrives at a rung, among those that have been there. In place of one metric
+stands the rank of non-dominated sorting (Deb et al. 2002) over all objectives. Everything is
+derived from accepted steps, so that the next driver judges as this one would have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rfprune.front.dominance import pareto_mask
+from rfprune.spec import EarlyStopSpec
+
+__all__ = ["Halving"]
+
+
+class Halving:
+    """The rungs of one sweep: at some steps, the objectives of all trials that got there.
+
+    Args:
+        spec: how sharp the rule is.
+        objectives: ``"max"`` or ``"min"`` by quantity.
+    """
+
+    def __init__(self, spec: EarlyStopSpec, objectives: Mapping[str, str]) -> None:
+        self._spec = spec
+        self._signs = {name: -1.0 if way == "max" else 1.0 for name, way in objectives.items()}
+        self._rungs: dict[int, dict[int, NDArray[np.float64]]] = {}
+
+    def add(self, trial: int, step: int, metrics: Mapping[str, float | None]) -> None:
+        """Take in an accepted step; what is no rung, or lacks an objective, is not compared."""
+        values = [metrics.get(name) for name in self._signs]
+        known = [value for value in values if value is not None and math.isfinite(value)]
+        if self._is_rung(step) and len(known) == len(values):
+            losses = np.array(known) * list(self._signs.values())
+            self._rungs.setdefault(step, {})[trial] = losses
+
+    def verdict(self, trial: int, step: int) -> str:
+        """Return why `trial` need not go on after `step`, or nothing.
+
+        It ends if it is not among the best ``1 / factor`` of its rung by rank, and another trial is
+        better in every objective by more than ``margin`` times the objective's range on the rung.
+        """
+        rung = self._rungs.get(step, {})
+        if trial not in rung or len(rung) < 2 * self._spec.factor:
+            return ""
+        values, own = np.array(list(rung.values())), rung[trial]
+        ranks = _ranks(values)
+        ahead = int((ranks < ranks[list(rung).index(trial)]).sum())
+        if ahead < math.ceil(len(rung) / self._spec.factor):
+            return ""
+        lead = own - self._spec.margin * (values.max(axis=0) - values.min(axis=0))
+        beaten_by = (values <= lead).all(axis=1) & (values < own).any(axis=1)
+        if not beaten_by.any():
+            return ""
+        other = list(rung)[int(np.flatnonzero(beaten_by)[0])]
+        return (
+            f"at step {step} trial {other} is better in every objective, and {ahead} of "
+            f"{len(rung)} trials rank before it"
+        )
+
+    def _is_rung(self, step: int) -> bool:
+        """Return whether `step` is ``first_step * factor ** k``."""
+        rest = step / self._spec.first_step
+        while rest > 1:
+            rest /= self._spec.factor
+        return rest == 1
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the front that each row of losses (N, M) belongs to; equal rows share theirs."""
+    points, member = np.unique(values, axis=0, return_inverse=True)
+    ranks = np.full(len(points), -1)
+    rank = 0
+    while (open_ := np.flatnonzero(ranks < 0)).size:
+        ranks[open_[pareto_mask(points[open_])]] = rank
+        rank += 1
+    found: NDArray[np.int64] = ranks[member.reshape(-1)]
+    return found

@@ -1,0 +1,84 @@
+"""What a driver says when a cluster or a node does not do its part; trials that fit a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rfprune.errors import ClusterError
+from rfprune.search import drive
+from rfprune.search.drive import cluster, quiet_environment
+
+from .conftest import Inline, SpecMaker
+
+
+def test_other_versions_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray._private.utils import check_version_info
+
+    there = {"ray_version": "2.9.0", "python_version": "3.8.1"}
+    monkeypatch.setattr(ray, "init", lambda **options: check_version_info(there, "host"))
+    wanted = r"at head:6379 and this process have different versions .*Ray: 2.9.0 Python: 3.8.1"
+    with pytest.raises(ClusterError, match=wanted), quiet_environment(), cluster("head:6379"):
+        pass
+
+
+def test_a_full_disk_is_no_fault_of_the_point(
+    inline: Callable[..., Inline], make_spec: SpecMaker
+) -> None:
+    one = inline(make_spec(fault="disk", retries=1, trials=1))
+    first = one.ask()
+    one.work(first)
+    again = one.ask()
+    assert (again.folder, again.attempt) == (first.folder, 1)
+    one.work(again)
+    failed = [trial for trial in one.study.trials if trial.state.name == "FAIL"]
+    assert [trial.user_attrs["reason"] for trial in failed] == ["disk", "disk"]
+    assert "No space left on device" in failed[0].user_attrs["error"]
+    assert "Free some space there" in failed[0].user_attrs["error"]
+
+
+@pytest.mark.parametrize(
+    ("resources", "needs"),
+    [
+        ({}, {"cpu": 1.0}),
+        ({"cpus": 0.5}, {"cpu": 0.5}),
+        ({"cpus": 2, "gpus": 0.25, "memory_gb": 1.5}, {"cpu": 2, "gpu": 0.25, "memory": 1.5e9}),
+    ],
+)
+def test_what_a_trial_needs_reaches_tune(
+    make_spec: SpecMaker, resources: dict[str, Any], needs: dict[str, float]
+) -> None:
+    assert drive._needs(make_spec(resources=resources)) == needs
+
+
+@pytest.mark.parametrize(
+    ("resources", "slots"),
+    [
+        ({"cpus": 1}, 6),
+        ({"cpus": 0.5}, 12),
+        ({"cpus": 3}, 1),
+        ({"cpus": 0.1, "gpus": 0.3}, 3),
+        ({"cpus": 1, "memory_gb": 2}, 2),
+    ],
+)
+def test_no_more_trials_than_fit_the_nodes(
+    make_spec: SpecMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    resources: dict[str, Any],
+    slots: int,
+) -> None:
+    nodes = [{"CPU": 4.0, "GPU": 1.0, "memory": 4e9}, {"CPU": 2.0, "memory": 1e9}]
+    monkeypatch.setattr(drive, "_nodes", lambda: nodes)
+    assert drive._Slots(make_spec(resources=resources), elastic=False)() == slots
+    assert drive._Slots(make_spec(resources=resources), elastic=True)() == slots + 1
+
+
+def test_a_trial_that_fits_no_node_is_refused(
+    make_spec: SpecMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "_nodes", lambda: [{"CPU": 2.0}])
+    with pytest.raises(ClusterError, match=r"a trial needs CPU 1, GPU 0.5.*There is: CPU 2, GPU 0"):
+        drive._Slots(make_spec(resources={"gpus": 0.5}), elastic=False)

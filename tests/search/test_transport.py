@@ -1,0 +1,197 @@
+"""Trials where the driver's folder is not there: files go and come, and nothing stays behind.
+
+A transport whose token is not the one in the folder works on a copy, as on another node.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from rfprune.errors import ClusterError
+from rfprune.runs import StepRecord, SweepFolder
+from rfprune.search.progress import SweepEvent
+from rfprune.search.record import Ended
+from rfprune.search.transport import Transport, transport
+from rfprune.search.worker import StoppedError, Workplace
+
+from .conftest import FUNCTION, HERE, SpecMaker
+
+pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.slow]
+
+
+@pytest.fixture
+def place(tmp_path: Path, make_spec: SpecMaker) -> Workplace:
+    folder = SweepFolder(tmp_path / "demo")
+    folder.write_spec(make_spec(), {})
+    return Workplace(folder.path, HERE, FUNCTION)
+
+
+@pytest.fixture
+def near(place: Workplace) -> Iterator[Transport]:
+    with transport(place, given_cluster=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def far(near: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Transport:
+    """A transport on a node of its own disk, on which user modules lie as a job brings them."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    monkeypatch.syspath_prepend(str(HERE))
+    return dataclasses.replace(near, token="elsewhere")
+
+
+def _write_spec(place: Workplace, make_spec: SpecMaker, number: int = 0, **keys: Any) -> None:
+    from rfprune.spec import TrialSpec
+
+    values = make_spec(**keys).canonical()
+    spec = TrialSpec.model_validate({k: values[k] for k in TrialSpec.model_fields})
+    SweepFolder(place.sweep).trial(number).write_spec(spec)
+
+
+def _copies(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "disk").rglob("trials/*"))
+
+
+def test_every_step_is_on_the_driver_before_it_counts(
+    far: Transport, place: Workplace, make_spec: SpecMaker, tmp_path: Path
+) -> None:
+    _write_spec(place, make_spec)
+    trial = SweepFolder(place.sweep).trial(0)
+    seen: list[list[int]] = []
+
+    def on_step(record: StepRecord) -> None:
+        seen.append([step.step for step in trial.steps()])
+        assert trial.result() is None
+
+    ended = far.execute(0, 0, on_step)
+    assert ended.reason == "", ended
+    assert seen == [[0], [0, 1], [0, 1, 2]]
+    result = trial.result()
+    assert result is not None
+    assert result.state == "complete"
+    assert not (trial.path / ".worker.lock").exists()
+    assert _copies(tmp_path) == []
+
+
+def test_a_trial_goes_on_elsewhere(far: Transport, place: Workplace, make_spec: SpecMaker) -> None:
+    _write_spec(place, make_spec)
+    trial = SweepFolder(place.sweep).trial(0)
+
+    def cut(record: StepRecord) -> None:
+        if record.step == 1:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        far.execute(0, 0, cut)
+    assert [step.step for step in trial.steps()] == [0, 1]
+    steps: list[int] = []
+    far.execute(0, 1, lambda record: steps.append(record.step))
+    assert steps == [2]
+    assert [step.step for step in trial.steps()] == [0, 1, 2]
+
+
+def test_a_worker_that_was_given_up_changes_nothing(
+    far: Transport, place: Workplace, make_spec: SpecMaker
+) -> None:
+    _write_spec(place, make_spec)
+    ray.get(far.depot.claim.remote(0, 1, "another"))
+    with pytest.raises(StoppedError):
+        far.execute(0, 0, lambda record: None)
+    assert not (SweepFolder(place.sweep).trial(0).path / "steps.jsonl").exists()
+
+
+def test_a_lost_depot_is_a_death_of_the_worker_not_of_the_trial(
+    far: Transport, place: Workplace, make_spec: SpecMaker
+) -> None:
+    _write_spec(place, make_spec)
+    ray.kill(far.depot)
+    ended = far.execute(0, 0, lambda record: None)
+    assert ended.reason == "died"
+    assert "the driver's node does not answer" in ended.error
+
+
+def test_faults_name_the_node(far: Transport, place: Workplace, make_spec: SpecMaker) -> None:
+    _write_spec(place, make_spec, fault="raise")
+    ended = far.execute(0, 0, lambda record: None)
+    assert ended.reason == "error"
+    assert ended.error.startswith("on node ")
+    assert "too flat" in ended.error
+    log = SweepFolder(place.sweep).trial(0).path / "log.txt"
+    assert "ValueError" in log.read_text()
+
+
+def test_another_version_and_absent_data_are_said(
+    far: Transport, place: Workplace, make_spec: SpecMaker
+) -> None:
+    _write_spec(place, make_spec)
+    older = dataclasses.replace(far, version="0.0.1")
+    assert "0.0.1 on the driver: install the same" in older.execute(0, 0, _ignore).error
+    _write_spec(place, make_spec, number=1, data={"file": "/absent/rows.npz"})
+    assert "'/absent/rows.npz' is not on this node" in far.execute(1, 0, _ignore).error
+
+
+def _ignore(record: StepRecord) -> None:
+    """Take no note."""
+
+
+def test_named_files_and_large_ones_come_along(
+    near: Transport, place: Workplace, tmp_path: Path
+) -> None:
+    from rfprune.search.transport import unpack
+
+    beside = dataclasses.replace(place, base_dir=tmp_path / "base", sweep=tmp_path / "other")
+    beside.base_dir.mkdir()
+    beside.sweep.mkdir()
+    content = bytes(range(256)) * 100_000
+    (beside.base_dir / "rows.npz").write_bytes(content)
+    with transport(beside, given_cluster=True) as opened:
+        parcels = ray.get(opened.depot.supply.remote("rows.npz"))
+        assert len(parcels["rows.npz"]) == 4
+        unpack(parcels, tmp_path / "there")
+    assert (tmp_path / "there" / "rows.npz").read_bytes() == content
+
+
+def test_who_waits_goes_on_when_the_leader_ends(near: Transport) -> None:
+    assert ray.get(near.depot.lead.remote("key", 1))
+    waiting = near.depot.lead.remote("key", 2)
+    assert ray.wait([waiting], timeout=0.2)[0] == []
+    heard: list[SweepEvent] = []
+    near.listener(heard.append)(SweepEvent("failed", 1))
+    assert ray.get(waiting, timeout=30)
+    assert [event.trial for event in heard] == [1]
+
+
+def test_the_shared_folder_is_recognised(
+    near: Transport, place: Workplace, make_spec: SpecMaker, tmp_path: Path
+) -> None:
+    _write_spec(place, make_spec)
+    assert near.execute(0, 0, _ignore) == Ended(
+        metrics=near.execute(0, 0, _ignore).metrics,
+        stopped="quick",
+        seconds=pytest.approx(0, abs=60),
+    )
+    assert (SweepFolder(place.sweep).trial(0).path / ".worker.lock").exists()
+    assert ray.get(near.depot.nodes.remote()) == []
+
+
+def test_a_folder_that_ray_does_not_see_is_said(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rfprune.search.transport.write_atomic", lambda path, text: None)
+    with pytest.raises(ClusterError, match="do not see this folder"), transport(place, True):
+        pass
+
+
+def test_nothing_is_started_on_this_machine_alone(place: Workplace) -> None:
+    with transport(place, given_cluster=False) as opened:
+        assert opened == Transport(place)
+    assert not (place.sweep / ".transport").exists()

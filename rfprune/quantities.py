@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["DIRECTIONS", "RESOURCES", "Resources", "direction_of"]
+__all__ = ["DIRECTIONS", "EDGE", "EDGE_RESOURCES", "FPGA", "RESOURCES", "Resources", "direction_of"]
 
 
 class Resources(NamedTuple):
@@ -23,6 +23,9 @@ class Resources(NamedTuple):
 
 
 RESOURCES: tuple[str, ...] = Resources._fields
+#: What a budget may limit on an edge device: kernels (filters) that are left, multiply-accumulates
+#: of one image, and its energy.
+EDGE_RESOURCES: tuple[str, ...] = ("kernels", "macs", "energy_mj")
 
 #: Which way each measured quantity is better. Everything that can be an objective is here.
 DIRECTIONS: dict[str, str] = {
@@ -37,8 +40,25 @@ DIRECTIONS: dict[str, str] = {
     "ii_cycles": "min",
     "latency_ns": "min",
     "power_mw": "min",
+    "kernels": "min",
+    "kernel_sparsity": "max",
+    "macs": "min",
+    "parameters": "min",
+    "inference_ms": "min",
+    "energy_mj": "min",
     "seconds": "min",
 }
+#: Those that only a trial for an FPGA measures.
+FPGA: tuple[str, ...] = (*RESOURCES, "latency_cycles", "ii_cycles", "latency_ns")
+#: Those that only a trial for an edge device measures; inference time and energy are per image.
+EDGE: tuple[str, ...] = (
+    "kernels",
+    "kernel_sparsity",
+    "macs",
+    "parameters",
+    "inference_ms",
+    "energy_mj",
+)
 
 
 def direction_of(name: str) -> str:

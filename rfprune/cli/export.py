@@ -11,7 +11,7 @@ from rfprune.cli.common import RunsOption
 from rfprune.errors import SpecError
 
 if TYPE_CHECKING:
-    from rfprune.export import Exported, Request
+    from rfprune.export import EdgeExported, Exported, Request
     from rfprune.front import Front, Ranking
     from rfprune.spec import Condition
 
@@ -57,18 +57,21 @@ def export(
     """
     from rfprune.cli.common import say
     from rfprune.export import Request
-    from rfprune.front import choose
-    from rfprune.tracking import load_config, register_model
+    from rfprune.front import choose, front_png
+    from rfprune.tracking import check_model_name, load_config, register_model
 
     ranking = _ranking(maximize, minimize)
     conditions = [_condition(text) for text in where or []]
+    if register is not None:
+        check_model_name(register)
     config = None if register is None else load_config()
     front = _front(sweep, runs)
     choice = choose(front, conditions, ranking)
     say(choice.explanation)
     trial = front.view.folder.trial(choice.candidate.trial)
+    picture = front_png(front, choice.candidate)
     exported = _write(
-        Request(trial, choice.candidate.step, out, choice.explanation, rows=rows, force=force)
+        Request(trial, choice.candidate.step, out, choice.explanation, picture, rows, force)
     )
     _report(exported)
     if register is not None and config is not None:
@@ -76,10 +79,12 @@ def export(
         say(f"Registered as '{register}' version {version}, alias {config.registry.alias}.")
 
 
-def _write(request: Request) -> Exported:
+def _write(request: Request) -> Exported | EdgeExported:
     """Export, and say what takes so long."""
     from rfprune.cli.common import stderr
-    from rfprune.export import export as write
+    from rfprune.export import export, export_edge
+
+    write = export if request.trial.spec().edge is None else export_edge
 
     with stderr().status("exporting") as status:
         return write(request, say=lambda text: status.update(f"{text} ..."))
@@ -123,16 +128,9 @@ def _ranking(maximize: str | None, minimize: str | None) -> Ranking:
     return Ranking("min", minimize) if minimize else Ranking()
 
 
-def _report(exported: Exported) -> None:
+def _report(exported: Exported | EdgeExported) -> None:
     from rfprune.cli.common import say
 
-    parity = exported.parity
-    if parity is not None:
-        say(
-            f"C++ simulation: the same class as torch in fixed point on {parity.agreement:.2%} and "
-            f"as torch in float on {parity.float_agreement:.2%} of {parity.rows} test rows; "
-            f"largest error of a logit {parity.largest_error:g}."
-        )
-    live = ", ".join(f"{layer.name} {layer.live_multipliers}" for layer in exported.code)
-    say(f"Multipliers in the generated C++: {live}.")
-    say(f"Written: {exported.out} (begin with {exported.out / 'report.md'})")
+    for fact in exported.facts():
+        say(fact)
+    say(f"Written: {exported.out} (begin with {exported.out / 'report.html'})")

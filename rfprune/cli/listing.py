@@ -21,7 +21,7 @@ def list_names(
         str,
         typer.Argument(
             metavar="KIND",
-            help="models, datasets, parts, methods, estimators, profiles or sweeps.",
+            help="models, datasets, parts, methods, estimators, devices, profiles, sweeps.",
             show_default=False,
         ),
     ],
@@ -80,6 +80,12 @@ def _parts() -> Rows:
         yield name, f"{part.dsp} {part.dsp_type}, {counts}{boards}"
 
 
+def _devices() -> Rows:
+    from rfprune.monitor import list_devices
+
+    return list_devices()
+
+
 def _profiles() -> Rows:
     from rfprune.launch import list_profiles
 
@@ -100,6 +106,7 @@ _KINDS: dict[str, Callable[[], Rows]] = {
     "parts": _parts,
     "methods": _methods,
     "estimators": _estimators,
+    "devices": _devices,
     "profiles": _profiles,
     "sweeps": _sweeps,
 }

@@ -11,7 +11,10 @@ import typer
 from rfprune.cli.common import JsonOption, RunsOption, SweepArgument
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from rfprune.front import Front
+    from rfprune.runs import SweepFolder
 
 __all__ = ["pareto"]
 
@@ -24,6 +27,9 @@ def pareto(
     ] = None,
     png: Annotated[Path | None, typer.Option(help="Write a picture.", show_default=False)] = None,
     csv: Annotated[Path | None, typer.Option(help="Write a table.", show_default=False)] = None,
+    importance: Annotated[
+        bool, typer.Option("--importance", help="Also show what the objectives depended on.")
+    ] = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Show the Pareto front of a sweep, finished or running.
@@ -47,8 +53,22 @@ def pareto(
         console.print(front_table(front, console.width), budget_table(front, console.width))
     else:
         say(f"Sweep '{front.view.name}' has no front yet: no pruning step is finished.", console)
+    if importance:
+        _show_importance(folder, console)
     for path in written:
         say(f"Written: {path}", console)
+
+
+def _show_importance(folder: SweepFolder, console: Console) -> None:
+    from rfprune.cli.common import say
+    from rfprune.search import importance_table, importances
+    from rfprune.search.importance import LEAST_TRIALS
+
+    shares = importances(folder)
+    if shares:
+        console.print(importance_table(shares, console.width))
+    else:
+        say(f"No importances: they need {LEAST_TRIALS} complete trials and their study.", console)
 
 
 def _write(front: Front, ids: dict[int, str], paths: dict[str, Path | None]) -> list[Path]:

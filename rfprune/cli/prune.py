@@ -29,6 +29,17 @@ _SHOWN = (
     "ii_cycles",
     "sparsity",
 )
+_SHOWN_ON_EDGE = (
+    "val_accuracy",
+    "energy_mj",
+    "inference_ms",
+    "accuracy",
+    "power_mw",
+    "macs",
+    "parameters",
+    "kernel_sparsity",
+    "sparsity",
+)
 
 
 def prune(
@@ -52,7 +63,7 @@ def prune(
     from rfprune.runs import TrialFolder
     from rfprune.spec import TrialSpec
     from rfprune.spec.files import apply_override, parse_spec, read_yaml
-    from rfprune.trial import prepare, run_trial
+    from rfprune.trial import prepare_any, run_trial
 
     values, base_dir = read_yaml(trial), trial.parent.resolve()
     for text in overrides or []:
@@ -64,7 +75,7 @@ def prune(
     if not fresh:
         _refuse_other_spec(home, folder, spec)
     with naming(str(trial), trial.stem):
-        prepare(spec, base_dir)
+        prepare_any(spec, base_dir)
     _make_home(home, base_dir, fresh)
     result = run_trial(
         spec,
@@ -89,7 +100,8 @@ def _report(folder: TrialFolder, result: TrialResult) -> None:
     for text in result.notes:
         note(text, console)
     path, out = shlex.quote(str(folder.path)), shlex.quote(f"export/{folder.home.name}")
-    commands([f"rfprune export {path} --out {out}", f"rfprune estimate {path}"])
+    further = [] if folder.spec().edge is not None else [f"rfprune estimate {path}"]
+    commands([f"rfprune export {path} --out {out}", *further])
 
 
 def _make_home(home: Path, base_dir: Path, fresh: bool) -> None:
@@ -133,11 +145,13 @@ def _refuse_other_spec(home: Path, folder: TrialFolder, spec: TrialSpec) -> None
 
 def _say_step(step: StepRecord) -> None:
     from rfprune.cli.common import say, stderr
+    from rfprune.front.labels import number
 
-    dsp = "unknown" if step.dsp is None else f"{step.dsp:,g}"
+    cost = "dsp" if step.energy_mj is None else "energy_mj"
+    amount = number(cost, step.metrics()[cost])
     verdict = "accepted" if step.accepted else "rejected"
     say(
-        f"step {step.step}: {verdict}, val_accuracy {step.val_accuracy:.4f}, dsp {dsp} "
+        f"step {step.step}: {verdict}, val_accuracy {step.val_accuracy:.4f}, {cost} {amount} "
         f"({step.seconds:.1f} s)",
         stderr(),
     )
@@ -151,7 +165,8 @@ def _table(steps: list[StepRecord], width: int) -> Table:
         Column("step", [str(step.step) for step in steps], needed=True),
         Column("accepted", ["yes" if step.accepted else "no" for step in steps], needed=True),
     ]
-    for name in _SHOWN:
+    on_edge = any(step.energy_mj is not None for step in steps)
+    for name in _SHOWN_ON_EDGE if on_edge else _SHOWN:
         cells = [number(name, step.metrics()[name]) for step in steps]
         columns.append(Column(name, cells))
     return make_table(columns, width)

@@ -29,7 +29,7 @@ class Tracking:
 
     def __call__(self, event: SweepEvent) -> None:
         """Take note of one event of the sweep."""
-        if self._tracker is not None and event.kind in ("complete", "failed"):
+        if self._tracker is not None and event.kind in ("complete", "stopped", "failed"):
             self._tracker.trial_finished(event.trial)
 
     def __exit__(

@@ -22,13 +22,8 @@ The folder appears whole or not at all: it is made beside its place and moved th
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +31,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from rfprune.errors import RunsError, SimulationError
+from rfprune.errors import SimulationError
 from rfprune.estimate import Estimate, estimate
 from rfprune.estimate.network import design_of
 from rfprune.export.build import write_scripts
+from rfprune.export.folder import SUMS, check_accuracy, checksums, new_folder
 from rfprune.export.onnx import write_onnx
 from rfprune.export.report import write_report
 from rfprune.export.vectors import write_vectors
@@ -47,16 +43,13 @@ from rfprune.hls import Conversion, LayerCode, Parity, compare, convert, read_pr
 from rfprune.models import architecture, save_checkpoint
 from rfprune.runs import StepRecord, TrialFolder
 from rfprune.runs.files import write_json
-from rfprune.training import evaluate, fixed_point
+from rfprune.training import fixed_point
 from rfprune.trial import Prepared, restore
 
 __all__ = ["Exported", "Request", "export"]
 
 #: Rows that are simulated: a convolution takes about 0.1 s a row, a dense network some ms.
 _ROWS_DENSE, _ROWS_CONV = 1000, 100
-#: Other hardware may round a few logits differently.
-_ACCURACY_TOLERANCE = 0.005
-_SUMS = "SHA256SUMS"
 Say = Callable[[str], None]
 
 
@@ -103,6 +96,18 @@ class Exported:
     parity: Parity | None
     code: list[LayerCode]
 
+    def facts(self) -> list[str]:
+        """Return what a user should see, one sentence each."""
+        facts = []
+        if (parity := self.parity) is not None:
+            facts.append(
+                f"C++ simulation: the same class as torch in fixed point on {parity.agreement:.2%} "
+                f"and as torch in float on {parity.float_agreement:.2%} of {parity.rows} test "
+                f"rows; largest error of a logit {parity.largest_error:g}."
+            )
+        live = ", ".join(f"{layer.name} {layer.live_multipliers}" for layer in self.code)
+        return [*facts, f"Multipliers in the generated C++: {live}."]
+
 
 def export(request: Request, say: Say = lambda text: None) -> Exported:
     """Write one accepted step as a folder of its own.
@@ -117,10 +122,11 @@ def export(request: Request, say: Say = lambda text: None) -> Exported:
         SimulationError: the C++ simulation disagrees with torch, and `force` is not set.
     """
     record = request.trial.step(request.step)
-    with _new_folder(request.out) as folder:
+    with new_folder(request.out) as folder:
         say("loading the network and its data")
         prepared, model = restore(request.trial, request.step)
-        _check_accuracy(prepared, model, record, request.trial.path)
+        with fixed_point(model, prepared.plan, prepared.spec.prune.fixed_point):
+            check_accuracy(model, prepared.data, record, request.trial.path)
         say("converting with hls4ml")
         conversion = convert(model, prepared.plan, folder / "hls")
         code = read_project(conversion.write())
@@ -134,47 +140,8 @@ def export(request: Request, say: Say = lambda text: None) -> Exported:
         write_scripts(folder, prepared.spec.hardware.backend)
         write_report(folder, exported, request.why, request.picture)
         _forget_scratch(folder)
-        (folder / _SUMS).write_text(_sums(folder))
+        (folder / SUMS).write_text(checksums(folder))
     return exported
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Yield a scratch folder that becomes `out` if all goes well, and vanishes otherwise."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunsError(f"{out}: is in use. Allowed: a new or empty folder.")
-    parent = out.absolute().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=parent))
-    except OSError as error:
-        raise RunsError(f"{out}: cannot be written ({error.strerror or error}).") from error
-    try:
-        yield scratch
-        if out.exists():
-            out.rmdir()
-        scratch.chmod(0o755)
-        os.replace(scratch, out)
-    except OSError as error:
-        raise RunsError(f"{out}: cannot be written ({error.strerror or error}).") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _check_accuracy(prepared: Prepared, model: nn.Module, record: StepRecord, trial: Path) -> None:
-    """Evaluate again: a network that is not the one that was measured must not be exported."""
-    data = prepared.data
-    with fixed_point(model, prepared.plan, prepared.spec.prune.fixed_point):
-        found = {
-            "val_accuracy": evaluate(model, data.x_val, data.y_val),
-            "accuracy": evaluate(model, data.x_test, data.y_test),
-        }
-    for name, value in found.items():
-        if abs(value - getattr(record, name)) > _ACCURACY_TOLERANCE:
-            raise RunsError(
-                f"{trial}: step {record.step} had {name} {getattr(record, name):.4f}, the "
-                f"checkpoint has {value:.4f}; the data or the checkpoint have changed."
-            )
 
 
 def _simulate(
@@ -249,13 +216,3 @@ def _forget_scratch(folder: Path) -> None:
     """Take the name of the scratch folder out of hls4ml's settings."""
     path = folder / "hls" / "hls4ml_config.yml"
     path.write_text(re.sub(r"(?m)^OutputDir: .*$", "OutputDir: .", path.read_text()))
-
-
-def _sums(folder: Path) -> str:
-    """Return the SHA-256 of every file, as ``sha256sum`` writes and checks them."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
-        for path in files
-    ]
-    return "".join(lines)

@@ -7,13 +7,16 @@ from pathlib import Path
 from torch import nn
 
 from rfprune.errors import NetworkError, RunsError
+from rfprune.kernels.saving import KEPT, load_shrunk
 from rfprune.models import build, load_checkpoint
 
 __all__ = ["load"]
 
 
 def load(folder: str | Path, *, run_code: bool = False) -> nn.Module:
-    """Return the network in an exported folder, in eval mode; pruned weights are exactly 0.
+    """Return the network in an exported folder, in eval mode.
+
+    Pruned weights are exactly 0; a network for an edge device has no pruned kernels any more.
 
     Args:
         folder: made by ``rfprune export``.
@@ -33,6 +36,8 @@ def load(folder: str | Path, *, run_code: bool = False) -> nn.Module:
             f"{path}: is built by '{saved.spec.name}'; a file must not decide what code is run. "
             "If you trust it: rfprune.load(folder, run_code=True)."
         )
+    if KEPT in saved.extra:
+        return load_shrunk(path, saved.spec, Path(folder))
     model = build(saved.spec, saved.input_shape, saved.n_classes, Path(folder))
     model.load_state_dict(saved.state_dict)
     return model.eval()

@@ -20,9 +20,9 @@ from rfprune.quantities import RESOURCES
 if TYPE_CHECKING:
     from rfprune.export.bundle import Exported
 
-__all__ = ["write_report"]
+__all__ = ["Code", "Grid", "Heading", "Items", "Picture", "Text", "write_page", "write_report"]
 
-_PICTURE = "front.png"
+PICTURE = "front.png"
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,21 @@ def write_report(folder: Path, exported: Exported, why: str, picture: bytes | No
         why: how the point was chosen.
         picture: PNG of the front.
     """
-    if picture is not None:
-        (folder / _PICTURE).write_bytes(picture)
     title = f"{exported.prepared.spec.model.name} on {exported.prepared.plan.part.name}"
-    parts = list(_parts(exported, why, picture))
+    write_page(folder, title, list(_parts(exported, why, picture)))
+
+
+def write_page(folder: Path, title: str, parts: Sequence[Part]) -> None:
+    """Write ``report.md``, ``report.html`` and the pictures of a page.
+
+    Args:
+        folder: of the export.
+        title: of the page.
+        parts: what stands on it.
+    """
+    for part in parts:
+        if isinstance(part, Picture):
+            (folder / part.name).write_bytes(part.content)
     text = "\n\n".join([f"# {title}", *map(_markdown, parts)])
     (folder / "report.md").write_text(text + "\n", encoding="utf-8")
     page = files("rfprune.export").joinpath("report.html").read_text(encoding="utf-8")
@@ -106,7 +117,7 @@ def _parts(exported: Exported, why: str, picture: bytes | None) -> Iterable[Part
         ]
     )
     if picture is not None:
-        yield Picture(_PICTURE, picture)
+        yield Picture(PICTURE, picture)
     yield from _resources(exported)
     yield from _layers(exported)
     yield Heading("C++ simulation")
@@ -120,11 +131,11 @@ def _resources(exported: Exported) -> Iterable[Part]:
     rows = []
     for name in RESOURCES:
         share = use[name]
-        amount = _shown(getattr(found.total, name))
+        amount = shown(getattr(found.total, name))
         rows.append([name, amount, "" if share is None else f"{share:.1%}"])
     latency = "" if found.latency_ns is None else f"{found.latency_ns:,.0f} ns"
-    rows.append(["latency_cycles", _shown(found.latency_cycles), latency])
-    rows.append(["ii_cycles", _shown(found.ii_cycles), ""])
+    rows.append(["latency_cycles", shown(found.latency_cycles), latency])
+    rows.append(["ii_cycles", shown(found.ii_cycles), ""])
     text = f"Estimated by `{found.source}`, which predicts {found.predicts}."
     fits = found.fits(exported.prepared.plan.part)
     yield Heading("Resources")
@@ -142,9 +153,9 @@ def _layers(exported: Exported) -> Iterable[Part]:
             layer.strategy,
             str(layer.reuse_factor),
             f"{layer.live_multipliers:,}",
-            _shown(exported.record.groups.get(layer.name)),
-            _shown(layer.products),
-            *([_shown(errors.get(layer.name))] if parity else []),
+            shown(exported.record.groups.get(layer.name)),
+            shown(layer.products),
+            *([shown(errors.get(layer.name))] if parity else []),
         ]
         for layer in exported.code
     ]
@@ -186,7 +197,8 @@ def _build(backend: str) -> Iterable[Part]:
     yield Code("sha256sum -c SHA256SUMS\npython -c \"import rfprune; print(rfprune.load('.'))\"")
 
 
-def _shown(value: float | None) -> str:
+def shown(value: float | None) -> str:
+    """Return an amount as text, ``-`` where it is not known."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"

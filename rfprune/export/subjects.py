@@ -63,6 +63,11 @@ def _of_trial(trial: TrialFolder, step: int | None) -> tuple[Plan, nn.Module]:
     accepted = [record.step for record in trial.steps() if record.accepted]
     if not accepted:
         raise RunsError(f"{trial.path}: has no accepted step yet.")
+    if trial.spec().edge is not None:
+        raise RunsError(
+            f"{trial.path}: is a trial for an edge device, and estimates are for FPGAs; its costs "
+            "are in steps.jsonl and steps/*.json."
+        )
     prepared, model = restore(trial, accepted[-1] if step is None else step)
     return prepared.plan, model
 
@@ -74,6 +79,11 @@ def _of_export(folder: Path, run_code: bool) -> tuple[Plan, nn.Module]:
     except ValueError as error:
         raise RunsError(f"{path}: cannot be read ({error}).") from error
     spec = parse_spec(TrialSpec, values, str(path))
+    if spec.edge is not None:
+        raise RunsError(
+            f"{folder}: is a network for an edge device, and estimates are for FPGAs; its costs "
+            "are in metrics.json and estimate.json."
+        )
     model = load(folder, run_code=run_code)
     shape = tuple(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["input_shape"])
     return plan(trace(model, shape), spec.hardware), model

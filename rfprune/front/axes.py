@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rfprune.front.dominance import pareto_mask
-from rfprune.front.front import Front
+from rfprune.front.front import Front, main_cost
 from rfprune.front.points import Candidate, losses
 from rfprune.quantities import DIRECTIONS
 
@@ -20,12 +20,13 @@ LOG_RATIO = 20.0
 def axis_pairs(front: Front) -> list[tuple[str, str]]:
     """Return the (x, y) pairs worth a picture: the first objective to maximise over every other.
 
-    A sweep with one objective only is shown over DSP blocks (or over the accuracy, if DSP is it).
+    A sweep with one objective only is shown over its main cost (or over accuracy, if that is it).
     """
     names = list(front.view.objectives)
     upward = [name for name, way in front.view.objectives.items() if way == "max"]
     y = (upward or names)[0]
-    others = [name for name in names if name != y] or ["val_accuracy" if y == "dsp" else "dsp"]
+    cost = main_cost(front)
+    others = [name for name in names if name != y] or ["val_accuracy" if y == cost else cost]
     return [(x, y) for x in others]
 
 

@@ -12,7 +12,15 @@ from rfprune.front.hypervolume import hypervolume, reference_losses
 from rfprune.front.points import Candidate, SweepView, losses, read_sweep
 from rfprune.runs import SweepFolder
 
-__all__ = ["BudgetPoint", "Front", "TrialCounts", "best_per_budget", "build_front", "read_front"]
+__all__ = [
+    "BudgetPoint",
+    "Front",
+    "TrialCounts",
+    "best_per_budget",
+    "build_front",
+    "main_cost",
+    "read_front",
+]
 
 #: Parts of the largest dense cost for which `best_per_budget` names a point.
 BUDGET_FRACTIONS = (0.1, 0.2, 0.3, 0.5, 0.75)
@@ -117,6 +125,13 @@ class BudgetPoint:
     fraction: float
     budget: float
     best: Candidate | None
+
+
+def main_cost(front: Front) -> str:
+    """Return the first objective that is to be small; without one, the usual cost of the device."""
+    costs = [name for name, way in front.view.objectives.items() if way == "min"]
+    on_edge = any(c.metrics.get("energy_mj") is not None for c in front.view.candidates)
+    return [*costs, "energy_mj" if on_edge else "dsp"][0]
 
 
 def best_per_budget(

@@ -22,11 +22,17 @@ LABELS: dict[str, str] = {
     "ii_cycles": "initiation interval (clock cycles)",
     "latency_ns": "latency (ns)",
     "power_mw": "power (mW)",
+    "kernels": "kernels that are left",
+    "kernel_sparsity": "fraction of pruned kernels",
+    "macs": "multiply-accumulates per image",
+    "parameters": "parameters",
+    "inference_ms": "inference time per image (ms)",
+    "energy_mj": "energy per image (mJ)",
     "seconds": "wall time (s)",
 }
 
 #: Quantities between 0 and 1.
-FRACTIONS = ("accuracy", "val_accuracy", "sparsity")
+FRACTIONS = ("accuracy", "val_accuracy", "sparsity", "kernel_sparsity")
 
 
 def plain(value: float | None) -> float | int | None:
@@ -37,12 +43,17 @@ def plain(value: float | None) -> float | int | None:
 
 
 def number(name: str, value: float | None) -> str:
-    """Return a quantity as text: four decimals for fractions, thousands apart for counts."""
+    """Return a quantity as text: four decimals for fractions, thousands apart for counts.
+
+    Small amounts keep three digits: energy per image may be far below 1 mJ.
+    """
     if value is None:
         return "-"
     if name in FRACTIONS:
         return f"{value:.4f}"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+    if float(value).is_integer():
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 10 else f"{value:,.1f}"
 
 
 def summary(front: Front) -> str:

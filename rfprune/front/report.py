@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rfprune.front.front import Front, best_per_budget
+from rfprune.front.front import Front, best_per_budget, main_cost
 from rfprune.front.labels import number, plain, summary
 from rfprune.front.points import Candidate
-from rfprune.quantities import DIRECTIONS
+from rfprune.quantities import DIRECTIONS, EDGE
 from rfprune.tables import Column, make_table
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ _SHOWN = (
     "lut",
     "ff",
     "ii_cycles",
+    "energy_mj",
+    "inference_ms",
+    "power_mw",
+    "macs",
+    "parameters",
+    "kernel_sparsity",
     "sparsity",
 )
 
@@ -57,33 +63,43 @@ def front_json(front: Front, run_ids: Mapping[int, str] | None = None) -> dict[s
             "running": counts.running,
             **({"stopped": counts.stopped} if counts.stopped else {}),
         },
-        "front": [_row(point, run_ids or {}) for point in front.points],
+        "front": [_row(point, run_ids or {}, _quantities(front)) for point in front.points],
     }
 
 
-def _row(point: Candidate, run_ids: Mapping[int, str]) -> dict[str, Any]:
+def _row(point: Candidate, run_ids: Mapping[int, str], names: Sequence[str]) -> dict[str, Any]:
     return {
         "trial": point.trial,
         "step": point.step,
         "run_id": run_ids.get(point.trial),
         "feasible": point.feasible,
         "params": dict(point.params),
-        **{name: plain(point.metrics.get(name)) for name in DIRECTIONS},
+        **{name: plain(point.metrics.get(name)) for name in names},
     }
 
 
 def front_csv(front: Front, run_ids: Mapping[int, str] | None = None) -> str:
     """Return the front as CSV: one row per point, one column per searched value and quantity."""
     params = list(front.points[0].params) if front.points else []
+    names = _quantities(front)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "step", "run_id", "feasible", *params, *DIRECTIONS])
+    writer.writerow(["trial", "step", "run_id", "feasible", *params, *names])
     for point in front.points:
-        row = _row(point, run_ids or {})
+        row = _row(point, run_ids or {}, names)
         lead = [row["trial"], row["step"], row["run_id"], int(point.feasible)]
         searched = [point.params[path] for path in params]
-        writer.writerow([*lead, *searched, *(row[name] for name in DIRECTIONS)])
+        writer.writerow([*lead, *searched, *(row[name] for name in names)])
     return text.getvalue()
+
+
+def _quantities(front: Front) -> list[str]:
+    """Return the names in files: those of an FPGA always, those of an edge device where known."""
+    return [name for name in DIRECTIONS if name not in EDGE or _is_known(front, name)]
+
+
+def _is_known(front: Front, name: str) -> bool:
+    return any(point.metrics.get(name) is not None for point in front.points)
 
 
 def front_table(front: Front, width: int | None = None) -> Table:
@@ -97,7 +113,7 @@ def front_table(front: Front, width: int | None = None) -> Table:
     names = [
         name
         for name in dict.fromkeys([*view.objectives, *_SHOWN])
-        if name in view.objectives or any(p.metrics.get(name) is not None for p in points)
+        if name in view.objectives or _is_known(front, name)
     ]
     columns = [
         Column("trial", [str(point.trial) for point in points], needed=True),
@@ -116,13 +132,19 @@ def front_table(front: Front, width: int | None = None) -> Table:
     )
 
 
+def _rounded(name: str, budget: float) -> str:
+    return f"{budget:,.0f}" if budget >= 10 else number(name, budget)
+
+
 def budget_table(front: Front, width: int | None = None) -> Table:
     """Return, for the first cost objective, the most accurate front point within each budget."""
-    cost = (costs_of(front) or ["dsp"])[0]
+    cost = main_cost(front)
     rows = list(best_per_budget(front, cost))
     names = (cost, "val_accuracy", "accuracy")
     found = [row.best for row in rows]
-    columns = [Column("budget", [f"{row.fraction:.0%} ({row.budget:,.0f})" for row in rows])]
+    columns = [
+        Column("budget", [f"{row.fraction:.0%} ({_rounded(cost, row.budget)})" for row in rows])
+    ]
     for name in names:
         cells = ["-" if best is None else number(name, best.metrics.get(name)) for best in found]
         columns.append(Column(name, cells))

@@ -16,9 +16,10 @@ from rfprune.kernels.layers import Masks, trace_kernels
 from rfprune.kernels.shrinking import shrink
 from rfprune.models import ModelSpec, build, load_checkpoint, save_checkpoint
 
-__all__ = ["load_shrunk", "save_shrunk"]
+__all__ = ["KEPT", "load_shrunk", "save_shrunk"]
 
-_KEPT = "kept_kernels"
+#: Key of a saved network's extra values: kernels that are left, by layer.
+KEPT = "kept_kernels"
 
 
 def save_shrunk(
@@ -34,7 +35,7 @@ def save_shrunk(
         n_classes: number of outputs.
     """
     counts = {name: int(mask.sum()) for name, mask in masks.items()}
-    save_checkpoint(path, smaller, spec, masks.kernels.input_shape, n_classes, {_KEPT: counts})
+    save_checkpoint(path, smaller, spec, masks.kernels.input_shape, n_classes, {KEPT: counts})
 
 
 def load_shrunk(
@@ -52,7 +53,7 @@ def load_shrunk(
         NetworkError: not such a file, a damaged one, or it does not fit the network.
     """
     saved = load_checkpoint(path)
-    counts = saved.extra.get(_KEPT)
+    counts = saved.extra.get(KEPT)
     if not isinstance(counts, dict):
         raise NetworkError(f"{path}: a saved network, but not one whose kernels were removed.")
     if spec is None and (saved.spec.is_function or saved.spec.is_file):

@@ -167,8 +167,9 @@ def collect(sweep: SweepSpec, base_dir: Path, profile: Profile) -> Bundle:
     refuse_password(sweep.storage, "storage")
     files: dict[str, bytes | Path] = dict(_modules(sweep, base_dir))
     values = sweep.canonical()
-    for section, key in (("data", "file"), ("model", "name"), ("model", "weights")):
-        named = values[section].get(key)
+    named_in = (("data", "file"), ("model", "name"), ("model", "weights"), ("edge", "device"))
+    for section, key in named_in:
+        named = values.get(section, {}).get(key)
         if key == "name" and not sweep.model.is_file:
             continue
         if named is not None and (found := _named_file(named, base_dir)) is not None:

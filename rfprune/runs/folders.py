@@ -11,6 +11,7 @@
             steps.jsonl         one line per pruning step, as it happens
             steps/003.pt        checkpoint of every accepted step (weights and masks)
             steps/003.json      its estimate, layer by layer
+            begun.json          what is known of the result before pruning begins
             result.json         written last: the trial is finished
             log.txt
 
@@ -109,13 +110,24 @@ class TrialFolder:
         """Return the path of a step's estimate by layer."""
         return self.path / "steps" / f"{step:03d}.json"
 
+    def write_begun(self, result: TrialResult) -> None:
+        """Keep what is known of the result, for a trial that others end."""
+        write_json(self.path / "begun.json", result.as_json())
+
+    def begun(self) -> TrialResult | None:
+        """Return what was known of the result when pruning began, or None before that."""
+        return self._result("begun.json")
+
     def write_result(self, result: TrialResult) -> None:
         """Write the result; from here on the trial is finished."""
         write_json(self.path / "result.json", result.as_json())
 
     def result(self) -> TrialResult | None:
         """Return the result, or None while the trial is not finished."""
-        path = self.path / "result.json"
+        return self._result("result.json")
+
+    def _result(self, name: str) -> TrialResult | None:
+        path = self.path / name
         if not path.exists():
             return None
         try:

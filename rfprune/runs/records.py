@@ -27,7 +27,10 @@ class StepRecord(_Record):
         val_accuracy: decides; measured on the validation rows with float arithmetic.
         accuracy: test accuracy, only reported.
         sparsity: fraction of zero weights.
-        dsp: and the further quantities are the estimator's; None where it does not know.
+        dsp: and the further quantities are the estimator's; None where it does not know, and all of
+            them for an edge device.
+        kernels: and the further quantities are those of an edge device; None for an FPGA.
+        kernel_sparsity: fraction of the kernels that are pruned, of those that may be.
         live: groups that are left, by layer.
         groups: groups of the dense layer, by layer.
         reuse_factor: by layer.
@@ -50,6 +53,12 @@ class StepRecord(_Record):
     ii_cycles: float | None = None
     latency_ns: float | None = None
     power_mw: float | None = None
+    kernels: float | None = None
+    kernel_sparsity: float | None = None
+    macs: float | None = None
+    parameters: float | None = None
+    inference_ms: float | None = None
+    energy_mj: float | None = None
     live: dict[str, int] = {}
     groups: dict[str, int] = {}
     reuse_factor: dict[str, int] = {}
@@ -79,9 +88,10 @@ class TrialResult(_Record):
     """Written last and atomically: a folder that has it is finished.
 
     Attributes:
-        state: complete, or failed with `error` set.
+        state: complete; failed, with `error` set; or stopped early because the trial could not
+            matter, with the rule in `stopped` and its case in `error`. Its accepted steps count.
         stopped: why pruning ended: ``budgets met``, ``tolerance broken``, ``nothing to prune``, or
-            for an early end the rule that ended it.
+            for an early end ``dominated`` or ``budget unreachable``.
         final_step: the last accepted step; its quantities are the trial's.
         dense_val_accuracy: of the dense network, in float; the tolerance refers to it.
         seconds: wall time of the whole trial.
@@ -89,7 +99,7 @@ class TrialResult(_Record):
 
     trial: int
     attempt: int = 0
-    state: Literal["complete", "failed"]
+    state: Literal["complete", "failed", "stopped"]
     stopped: str = ""
     budgets_met: bool = False
     final_step: int | None = None

@@ -10,17 +10,20 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from rfprune.data.spec import DataSpec
 from rfprune.hardware.parts import find_part
 from rfprune.hardware.precision import FixedType
 from rfprune.models.spec import ModelSpec
-from rfprune.quantities import RESOURCES
+from rfprune.quantities import EDGE_RESOURCES, RESOURCES
 from rfprune.registry import nearest
+from rfprune.spec.agent import AgentSpec
 from rfprune.spec.base import StrictSpec
+from rfprune.spec.edge import EdgeSpec
 
 __all__ = [
+    "AugmentSpec",
     "HardwareSpec",
     "LayerHardware",
     "LayerPruning",
@@ -31,9 +34,22 @@ __all__ = [
 ]
 
 Strategy = Literal["auto", "latency", "resource", "resource_unrolled"]
-Structure = Literal["auto", "weight", "dsp", "bram", "filter"]
+Structure = Literal["auto", "weight", "dsp", "bram", "filter", "block"]
+# A file has lists, and strict models take no list for a tuple.
+Block = Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
+
+
+#: What hls4ml 1.3 makes of zero weights elsewhere (``backends/*/*_backend.py``, ``init_dense``).
+_KEEPING = {
+    "Quartus": "it builds strategy resource for whatever is asked, which reads every weight",
+    "oneAPI": "it builds strategy resource for whatever is asked, which reads every weight",
+    "Catapult": "it knows no resource_unrolled and silently builds latency in its place",
+    "VivadoAccelerator": "it stops at resource_unrolled with 'Unexpected backend'",
+    "Libero": "it has no resource_unrolled, and converts only with Microchip's tools installed",
+    "SymbolicExpression": "it builds formulas, no layers",
+}
 
 
 def _fixed(text: str | None) -> str | None:
@@ -72,11 +88,32 @@ class HardwareSpec(StrictSpec):
 
     _check_precision = field_validator("precision", "weight_precision")(_fixed)
 
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _backend_that_prunes(cls, name: Any) -> Any:
+        found = next((known for known in _KEEPING if known.lower() == str(name).lower()), None)
+        if found is None:
+            return name
+        raise ValueError(
+            f"'{found}' cannot drop pruned groups: {_KEEPING[found]}. Of hls4ml's backends only "
+            "Vitis and Vivado generate code that leaves the multipliers of zero weights out. "
+            "Allowed: Vitis, or Vivado (Vivado HLS, before 2021)"
+        )
+
     @field_validator("part")
     @classmethod
     def _known_part(cls, name: str) -> str:
         find_part(name)
         return name
+
+
+class AugmentSpec(StrictSpec):
+    """Random changes of training images, drawn anew for every minibatch."""
+
+    crop_padding: Annotated[int, Field(ge=0, le=256)] = Field(
+        0, description="pixels by which an image is shifted at most in each direction"
+    )
+    flip: bool = Field(False, description="mirror half of the images left to right")
 
 
 class TrainSpec(StrictSpec):
@@ -88,16 +125,24 @@ class TrainSpec(StrictSpec):
     learning_rate: PositiveFloat = 3e-3
     learning_rate_schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: NonNegative = 0.0
+    augment: AugmentSpec | None = Field(
+        None, description="random changes of training images; none if not set"
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 class RegularizerSpec(StrictSpec):
     """Group lasso: weight * sum over groups of sqrt(size of the group) * its L2 norm."""
 
-    weight: NonNegative = 0.0
+    weight: NonNegative = 1e-3
     form: Literal["gradient", "proximal"] = "gradient"
     release_epochs: Annotated[int, Field(ge=0)] = Field(
-        0, description="last epochs of each step without the regularizer, which undo its bias"
+        3, description="last epochs of each step without the regularizer, which undo its bias"
+    )
+    release_rate: PositiveFloat = Field(
+        2.0,
+        description="learning rate at the start of the released epochs, as a multiple of that of "
+        "fine-tuning; it falls to 0 until the step ends",
     )
     priced: bool = Field(False, description="scale each group by what the knapsack's prices ask")
 
@@ -107,6 +152,7 @@ class LayerPruning(StrictSpec):
 
     prune: bool = True
     structure: Structure | None = None
+    block: Block | None = None
     floor: Annotated[int, Field(ge=0)] | None = Field(
         None, description="groups that are kept at least"
     )
@@ -122,13 +168,19 @@ class PruneSpec(StrictSpec):
         "none", description="how scores are made comparable over layers"
     )
     structure: Structure = "auto"
+    block: Block | None = Field(
+        None,
+        description="outputs and inputs of a group of structure block, e.g. [4, 8]; made as large "
+        "as holds whole multipliers",
+    )
     budget: dict[str, NonNegative] = Field(
         default_factory=lambda: {"dsp": 0.3},
-        description="per resource: up to 1 a fraction of the dense network's, above 1 a count",
+        description="per resource: up to 1 a fraction of the dense network's, above 1 an amount; "
+        "on an edge device of kernels, macs or energy_mj",
     )
     schedule: Literal["constant", "cubic", "binary"] = "cubic"
     steps: PositiveInt = 8
-    epochs_per_step: PositiveInt = 3
+    epochs_per_step: PositiveInt = 5
     warmup_epochs: Annotated[int, Field(ge=0)] = Field(
         2, description="epochs with the regularizer before the first step (none if its weight is 0)"
     )
@@ -138,8 +190,11 @@ class PruneSpec(StrictSpec):
     learning_rate: PositiveFloat | None = Field(
         None, description="of fine-tuning; train.learning_rate if not set"
     )
+    sort_neurons: bool = Field(
+        True, description="first put strong hidden neurons side by side, into the same groups"
+    )
     distillation: Fraction = Field(
-        0.0, description="weight of the dense network's probabilities against the labels"
+        0.5, description="weight of the dense network's probabilities against the labels"
     )
     learning_rate_schedule: Literal["constant", "cosine"] | None = Field(
         None, description="within each step; train.learning_rate_schedule if not set"
@@ -157,20 +212,28 @@ class PruneSpec(StrictSpec):
         1, description="groups that every layer keeps at least"
     )
     regularizer: RegularizerSpec = RegularizerSpec()
+    agent: AgentSpec = Field(AgentSpec(), description="of the method akperl")
     layers: dict[str, LayerPruning] = Field(default_factory=dict)
 
     @field_validator("budget")
     @classmethod
     def _known_resources(cls, budget: dict[str, float]) -> dict[str, float]:
-        unknown = [name for name in budget if name not in RESOURCES]
+        known = (*RESOURCES, *EDGE_RESOURCES)
+        unknown = [name for name in budget if name not in known]
         if unknown:
-            near = nearest(unknown[0], RESOURCES)
             raise ValueError(
-                f"unknown resource '{unknown[0]}'.{near} Allowed: {', '.join(RESOURCES)}"
+                f"unknown resource '{unknown[0]}'.{nearest(unknown[0], known)} Allowed: "
+                f"{', '.join(RESOURCES)}; on an edge device {', '.join(EDGE_RESOURCES)}"
             )
         if not budget:
             raise ValueError(f"names no resource. Allowed: {', '.join(RESOURCES)}")
         return budget
+
+
+#: Budget of an edge trial that names none.
+_EDGE_BUDGET = {"energy_mj": 0.5}
+#: Keys of `PruneSpec` about multipliers, memory words and hls4ml types.
+_FPGA_PRUNING = ("structure", "block", "sort_neurons", "fixed_point")
 
 
 class TrialSpec(StrictSpec):
@@ -179,14 +242,54 @@ class TrialSpec(StrictSpec):
     model: ModelSpec
     data: DataSpec
     hardware: HardwareSpec = HardwareSpec()
+    edge: EdgeSpec | None = Field(None, description="an edge device, in place of `hardware`")
     train: TrainSpec = TrainSpec()
     prune: PruneSpec = PruneSpec()
     estimator: str = Field("analytic", description="see `rfprune list estimators`")
     seed: int = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _budget_of_the_device(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("edge") is None:
+            return values
+        prune = values.get("prune", {})
+        if not isinstance(prune, dict) or "budget" in prune:
+            return values
+        return {**values, "prune": {**prune, "budget": _EDGE_BUDGET}}
+
+    @model_validator(mode="after")
+    def _one_device(self) -> TrialSpec:
+        allowed = RESOURCES if self.edge is None else EDGE_RESOURCES
+        for name in self.prune.budget:
+            if name not in allowed:
+                device = "an FPGA" if self.edge is None else "an edge device"
+                raise ValueError(
+                    f"prune.budget: '{name}' is no resource of {device}. Allowed: "
+                    f"{', '.join(allowed)}"
+                )
+        if self.edge is not None:
+            self._refuse_keys_of_an_fpga()
+        return self
+
+    def _refuse_keys_of_an_fpga(self) -> None:
+        if "hardware" in self.model_fields_set:
+            raise ValueError("give either 'hardware' (an FPGA) or 'edge'; here both are given")
+        if self.estimator != type(self).model_fields["estimator"].default:
+            raise ValueError(
+                f"estimator: '{self.estimator}' is for an FPGA; beside 'edge' leave it out"
+            )
+        fields = PruneSpec.model_fields
+        for name in _FPGA_PRUNING:
+            if getattr(self.prune, name) != fields[name].default:
+                raise ValueError(f"prune.{name}: is for an FPGA; beside 'edge' leave it out")
+        if self.prune.regularizer.priced:
+            raise ValueError("prune.regularizer.priced: is for an FPGA; beside 'edge' leave it out")
+
     def canonical(self) -> dict[str, Any]:
-        """Return the spec as plain JSON values, every default written out."""
-        return self.model_dump(mode="json")
+        """Return the spec as plain JSON values, every default of its device written out."""
+        absent = {"edge"} if self.edge is None else {"hardware", "estimator"}
+        return self.model_dump(mode="json", exclude=absent)
 
     @property
     def key(self) -> str:

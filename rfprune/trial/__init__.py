@@ -1,6 +1,17 @@
 """One trial, start to end, in a run folder of its own."""
 
-from rfprune.trial.restore import restore
-from rfprune.trial.run import Prepared, open_session, prepare, run_trial
+from rfprune.trial.edge import PreparedEdge, prepare_edge
+from rfprune.trial.restore import restore, restore_edge
+from rfprune.trial.run import Prepared, open_session, prepare, prepare_any, run_trial
 
-__all__ = ["Prepared", "open_session", "prepare", "restore", "run_trial"]
+__all__ = [
+    "Prepared",
+    "PreparedEdge",
+    "open_session",
+    "prepare",
+    "prepare_any",
+    "prepare_edge",
+    "restore",
+    "restore_edge",
+    "run_trial",
+]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import nn
 
 from rfprune.errors import RunsError
+from rfprune.kernels import Masks
 from rfprune.runs import TrialFolder
 from rfprune.trial.checkpoints import load_step
 from rfprune.trial.dense import new_model
+from rfprune.trial.edge import PreparedEdge, prepare_edge
 from rfprune.trial.run import Prepared, prepare
 
-__all__ = ["restore"]
+__all__ = ["restore", "restore_edge"]
 
 
 def restore(trial: TrialFolder, step: int) -> tuple[Prepared, nn.Module]:
@@ -20,11 +24,31 @@ def restore(trial: TrialFolder, step: int) -> tuple[Prepared, nn.Module]:
         RunsError: the step was not accepted, or its checkpoint is damaged.
         InputError: the data or modules that the trial names are not there any more.
     """
-    path = trial.checkpoint(step)
-    if not path.exists():
-        raise RunsError(f"{path}: no such checkpoint; only accepted steps have one.")
+    path = _checkpoint(trial, step)
     base_dir = trial.base_dir()
     prepared = prepare(trial.spec(), base_dir)
     model = new_model(prepared.spec, prepared.data, base_dir)
     load_step(path, model)
     return prepared, model.eval()
+
+
+def restore_edge(trial: TrialFolder, step: int) -> tuple[PreparedEdge, nn.Module, Masks]:
+    """Return a checked trial for an edge device, its whole network at a step, and what is left.
+
+    Raises:
+        RunsError: the step was not accepted, or its checkpoint is damaged.
+        InputError: the data or modules that the trial names are not there any more.
+    """
+    path = _checkpoint(trial, step)
+    base_dir = trial.base_dir()
+    prepared = prepare_edge(trial.spec(), base_dir)
+    model = new_model(prepared.spec, prepared.data, base_dir)
+    masks = load_step(path, model).masks or {}
+    return prepared, model.eval(), Masks(prepared.costs.kernels, masks)
+
+
+def _checkpoint(trial: TrialFolder, step: int) -> Path:
+    path = trial.checkpoint(step)
+    if not path.exists():
+        raise RunsError(f"{path}: no such checkpoint; only accepted steps have one.")
+    return path

@@ -11,21 +11,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
 from rfprune.data import Dataset, load
-from rfprune.errors import TrialError, UnknownNameError
+from rfprune.errors import SpecError, TrialError, UnknownNameError
 from rfprune.groups import Groups, build_groups
 from rfprune.methods import METHODS, Method, find_method
 from rfprune.network import Plan, plan, trace
 from rfprune.pruning import (
     Session,
+    Snapshot,
     State,
+    Subject,
     budget_notes,
     check_reachable,
     dense_step,
     final_fractions,
+    sort_neurons,
     steps,
 )
 from rfprune.pruning.loop import Step
@@ -35,10 +39,12 @@ from rfprune.spec import TrialSpec
 from rfprune.training import probabilities, select_device
 from rfprune.trial.checkpoints import load_step, save_step
 from rfprune.trial.dense import Dense, dense_network, new_model, to_device
+from rfprune.trial.edge import PreparedEdge, prepare_edge
 from rfprune.trial.measure import measure, record
 from rfprune.trial.provenance import provenance
+from rfprune.trial.rows import rows
 
-__all__ = ["Prepared", "open_session", "prepare", "run_trial"]
+__all__ = ["Prepared", "open_session", "prepare", "prepare_any", "run_trial"]
 
 OnStep = Callable[[StepRecord], None]
 
@@ -68,6 +74,51 @@ class Prepared:
         budget = self.spec.prune.budget if self.method.prunes else {}
         return [*self.plan.notes(), *budget_notes(self.groups, budget)]
 
+    def bench(self, dense: Dense, data: Dataset, folder: Path) -> Bench:
+        """Return the pruning run at its start; see `open_session`."""
+        return FpgaBench(open_session(self, dense, data))
+
+
+class Bench(Protocol):
+    """A pruning run, and how a step of it is measured."""
+
+    @property
+    def subject(self) -> Subject:
+        """What is pruned."""
+
+    def record(
+        self, step: Step, seconds: float, scratch: Path
+    ) -> tuple[StepRecord, dict[str, Any]]:
+        """Return the record of the step that the subject has just done, and its costs by layer.
+
+        Args:
+            step: the step.
+            seconds: how long it took.
+            scratch: folder for files that are needed only meanwhile.
+        """
+
+
+@dataclass(frozen=True)
+class FpgaBench:
+    """A pruning run on the groups of an FPGA."""
+
+    subject: Session
+
+    def record(
+        self, step: Step, seconds: float, scratch: Path
+    ) -> tuple[StepRecord, dict[str, Any]]:
+        """Convert and estimate the network as it is now."""
+        measured = measure(self.subject, scratch)
+        found = record(self.subject, step, measured, seconds)
+        return found, measured.as_json(self.subject.groups)
+
+
+def prepare_any(
+    spec: TrialSpec, base_dir: Path, data: Dataset | None = None
+) -> Prepared | PreparedEdge:
+    """Check a trial for an FPGA or an edge device; see `prepare` and `prepare_edge`."""
+    return (prepare if spec.edge is None else prepare_edge)(spec, base_dir, data)
+
 
 def prepare(spec: TrialSpec, base_dir: Path, data: Dataset | None = None) -> Prepared:
     """Check everything that can be known before training.
@@ -80,9 +131,12 @@ def prepare(spec: TrialSpec, base_dir: Path, data: Dataset | None = None) -> Pre
     Raises:
         InputError: data, network, hardware, groups or budget are wrong, in one sentence.
     """
+    if spec.edge is not None:
+        raise SpecError("edge: the trial is for an edge device, and this is for an FPGA.")
     check_name("estimator", spec.estimator)
     check_name("prune.method", spec.prune.method)
     method = find_method(spec.prune.method)
+    method.check_installed()
     rows = load(spec.data, base_dir) if data is None else data
     model = new_model(spec, rows, base_dir)
     planned = plan(trace(model, rows.input_shape), spec.hardware)
@@ -133,30 +187,35 @@ def run_trial(
         WorkError: the work failed.
     """
     done = folder.result()
-    if done is not None and done.state == "complete":
+    if done is not None and done.state != "failed":
         return done
     begun = time.monotonic()
-    prepared = prepare(spec, base_dir)
+    prepared = prepare_any(spec, base_dir, rows(spec.data, base_dir))
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.write_spec(spec)
     device = select_device(spec.train.device)
     data = to_device(prepared.data, device)
     dense = dense_network(spec, data, dense_dir, base_dir)
-    runner = _Runner(prepared, dense, data, folder, base_dir, on_step or (lambda record: None))
-    last = runner.run()
-    result = TrialResult(
+    known = TrialResult(
         trial=folder.number,
         attempt=attempt,
         state="complete",
-        stopped=_why(last, prepared.method),
-        budgets_met=last.budgets_met,
-        final_step=runner.last_accepted,
         dense_val_accuracy=dense.val_accuracy,
         dense_accuracy=dense.accuracy,
-        seconds=round(time.monotonic() - begun, 3),
         notes=prepared.notes(),
         provenance=provenance(spec.seed, torch.get_num_threads(), prepared.data.sha256, base_dir),
     )
+    folder.write_begun(known)
+    bench = prepared.bench(dense, data, folder.path)
+    runner = _Runner(bench, spec, data, folder, base_dir, on_step or (lambda record: None))
+    last = runner.run()
+    ending = {
+        "stopped": _why(last, prepared.method),
+        "budgets_met": last.budgets_met,
+        "final_step": runner.last_accepted,
+        "seconds": round(time.monotonic() - begun, 3),
+    }
+    result = known.model_copy(update=ending)
     folder.write_result(result)
     return result
 
@@ -170,6 +229,8 @@ def open_session(prepared: Prepared, dense: Dense, data: Dataset) -> Session:
         data: the rows, on the network's device.
     """
     distills = prepared.spec.prune.distillation > 0
+    if prepared.spec.prune.sort_neurons:
+        sort_neurons(dense.model, prepared.plan.network)
     return Session(
         spec=prepared.spec,
         model=dense.model,
@@ -187,7 +248,7 @@ def _why(last: Step, method: Method) -> str:
         return "nothing to prune"
     if last.budgets_met:
         return "budgets met"
-    return "steps done" if last.accepted else "tolerance broken"
+    return "tolerance broken" if math.isfinite(last.state.schedule.stride) else "steps done"
 
 
 class _Runner:
@@ -195,32 +256,27 @@ class _Runner:
 
     def __init__(
         self,
-        prepared: Prepared,
-        dense: Dense,
+        bench: Bench,
+        spec: TrialSpec,
         data: Dataset,
         folder: TrialFolder,
         base_dir: Path,
         on_step: OnStep,
     ) -> None:
-        self.spec, self.folder, self.base_dir, self.on_step = (
-            prepared.spec,
-            folder,
-            base_dir,
-            on_step,
-        )
-        self.data = data
-        self.session = open_session(prepared, dense, data)
+        self.bench, self.subject = bench, bench.subject
+        self.spec, self.data = spec, data
+        self.folder, self.base_dir, self.on_step = folder, base_dir, on_step
         self.last_accepted = 0
 
     def run(self) -> Step:
         """Run to the end and return the last step."""
         state = self._resume()
         if state is None:
-            step = self._timed(lambda: dense_step(self.session))
+            step = self._timed(lambda: dense_step(self.subject))
             state = step.state
         else:
             step = self._step_at(state)
-        loop = steps(self.session, state)
+        loop = steps(self.subject, state)
         while True:
             begun = time.monotonic()
             following = next(loop, None)
@@ -237,14 +293,13 @@ class _Runner:
 
     def _keep(self, step: Step, begun: float) -> None:
         """Write one step: checkpoint and estimate first, its line last."""
-        measured = measure(self.session, self.folder.path / "hls")
-        found = record(self.session, step, measured, time.monotonic() - begun)
+        found, costs = self.bench.record(step, time.monotonic() - begun, self.folder.path / "hls")
         if not all(map(math.isfinite, (found.val_accuracy, found.accuracy))):
             raise TrialError(f"step {step.index}: the accuracy is not finite.")
         if step.accepted:
             path = self.folder.checkpoint(step.index)
-            save_step(path, self.session.model, step.state, self.spec, self.data, self.base_dir)
-            write_json(self.folder.estimate(step.index), measured.as_json(self.session.groups))
+            save_step(path, self.subject.model, step.state, self.spec, self.data, self.base_dir)
+            write_json(self.folder.estimate(step.index), costs)
             self.last_accepted = step.index
         self.folder.append_step(found)
         self.on_step(found)
@@ -260,7 +315,9 @@ class _Runner:
             return None
         self.last_accepted = accepted[-1]
         self.folder.rewrite_steps([r for r in records if r.step <= self.last_accepted])
-        return load_step(self.folder.checkpoint(self.last_accepted), self.session.model)
+        state = load_step(self.folder.checkpoint(self.last_accepted), self.subject.model)
+        self.subject.restore(Snapshot.of(self.subject.model, state.masks))
+        return state
 
     def _step_at(self, state: State) -> Step:
         """Return the step that a resumption stands on, for the case that nothing follows it."""

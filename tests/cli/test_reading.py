@@ -183,6 +183,7 @@ def test_list_names_what_a_file_can_name(run) -> None:
         "parts": "xc7z020",
         "methods": "greedy",
         "estimators": "analytic",
+        "devices": "raspberry_pi_4",
         "sweeps": "digits",
     }
     for kind, name in wanted.items():

@@ -173,6 +173,21 @@ def test_tolerance_broken_is_said_and_the_last_accepted_step_is_final(tmp_path: 
     assert result.final_step == max(record.step for record in steps if record.accepted)
 
 
+def test_after_a_rejected_step_half_as_much_is_tried(tmp_path: Path) -> None:
+    prune = {"tolerance": 0.02, "patience": 9, "budget": {"dsp": 0.05}, "method": "random"}
+    folder, result = run(tmp_path, small(prune={**small().prune.model_dump(), **prune}))
+    records = folder.steps()
+    assert not all(record.accepted for record in records)
+    assert result.stopped == "tolerance broken"
+    good = records[0].fraction["dsp"]
+    for record, following in zip(records[1:], records[2:], strict=False):
+        if record.accepted:
+            good = record.fraction["dsp"]
+        else:
+            halved = (good + record.fraction["dsp"]) / 2
+            assert following.fraction["dsp"] == pytest.approx(halved)
+
+
 def test_method_none_is_the_dense_network(tmp_path: Path) -> None:
     folder, result = run(tmp_path, small(prune={**small().prune.model_dump(), "method": "none"}))
     assert result.stopped == "nothing to prune"

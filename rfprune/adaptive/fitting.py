@@ -1,0 +1,95 @@
+"""Training that lets the levels of a slimmable network share their weights well.
+
+The sandwich rule with inplace distillation (J. Yu, T. Huang, *Universally Slimmable Networks and
+Improved Training Techniques*, arXiv 1903.05134): every update is the gradient of the whole network
+on the labels, and of the smallest and some levels in between on what the whole network says.
+Afterwards the statistics of every level's norms are taken anew.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from rfprune.adaptive.slimmable import SlimmableNetwork, norms_of
+from rfprune.data import Rows
+from rfprune.training import Fit, batches, cross_entropy, fit
+
+__all__ = ["fit_levels", "recalibrate", "sandwich_loss"]
+
+#: As published: the largest, the smallest and two in between.
+LEVELS_PER_STEP = 4
+
+
+def fit_levels(
+    network: SlimmableNetwork, x: Rows, y: Tensor, how: Fit, levels_per_step: int = LEVELS_PER_STEP
+) -> float:
+    """Train all levels together, in place, and return the mean loss of the last epoch.
+
+    Args:
+        network: on the device of `x`.
+        x: (N, ...) training rows.
+        y: (N,) classes.
+        how: epochs, optimizer, seed; its `loss` is the sandwich rule's whatever it was.
+        levels_per_step: levels that each update sees, the largest and the smallest among them.
+
+    Raises:
+        TrialError: the loss is not finite.
+    """
+    sandwich = partial(sandwich_loss, levels_per_step=levels_per_step)
+    loss = fit(network, x, y, replace(how, loss=sandwich))
+    recalibrate(network, x, how.train.batch_size, how.seed)
+    return loss
+
+
+def sandwich_loss(network: nn.Module, x: Tensor, y: Tensor, levels_per_step: int) -> Tensor:
+    """Return the summed loss of the levels that this update sees.
+
+    Levels in between are drawn from torch's global generator, which `fit` seeds.
+
+    Args:
+        network: a slimmable network in training mode.
+        x: (B, ...) rows.
+        y: (B,) classes, or probabilities (B, classes).
+        levels_per_step: at least 2.
+    """
+    assert isinstance(network, SlimmableNetwork)
+    assert levels_per_step >= 2
+    smallest = len(network.levels) - 1
+    between = torch.randperm(smallest - 1)[: levels_per_step - 2] + 1
+    logits = network(x)
+    loss = cross_entropy(logits, y)
+    taught = logits.detach().softmax(dim=1)
+    for level in (*between.tolist(), smallest):
+        loss = loss + cross_entropy(network(x, level), taught)
+    return loss
+
+
+def recalibrate(network: SlimmableNetwork, x: Rows, batch_size: int, seed: int = 0) -> None:
+    """Set the statistics of every level's norms to their means over the training rows.
+
+    While training they trail behind weights that all levels change. Without any training this is
+    what makes a pruned level usable at all.
+
+    Args:
+        network: in evaluation mode, on the device of `x`.
+        x: (N, ...) training rows.
+        batch_size: rows per pass.
+        seed: of the order of the rows, which may be sorted by class.
+    """
+    for level in range(len(network.levels)):
+        part = network.at(level)
+        with ExitStack() as restored, torch.no_grad():
+            for norm in norms_of(part).values():
+                restored.callback(norm.train, norm.training)
+                restored.callback(setattr, norm, "momentum", norm.momentum)
+                norm.reset_running_stats()
+                norm.train()
+                norm.momentum = None  # torch: the plain mean over batches
+            generator = torch.Generator().manual_seed(seed)
+            for index in batches(len(x), batch_size, generator):
+                part(x.index_select(0, index.to(x.device)))

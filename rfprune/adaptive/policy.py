@@ -1,0 +1,173 @@
+"""Which level the next batch gets: rules that want one, and a policy that does not flutter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rfprune.adaptive.levels import FloatArray, Levels
+from rfprune.adaptive.table import LevelTable
+from rfprune.agent import Policy
+from rfprune.errors import DataError, SpecError
+
+__all__ = ["AgentRule", "LevelPolicy", "Rule", "TableRule", "affordable", "agent_rule"]
+
+
+class Rule(Protocol):
+    """Wants a level for an input and a budget; remembers nothing."""
+
+    @property
+    def power_mw(self) -> FloatArray:
+        """(A,) power of each level."""
+
+    def wanted(self, features: FloatArray, power_budget_mw: float | None) -> int:
+        """Return a level within the budget, or that of least power if none is.
+
+        Args:
+            features: (F,) statistics of the input.
+            power_budget_mw: None = no limit.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class TableRule:
+    """Reads the level off a table of measurements.
+
+    The condition is the one whose statistics are nearest to the input's. Within the budget the
+    level of least power is taken that reaches `least_accuracy` under this condition, else the most
+    accurate one. So a harder input gets less pruning, and a smaller budget never less.
+
+    Attributes:
+        table: accuracy and power of each level.
+        least_accuracy: what is good enough; None = always the most accurate level in the budget.
+    """
+
+    table: LevelTable
+    least_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.least_accuracy is not None and not 0 <= self.least_accuracy <= 1:
+            raise SpecError(f"least_accuracy: {self.least_accuracy}. Allowed: 0 to 1, or none.")
+
+    @property
+    def power_mw(self) -> FloatArray:
+        """(A,) power of each level."""
+        return self.table.power_mw
+
+    def wanted(self, features: FloatArray, power_budget_mw: float | None) -> int:
+        """Return the level; see the class."""
+        accuracy = self.table.accuracy[self.table.nearest(features)]
+        allowed = affordable(self.power_mw, power_budget_mw)
+        if self.least_accuracy is not None:
+            enough = allowed & (accuracy >= self.least_accuracy)
+            if enough.any():
+                return int(np.argmin(np.where(enough, self.power_mw, np.inf)))
+        best = allowed & (accuracy == accuracy[allowed].max())
+        return int(np.argmin(np.where(best, self.power_mw, np.inf)))
+
+
+@dataclass(frozen=True, eq=False)
+class AgentRule:
+    """Asks a learned policy: the affordable level that is nearest to what the agent would prune.
+
+    Attributes:
+        agent: it decides over L layers, or over the whole network as one (`LevelTask`).
+        fractions: (A, L) what each level prunes of each of them.
+        power_mw: (A,) power of each level.
+    """
+
+    agent: Policy
+    fractions: FloatArray
+    power_mw: FloatArray
+
+    def wanted(self, features: FloatArray, power_budget_mw: float | None) -> int:
+        """Return the level; see the class."""
+        distance = np.abs(self.fractions - self.agent.levels(features)).mean(axis=1)
+        allowed = affordable(self.power_mw, power_budget_mw)
+        return int(np.argmin(np.where(allowed, distance, np.inf)))
+
+
+def agent_rule(agent: Policy, levels: Levels, power_mw: FloatArray) -> AgentRule:
+    """Return the rule that follows an agent.
+
+    Args:
+        agent: learned on the layers of `levels`, or on a `LevelTask`.
+        levels: A levels.
+        power_mw: (A,) power of each level.
+
+    Raises:
+        SpecError: the agent decides about other layers.
+    """
+    names = tuple(layer.name for layer in levels.kernels.prunable)
+    if agent.state.layers == names:
+        fractions = levels.fractions
+    elif len(agent.state.layers) == 1:
+        fractions = np.array(levels.sparsity)[:, None]
+    else:
+        raise SpecError(
+            f"the agent decides about {', '.join(agent.state.layers)}, but the prunable layers are "
+            f"{', '.join(names)}; learn it on this network."
+        )
+    return AgentRule(agent, fractions, np.asarray(power_mw, dtype=float))
+
+
+def affordable(power_mw: FloatArray, power_budget_mw: float | None) -> NDArray[np.bool_]:
+    """Return (A,) which levels are within the budget; that of least power if none is.
+
+    Raises:
+        DataError: a budget that is not a number.
+    """
+    if power_budget_mw is None:
+        return np.ones(len(power_mw), dtype=bool)
+    if np.isnan(power_budget_mw):
+        raise DataError("power budget: nan. Allowed: a number of mW, or none.")
+    within = power_mw <= power_budget_mw
+    return within if within.any() else power_mw == power_mw.min()
+
+
+class LevelPolicy:
+    """A rule with hysteresis: what it wants has to last before the level changes.
+
+    A level that is above the budget is left at once. Every other change needs `hold` batches in a
+    row for which the rule wants the same level, so an input at the border of two conditions does
+    not make the level flutter.
+
+    Attributes:
+        rule: what it follows.
+        hold: batches in a row.
+        level: the level of the last batch, None before the first.
+    """
+
+    def __init__(self, rule: Rule, hold: int = 3) -> None:
+        """Take a rule.
+
+        Raises:
+            SpecError: `hold` below 1.
+        """
+        if hold < 1:
+            raise SpecError(f"hold: {hold}. Allowed: 1 or more batches.")
+        self.rule, self.hold = rule, hold
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self.level: int | None = None
+        self._waiting: int | None = None
+        self._batches = 0
+
+    def choose(self, features: FloatArray, power_budget_mw: float | None = None) -> int:
+        """Return the level of the next batch; arguments as `Rule.wanted`."""
+        wanted = self.rule.wanted(features, power_budget_mw)
+        self._batches = self._batches + 1 if wanted == self._waiting else 1
+        self._waiting = wanted
+        stays = (
+            self.level is not None
+            and self._batches < self.hold
+            and bool(affordable(self.rule.power_mw, power_budget_mw)[self.level])
+        )
+        if self.level is None or not stays:
+            self.level = wanted
+        return self.level

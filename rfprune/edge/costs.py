@@ -1,0 +1,129 @@
+"""What a network with so many kernels costs on its device: operations, time, energy, power."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rfprune.kernels import Counts, KernelMap
+from rfprune.monitor import DeviceProfile, Reading, Workload, energy, inference_seconds, power
+from rfprune.quantities import EDGE_RESOURCES
+from rfprune.spec import EdgeSpec
+
+__all__ = ["EdgeCosts", "Readings"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Time and energy of one image, and mean power, each measured or estimated."""
+
+    time: Reading
+    energy: Reading
+    power: Reading
+
+
+@dataclass(frozen=True)
+class EdgeCosts:
+    """The costs of all networks that pruning can leave.
+
+    The weights are read from main memory once per batch; the output of every layer is written to
+    the last cache and read from there.
+
+    Attributes:
+        kernels: of the network.
+        device: its profile.
+        spec: batch size, rate of images, arithmetic.
+    """
+
+    kernels: KernelMap
+    device: DeviceProfile
+    spec: EdgeSpec
+
+    @cached_property
+    def dense(self) -> FloatArray:
+        """(R,) what the dense network uses; R as in `EDGE_RESOURCES`."""
+        return self.resources(self.kernels.n_kernels)
+
+    @cached_property
+    def _dense_readings(self) -> Readings:
+        return self.readings(self.kernels.n_kernels)
+
+    def resources(self, kept: IntArray) -> FloatArray:
+        """Return (..., R) what networks use of which (..., L) kernels are kept."""
+        counts = self.kernels.count(kept)
+        millijoule = [self._readings(work, None).energy.value for work in self._workloads(counts)]
+        columns = {
+            "kernels": np.asarray(kept).sum(axis=-1),
+            "macs": counts.total_macs,
+            "energy_mj": np.reshape(millijoule, counts.total_macs.shape),
+        }
+        return np.stack([columns[name] for name in EDGE_RESOURCES], axis=-1).astype(np.float64)
+
+    def marginal(self, kept: IntArray) -> FloatArray:
+        """Return (L, R) what one kernel of each layer adds beside (L,) others that are kept."""
+        n_layers = len(kept)
+        # One kernel less; where that would be the last one and cut the network, one more.
+        towards = np.where(kept > 1, -1, 1)
+        changed = np.tile(kept, (n_layers, 1))
+        changed[np.arange(n_layers), np.arange(n_layers)] += towards
+        found = self.resources(np.concatenate([kept[None], changed]))
+        return np.asarray(np.abs(found[1:] - found[0]))
+
+    def readings(self, kept: IntArray, seconds: float | None = None) -> Readings:
+        """Return time, energy and power of a network.
+
+        Args:
+            kept: (L,) kernels that are kept.
+            seconds: measured time of one image; None = the bound of the device's profile.
+        """
+        (work,) = self._workloads(self.counts(kept))
+        return self._readings(work, seconds)
+
+    def counts(self, kept: IntArray) -> Counts:
+        """Return operations, parameters and activations of a network, by layer."""
+        return self.kernels.count(kept)
+
+    def share(self, kept: IntArray) -> float:
+        """Return what the agent is to lower, as a part of the dense network's.
+
+        That is the mean power at the rate of the images. Without a rate, images follow each other,
+        and a smaller network draws the same power for a shorter time: then it is the energy.
+        """
+        dense, pruned = self._dense_readings, self.readings(kept)
+        if self.spec.images_per_second is None:
+            return pruned.energy.value / dense.energy.value
+        return pruned.power.value / dense.power.value
+
+    def _workloads(self, counts: Counts) -> list[Workload]:
+        """Return what one image costs each of the networks."""
+        bits = 32 if self.spec.precision == "fp32" else 8
+        size = bits / 8
+        totals = (counts.total_macs, counts.total_parameters, counts.total_activation_bytes)
+        return [
+            Workload(
+                macs=float(macs),
+                dram_bytes=float(parameters) * size / self.spec.batch_size,
+                cache_bytes=2 * float(outputs) * size / _FLOAT_BYTES,
+                bits=bits,
+            )
+            for macs, parameters, outputs in zip(*map(np.ravel, totals), strict=True)
+        ]
+
+    def _readings(self, work: Workload, seconds: float | None) -> Readings:
+        if seconds is None:
+            time = inference_seconds(self.device, work)
+        else:
+            time = Reading(seconds, "s", "clock of this machine", "measured")
+        rate = self.spec.images_per_second
+        # A device that is too slow for the rate computes without a pause.
+        period = time.value if rate is None else max(time.value, 1 / rate)
+        return Readings(
+            time, energy(self.device, work, time.value), power(self.device, work, period)
+        )

@@ -1,0 +1,169 @@
+"""The document's game: the agent prunes a CNN layer by layer and sees accuracy and power."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rfprune.agent import Outcome
+from rfprune.edge.costs import EdgeCosts
+from rfprune.kernels import KernelMap, Masks, masked
+from rfprune.monitor import input_statistics
+from rfprune.training import evaluate
+
+__all__ = ["KernelTask", "Scene", "fewest_kernels"]
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The rows on which the agent measures.
+
+    Attributes:
+        inputs: (B, ...) per condition of the input; the first one decides what is kept.
+        labels: (B,).
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+
+
+def fewest_kernels(kernels: KernelMap, levels: Sequence[float]) -> IntArray:
+    """Return (L,) kernels that are left at the highest level of every layer."""
+    return kernels.kept(_highest(_allowed(kernels, levels), levels))
+
+
+def _allowed(kernels: KernelMap, levels: Sequence[float]) -> BoolArray:
+    """Return (L, A) the levels of every layer: all of it only where a skip path goes around it."""
+    removable = np.array([layer.removable for layer in kernels.prunable])
+    return np.asarray(removable[:, None] | (np.array(levels) < 1))
+
+
+def _highest(allowed: BoolArray, levels: Sequence[float]) -> FloatArray:
+    return np.where(allowed, np.array(levels), 0.0).max(axis=1)
+
+
+class KernelTask:
+    """Levels of pruning for every layer of a CNN; a measurement is a pass under masks.
+
+    Nothing is trained, so a measurement takes as long as a forward pass. With a budget, a decision
+    that leaves no room for the layers after it, even at their highest levels, counts as the next
+    higher level that does: whatever is decided, the budget holds.
+
+    Args:
+        model: the trained network; masked while it is measured, otherwise left alone.
+        costs: what is left costs so much.
+        importance: of every kernel, by layer; the least important go first.
+        levels: (A,) fractions; 1 only where a skip path goes around the layer.
+        scene: rows.
+        budget: (R,) as in `EDGE_RESOURCES`, not below what `fewest_kernels` use; None = the reward
+            decides alone.
+        known: accuracies that were measured before on the same network and rows, by condition and
+            kernels kept; more are added.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        costs: EdgeCosts,
+        importance: Mapping[str, Tensor],
+        levels: list[float],
+        scene: Scene,
+        budget: FloatArray | None = None,
+        known: dict[tuple[int, ...], float] | None = None,
+    ) -> None:
+        self._model, self._costs, self._importance = model, costs, importance
+        self._scene, self._budget = scene, budget
+        self._inputs = list(scene.inputs.values())
+        self.kernels: KernelMap = costs.kernels
+        self.layers = tuple(layer.name for layer in self.kernels.prunable)
+        self.levels = tuple(levels)
+        self.allowed = _allowed(self.kernels, levels)
+        self.conditions = len(self._inputs)
+        self._accuracies = {} if known is None else known
+        self._effective: dict[tuple[int, ...], tuple[float, ...]] = {(): ()}
+        self._highest = _highest(self.allowed, levels)
+
+    def features(self, condition: int) -> FloatArray:
+        """Return (F,) mean statistics of the input under a condition."""
+        return input_statistics(self._inputs[condition]).mean.cpu().numpy().astype(np.float64)
+
+    def layer_features(self) -> FloatArray:
+        """Return (L, 5): shares of kernels, MACs and parameters, whether it may go, mean rank.
+
+        The last one is the mean importance of the layer's kernels against its largest: near 1 where
+        all kernels matter alike.
+        """
+        layers = self.kernels.prunable
+        sizes = np.array([[layer.n_kernels for layer in layers]], dtype=float)
+        each = [[layer.macs_per_kernel for layer in layers]]
+        each += [[layer.weights_per_kernel for layer in layers]]
+        shares = np.concatenate([sizes, sizes * np.array(each)])
+        shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
+        spread = [
+            float(rank.mean() / rank.max().clamp_min(1e-12)) for rank in self._ordered_importance()
+        ]
+        removable = [float(layer.removable) for layer in layers]
+        return np.column_stack([*shares, removable, spread])
+
+    def _ordered_importance(self) -> list[Tensor]:
+        return [self._importance[name] for name in self.layers]
+
+    def measure(self, choice: IntArray, upto: int, condition: int) -> Outcome:
+        """Return accuracy and power with the first layers pruned, the others whole."""
+        kept = self.kernels.kept(self.fractions(choice, upto))
+        key = (condition, *map(int, kept))
+        if key not in self._accuracies:
+            self._accuracies[key] = self._accuracy(self.masks(choice, upto), condition)
+        share = self._costs.share(kept)
+        pruned = 1 - kept.sum() / self.kernels.n_kernels.sum()
+        return Outcome(self._accuracies[key], share, {"kernel_sparsity": float(pruned)})
+
+    def _accuracy(self, masks: Masks, condition: int) -> float:
+        with masked(self._model, masks):
+            return evaluate(self._model, self._inputs[condition], self._scene.labels)
+
+    def masks(self, choice: IntArray, upto: int) -> Masks:
+        """Return the masks of the first `upto` decisions."""
+        return self.kernels.masks(self._importance, self.fractions(choice, upto))
+
+    def keep(self, choice: IntArray, upto: int) -> BoolArray:
+        """Return (G,) the kernels that stay, layer after layer."""
+        masks = self.masks(choice, upto)
+        return torch.cat([masks[name] for name in self.layers]).numpy()
+
+    def fractions(self, choice: IntArray, upto: int) -> FloatArray:
+        """Return (L,) what decisions come to: levels, or higher ones that the budget asks for."""
+        decided = self._within(tuple(int(level) for level in choice[:upto]))
+        return np.array([*decided, *[0.0] * (len(self.layers) - upto)])
+
+    def _within(self, prefix: tuple[int, ...]) -> tuple[float, ...]:
+        if prefix not in self._effective:
+            before = self._within(prefix[:-1])
+            self._effective[prefix] = (*before, self._next(before, prefix[-1]))
+        return self._effective[prefix]
+
+    def _next(self, before: tuple[float, ...], level: int) -> float:
+        """Return the lowest level from `level` on that leaves room for the layers to come."""
+        layer = len(before)
+        if self._budget is None:
+            return self.levels[level]
+        options = [
+            fraction
+            for fraction, allowed in zip(self.levels, self.allowed[layer], strict=True)
+            if allowed and fraction >= self.levels[level]
+        ]
+        rest = self._highest[layer + 1 :]
+        networks = np.array([[*before, option, *rest] for option in options])
+        used = self._costs.resources(self.kernels.kept(networks))
+        fits = np.all(used <= self._budget * (1 + 1e-9), axis=1)
+        assert fits.any(), "the highest level was left room for by every decision before"
+        return options[int(np.argmax(fits))]

@@ -1,0 +1,58 @@
+"""The benchmark: what its stream shows, and that all of it runs."""
+
+import pytest
+import torch
+
+from benchmarks.adaptive import Setting, measure
+from benchmarks.adaptive_data import CONDITIONS, PHASES, disturbed, images, mixed, stream
+from benchmarks.adaptive_page import page, plot
+from rfprune.monitor import input_statistics
+
+MADE = torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(40) % 4
+
+
+def test_the_stream_drifts_and_its_budget_falls_and_rises():
+    batches = list(stream(MADE, LABELS, 8, seed=0))
+    assert len(batches) == sum(n for n, _, _ in PHASES)
+    ends = {batch.condition: input_statistics(batch.x).mean for batch in batches}
+    assert ends["dark"][0] < 0.5 * ends["clean"][0]
+    budgets = [batch.budget for batch in batches]
+    assert (budgets[0], min(budgets), budgets[-1]) == (1.0, 0.5, 1.0)
+    again = list(stream(MADE, LABELS, 8, seed=0))
+    assert all(torch.equal(a.x, b.x) for a, b in zip(batches, again, strict=True))
+
+
+def test_half_of_the_training_rows_stay_clean():
+    rows = mixed(MADE, seed=0)
+    changed = (rows != MADE).flatten(1).any(dim=1)
+    assert 10 <= changed.sum() <= 30
+    dark = disturbed(MADE, *CONDITIONS["dark"], torch.Generator().manual_seed(0))
+    assert dark.mean() < 0.3 * MADE.mean() + 0.01
+
+
+@pytest.mark.slow
+def test_all_of_it_runs_on_made_images_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("RFPRUNE_DATA", str(tmp_path))
+    assert images(3, 16).source.startswith("made images, not photos (data set 'tiny_imagenet'")
+    tiny = Setting(3, 16, (8, 8), dense_epochs=1, epochs=1, batch_size=8, repeats=2)
+    result = {"command": "test", "facts": FACTS, **measure(tiny, seed=0)}
+    text = page(result, "About.")
+    plot(result, tmp_path / "stream.png")
+    assert (tmp_path / "stream.png").stat().st_size > 10_000
+    assert len(result["accuracies"]) == 12
+    assert all(0 <= row["accuracy"] <= 1 for row in result["stream"])
+    assert all(row["level"] in range(4) for row in result["stream"])
+    for heading in ("## Time", "## Accuracy", "## A drifting stream"):
+        assert heading in text
+
+
+FACTS = {
+    "machine": "m",
+    "processor": "p",
+    "cpus": 1,
+    "load": 0.0,
+    "python": "3",
+    "versions": {"torch": "2"},
+    "seed": 0,
+}

@@ -1,0 +1,106 @@
+"""The agent's game on a CNN: accuracy under masks, a budget that always holds, conditions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rfprune.agent import check_task
+from rfprune.data import DataSpec, load
+from rfprune.edge import EdgeCosts, KernelTask
+from rfprune.edge.conditions import under_conditions
+from rfprune.edge.task import Scene
+from rfprune.kernels import shrink, trace_kernels
+from rfprune.models import ModelSpec, build
+from rfprune.monitor import DEVICES
+from rfprune.spec import ConditionsSpec, EdgeSpec
+from rfprune.training import evaluate
+
+DATA = load(DataSpec(name="digits_images", train_rows=200, test_rows=50), Path())
+LEVELS = [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def task_of(budget: float | None = None, levels: list[float] = LEVELS) -> KernelTask:
+    torch.manual_seed(0)
+    model = build(ModelSpec(name="edge_cnn", args={"channels": [4, 6, 8]}), (1, 8, 8), 10).eval()
+    kernels = trace_kernels(model, (1, 8, 8))
+    costs = EdgeCosts(kernels, DEVICES["raspberry_pi_4"], EdgeSpec())
+    strengths = ConditionsSpec(noise=0.3, dark=0.5)
+    inputs = under_conditions(DATA.x_val[:25], DATA, strengths, seed=1)
+    limit = None if budget is None else np.array([np.inf, np.inf, budget * costs.dense[2]])
+    scene = Scene(inputs, DATA.y_val[:25])
+    return KernelTask(model, costs, kernels.rank(model, "l2"), levels, scene, limit)
+
+
+def test_it_is_a_task_whose_whole_layers_go_only_where_a_skip_path_is() -> None:
+    task = task_of()
+    check_task(task)
+    assert task.layers == ("stem", "down1", "residual1.conv1", "down2", "residual2.conv1")
+    assert task.allowed[:, -1].tolist() == [False, False, True, False, True]
+    assert task.allowed[:, :-1].all()
+    assert task.conditions == 3
+
+
+def test_the_dense_network_has_power_one_and_its_own_accuracy() -> None:
+    task = task_of()
+    found = task.measure(np.zeros(5, dtype=np.int64), 0, 0)
+    assert found.power == pytest.approx(1.0)
+    assert found.accuracy == evaluate(task._model, DATA.x_val[:25], DATA.y_val[:25])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_a_measurement_is_that_of_the_smaller_network(data: Any) -> None:
+    task = task_of()
+    choice = np.array([data.draw(st.sampled_from(np.flatnonzero(row))) for row in task.allowed])
+    upto = data.draw(st.integers(0, 5))
+    condition = data.draw(st.integers(0, 2))
+    x = list(task._scene.inputs.values())[condition]
+    before = {name: value.clone() for name, value in task._model.state_dict().items()}
+    smaller = shrink(task._model, task.masks(choice, upto))
+    expected = evaluate(smaller, x, task._scene.labels)
+    assert task.measure(choice, upto, condition).accuracy == expected
+    after = task._model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_whatever_is_decided_the_budget_holds(data: Any) -> None:
+    share = data.draw(st.floats(0.15, 1.0))
+    task = task_of(share)
+    choice = np.array([data.draw(st.sampled_from(np.flatnonzero(row))) for row in task.allowed])
+    kept = task.masks(choice, 5).kept
+    assert task._costs.resources(kept)[2] <= share * task._costs.dense[2] * (1 + 1e-9)
+    asked = np.array(LEVELS)[choice]
+    got = task.fractions(choice, 5)
+    assert (got >= asked).all()
+    whole = task.kernels.kept(asked)
+    if task._costs.resources(whole)[2] <= share * task._costs.dense[2]:
+        assert (got == asked).all()
+    assert task.keep(choice, 5).sum() == kept.sum()
+
+
+def test_conditions_are_seen_in_the_statistics() -> None:
+    task = task_of()
+    clean, noise, dark = (task.features(c) for c in range(3))
+    mean, noise_estimate = 0, 2
+    assert noise[noise_estimate] > clean[noise_estimate]
+    assert dark[mean] == pytest.approx(0.5 * clean[mean], rel=1e-5)
+    again = task_of()
+    assert all(np.array_equal(task.features(c), again.features(c)) for c in range(3))
+
+
+def test_the_dark_is_dark_also_for_standardised_images() -> None:
+    spec = DataSpec(name="digits_images", train_rows=200, standardize=True)
+    data = load(spec, Path())
+    x = data.x_val[:5]
+    dark = under_conditions(x, data, ConditionsSpec(dark=0.25), 0)["dark"]
+    raw, raw_dark = (part * data.scale + data.offset for part in (x, dark))
+    assert torch.allclose(raw_dark, 0.75 * raw, atol=1e-4)

@@ -1,6 +1,6 @@
-"""Writes the page of pruning results from what ``benchmarks.pruning --json`` printed.
+"""Writes the page of pruning results from what ``benchmarks.pruning --json FILE`` kept.
 
-``python -m benchmarks.pruning_page docs/results/pruning_jets.json`` (one file per task and run).
+``python -m benchmarks.pruning_page docs/results/pruning/*.json`` (one file per task).
 """
 
 from __future__ import annotations
@@ -13,63 +13,59 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.pruning import BAR, MARGIN, Point, Reference, Run, summary, table
+from benchmarks.pruning import (
+    BAR,
+    MARGIN,
+    Reference,
+    Results,
+    Run,
+    complete_cpu_seconds,
+    table,
+)
+from benchmarks.pruning_compare import comparison
+from benchmarks.pruning_tasks import TASKS
 
 PAGE = Path(__file__).parent.parent / "docs" / "results"
 #: Largest DSP reduction in % on the simulated jets that existing tools and short references reach
 #: (hls4ml's own API, PQuant, group magnitude with and without lasso), and what is aimed at.
-PEERS = {1: 93.5, 2: 90.0, 4: 87.5, 8: 85.0, 16: 83.2, 32: 79.7}
-AIMS = {1: 95.0, 2: 92.5, 4: 91.0, 8: 89.0, 16: 87.0, 32: 84.0}
+PEERS = {"1": 93.5, "2": 90.0, "4": 87.5, "8": 85.0, "16": 83.2, "32": 79.7}
+AIMS = {"1": 95.0, "2": 92.5, "4": 91.0, "8": 89.0, "16": 87.0, "32": 84.0}
+#: DSP at the reuse factors of the paper, and its own figure for BRAM (arXiv 2308.05170).
+LENET_AIMS = {"fashion_mnist": 90.0, "fashion_mnist_bram": 81.0}
 _GRID = np.arange(0.70, 0.971, 0.005)
 
 
-def read(path: Path) -> tuple[list[Run], list[Reference], dict[str, Any]]:
-    """Return the runs, the references and the facts of one JSON file."""
-    whole = json.loads(path.read_text().splitlines()[-1])
-    runs = [
-        Run(**{**one, "points": [Point(**point) for point in one["points"]]})
-        for one in whole["runs"]
-    ]
-    return runs, [Reference(**one) for one in whole["references"]], whole
-
-
-def curves(runs: list[Run]) -> Iterator[tuple[str, np.ndarray]]:
+def curves(runs: list[Run], resource: str) -> Iterator[tuple[str, np.ndarray]]:
     """Yield each method's mean test accuracy over the grid; NaN outside its points."""
     for method in dict.fromkeys(run.method for run in runs):
-        own = [
-            np.interp(
-                _GRID,
-                [p.reduction for p in run.points],
-                [p.accuracy for p in run.points],
-                left=np.nan,
-                right=np.nan,
-            )
-            for run in runs
-            if run.method == method
-        ]
+        own = []
+        for run in (run for run in runs if run.method == method):
+            points = sorted(run.points, key=lambda p: float(getattr(p, resource)))
+            x = [getattr(p, resource) for p in points]
+            y = [p.accuracy for p in points]
+            own.append(np.interp(_GRID, x, y, left=np.nan, right=np.nan))
         yield method, np.mean(own, axis=0)
 
 
-def picture(runs: list[Run], references: list[Reference], path: Path) -> None:
-    """Draw test accuracy against reduction, one panel per reuse factor."""
+def picture(runs: list[Run], references: list[Reference], resource: str, path: Path) -> None:
+    """Draw test accuracy against reduction, one panel per case."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    factors = sorted({run.reuse_factor for run in runs})
-    columns = min(3, len(factors))
-    rows = -(-len(factors) // columns)
+    cases = list(dict.fromkeys(run.case for run in runs))
+    columns = min(3, len(cases))
+    rows = -(-len(cases) // columns)
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     bar = BAR * float(np.mean([r.accuracy for r in references]))
-    for axis, factor in zip(
-        figure.subplots(rows, columns, squeeze=False).flat, factors, strict=False
-    ):
-        for method, values in curves([run for run in runs if run.reuse_factor == factor]):
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axis, case in zip(panels, cases, strict=False):
+        for method, values in curves([run for run in runs if run.case == case], resource):
             axis.plot(100 * _GRID, values, label=method, linewidth=1.6)
         axis.axhline(bar, color="black", linewidth=0.8, linestyle="--")
         axis.set_ylim(bar - 0.07, bar + 0.02)
-        axis.set_title(f"reuse factor {factor}", fontsize=10)
-        axis.set_xlabel("multipliers pruned (%)")
+        axis.set_title(f"reuse factor {case}" if case in AIMS else case, fontsize=10)
+        axis.set_xlabel(f"{resource} pruned (%)")
         axis.set_ylabel("test accuracy")
         axis.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=8)
@@ -77,54 +73,79 @@ def picture(runs: list[Run], references: list[Reference], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def aims(rows: list[dict[str, Any]]) -> list[str]:
+def aims(rows: list[dict[str, Any]], wanted: dict[str, float]) -> list[str]:
     """Return the knapsack beside what exists and what is aimed at, as a Markdown table."""
-    found = {row["reuse_factor"]: row for row in rows if row["method"] == "knapsack"}
-    lines = ["| reuse factor | best existing | aim | knapsack, mean ± s.d. | test / bar | met |"]
-    lines.append("|---|---|---|---|---|---|")
-    for factor, row in sorted(found.items()):
-        if factor not in AIMS:
+    lines = ["| case | best existing | aim | knapsack, mean ± s.d. | by seed | test / bar | met |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for row in rows:
+        if row["method"] != "knapsack" or row["case"] not in wanted:
             continue
         ratio = (row["test_over_converged"] or 0.0) / BAR
-        met = row["reduction_percent"] >= AIMS[factor] and ratio >= 1
+        met = row["reduction_percent"] >= wanted[row["case"]] and ratio >= 1
         spread = "" if row["sd"] is None else f" ± {row['sd']:.1f}"
+        seeds = " ".join(str(one) for one in row["by_seed"])
         lines.append(
-            f"| {factor} | {PEERS[factor]} | {AIMS[factor]} "
-            f"| {row['reduction_percent']:.1f}{spread} | {ratio:.4f} | {'yes' if met else 'no'} |"
+            f"| {row['case']} | {PEERS.get(row['case'], '')} | {wanted[row['case']]} "
+            f"| {row['reduction_percent']:.1f}{spread} | {seeds} | {ratio:.4f} "
+            f"| {'yes' if met else 'no'} |"
         )
     return lines
 
 
+def compared(runs: list[Run]) -> list[str]:
+    """Return how the knapsack does against the others under equal budgets."""
+    rows = comparison(runs)
+    won = sum(row["better_by"] > 0 and row["p_holm"] < 0.05 for row in rows)
+    lost = sum(row["better_by"] < 0 and row["p_holm"] < 0.05 for row in rows)
+    shown = [{**row, **{k: f"{row[k]:.4f}" for k in ("accuracy", "better_by")}} for row in rows]
+    return [
+        "Equal budgets for DSP and BRAM at every step; `better_by` is the test accuracy of the "
+        f"knapsack minus the other. Of {len(rows)} comparisons it is better in {won} and "
+        f"worse in {lost} with p < 0.05 (paired t-test over seeds, Holm-corrected over all rows).",
+        "",
+        table(shown),
+    ]
+
+
 def section(path: Path) -> str:
     """Return the section of one file, and write its picture."""
-    runs, references, whole = read(path)
-    rows, task = summary(runs, references), whole["task"]
-    picture(runs, references, PAGE / "pruning" / f"{task}.png")
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    name = whole["task"]
+    results = Results(name, path)
+    references, runs, rows = results.references, results.ordered(), results.rows()
+    resource = TASKS[name].resource
     accuracy = float(np.mean([r.accuracy for r in references]))
+    rounds = TASKS[name].spec["prune"]["steps"]
+    ours = [run for run in runs if run.method == "knapsack"]
+    seconds = complete_cpu_seconds(ours, references, rounds)
     text = [
-        f"## {task}",
+        f"## {name}",
         "",
         f"{len(references)} seeds on {whole['machine']}; converged dense network: test accuracy "
-        f"{accuracy:.4f}; bar {BAR} of it, {BAR + MARGIN} on validation.",
-        "",
-        f"![accuracy against reduction, {task}](pruning/{task}.png)",
+        f"{accuracy:.4f}; bar {BAR} of it, {BAR + MARGIN} on validation. Dense training and "
+        f"{rounds} rounds of the knapsack method take {seconds:.1f} CPU seconds on one thread.",
         "",
     ]
-    if task == "jets":
-        text += [*aims(rows), ""]
+    if len(TASKS[name].methods) > 1:
+        picture(runs, references, resource, PAGE / "pruning" / f"{name}.png")
+        text += [f"![accuracy against reduction, {name}](pruning/{name}.png)", ""]
+    if name == "jets":
+        text += [*aims(rows, AIMS), ""]
+    elif name in LENET_AIMS:
+        text += [*aims(rows, dict.fromkeys(TASKS[name].cases, LENET_AIMS[name])), ""]
+    elif name == "jets_mixed":
+        return "\n".join([*text, *compared(runs), ""])
     return "\n".join([*text, table(rows), ""])
 
 
-_INTRO = """# Accuracy against multipliers, by method and reuse factor
+_INTRO = """# Accuracy against hardware, by pruning method
 
-Made by `python -m benchmarks.pruning --task TASK --json` and `python -m benchmarks.pruning_page`.
-All methods share data, split, dense networks, epochs and budgets; the point of each run is chosen
-on validation, the test accuracy is held against the bar afterwards. With one reuse factor for all
-layers every group costs the same, so that the knapsack is a sort there; what lifts it above plain
-magnitude pruning of groups is the regularizer during fine-tuning, its release, and distillation
-(`docs/decisions.md`). Its settings (weight 1e-3, two released epochs, distillation 0.5) were
-chosen on seeds 0 to 2 of the jets at reuse factors 8 to 32, where the test accuracy was seen as
-well. `cpu_seconds`: pruning alone, one thread, on a machine that did other work too.
+Made by `python -m benchmarks.pruning --task TASK --json FILE` (what FILE holds already is not run
+again) and `python -m benchmarks.pruning_page FILE ...`. All methods share data, split, dense
+networks, epochs and budgets; the point of each run is chosen on validation, the test accuracy is
+held against the bar afterwards. The settings (`benchmarks/pruning_tasks.py`) are one for all reuse
+factors; what each part of them is worth is under *jets_levers*. `cpu_seconds`: pruning alone, one
+thread, on a machine that did other work too. What was tried and dropped is in `docs/decisions.md`.
 """
 
 

@@ -120,24 +120,24 @@ SCORES: dict[str, ScoreFunction] = {
 }
 
 
-def _unchanged(layer: LayerGroups, score: Tensor) -> Tensor:
+def _unchanged(score: Tensor, size: int) -> Tensor:
     return score
 
 
-def _layer_max(layer: LayerGroups, score: Tensor) -> Tensor:
+def _layer_max(score: Tensor, size: int) -> Tensor:
     return score / score.max().clamp_min(1e-30)
 
 
-def _layer_mean(layer: LayerGroups, score: Tensor) -> Tensor:
+def _layer_mean(score: Tensor, size: int) -> Tensor:
     return score / score.mean().clamp_min(1e-30)
 
 
-def _size(layer: LayerGroups, score: Tensor) -> Tensor:
-    size: float = layer.run**0.5
-    return score / size
+def _size(score: Tensor, size: int) -> Tensor:
+    return score / float(size) ** 0.5
 
 
-NORMALIZERS: dict[str, Callable[[LayerGroups, Tensor], Tensor]] = {
+#: Functions of a layer's scores (G_l,) and of the number of weights in one of its groups.
+NORMALIZERS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "none": _unchanged,
     "layer_max": _layer_max,
     "layer_mean": _layer_mean,
@@ -165,5 +165,5 @@ def score_groups(
     """
     parts = SCORES[score](model, groups, batches, rng)
     scale = NORMALIZERS[normalize]
-    scaled = [scale(layer, part) for layer, part in zip(groups.layers, parts, strict=True)]
+    scaled = [scale(part, layer.size) for layer, part in zip(groups.layers, parts, strict=True)]
     return torch.cat(scaled).numpy().astype(np.float64) if scaled else np.zeros(0)

@@ -17,6 +17,10 @@ METHODS = Registry(
         "greedy": Entry(
             "rfprune.methods.table:GREEDY", "by value per share of the scarcest budget"
         ),
+        "akperl": Entry(
+            "rfprune.methods.table:AKPERL",
+            "a deep Q-network decides layer by layer, from validation accuracy (extra: edge)",
+        ),
         "uniform": Entry("rfprune.methods.table:UNIFORM", "the same fraction of every layer"),
         "random": Entry("rfprune.methods.table:RANDOM", "random groups, the reference"),
         "magnitude": Entry(

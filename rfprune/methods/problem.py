@@ -6,19 +6,31 @@ network; whatever it returns is checked against the budget before it is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rfprune.errors import SolverError
+from rfprune.agent import Task
+from rfprune.errors import MissingExtraError, SolverError
 from rfprune.quantities import RESOURCES
+from rfprune.spec.agent import AgentSpec
 
-__all__ = ["Choice", "Method", "Problem", "check_choice"]
+__all__ = ["Choice", "GroupTask", "Method", "Problem", "check_choice"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+
+
+class GroupTask(Task, Protocol):
+    """A task of the agent whose decisions say which groups stay."""
+
+    def keep(self, choice: NDArray[np.int64], upto: int) -> BoolArray:
+        """Return (G,) what is kept when the first `upto` layers are pruned as in `choice` (L,)."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +44,15 @@ class Problem:
         layer: (G,) layer of each group.
         floor: (L,) groups that each layer keeps at least.
         used: counts (R,) what a set of kept groups (G,) really holds. It equals
-            ``cost[keep].sum(0)`` except for single weights that share a multiplier.
+            ``cost[keep].sum(0)`` except for single weights that share a multiplier, and for
+            kernels, whose cost depends on the layers around them.
         rng: random numbers, seeded by the trial.
+        accuracy: measures the validation accuracy of a set of kept groups (G,), without
+            fine-tuning; None where there is no network to measure.
+        agent: settings of the methods that learn.
+        task: what they play; if None, the groups themselves under the budget.
+        agent_folder: where they keep their checkpoints; None = nowhere.
+        resources: (R,) names, for messages.
     """
 
     value: FloatArray
@@ -43,6 +62,11 @@ class Problem:
     floor: NDArray[np.int64]
     used: Callable[[BoolArray], FloatArray]
     rng: np.random.Generator
+    accuracy: Callable[[BoolArray], float] | None = None
+    agent: AgentSpec = field(default_factory=AgentSpec)
+    task: GroupTask | None = None
+    agent_folder: Path | None = None
+    resources: Sequence[str] = RESOURCES
 
 
 @dataclass(frozen=True)
@@ -69,12 +93,30 @@ class Method:
         structure: a structure that the method is bound to, or None for the file's.
         penalty: what the regularizer acts on: ``group``, ``weight`` (L1) or ``none``.
         prunes: False for the dense baseline.
+        counts: it holds budgets by counting what is used, not by adding up costs.
+        learns: it plays a task; see `Problem.task`.
+        needs: packages of the extra ``edge`` without which it cannot select.
     """
 
     select: Callable[[Problem], Choice]
     structure: str | None = None
     penalty: str = "group"
     prunes: bool = True
+    counts: bool = False
+    learns: bool = False
+    needs: tuple[str, ...] = ()
+
+    def check_installed(self) -> None:
+        """Raise before any training if a package is missing.
+
+        Raises:
+            MissingExtraError: names the package and how to install it.
+        """
+        missing = [name for name in self.needs if find_spec(name) is None]
+        if missing:
+            raise MissingExtraError(
+                f"prune.method: needs the package '{missing[0]}': pip install 'rfprune[edge]'."
+            )
 
 
 def check_choice(problem: Problem, choice: Choice) -> None:
@@ -85,7 +127,7 @@ def check_choice(problem: Problem, choice: Choice) -> None:
     if over.size:
         worst = int(over[0])
         raise SolverError(
-            f"the selection holds {used[worst]:g} {RESOURCES[worst]}, "
+            f"the selection holds {used[worst]:g} {problem.resources[worst]}, "
             f"budget {problem.budget[worst]:g}."
         )
     kept = np.bincount(problem.layer[choice.keep], minlength=len(problem.floor))

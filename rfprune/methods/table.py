@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from rfprune.methods import baselines
+from rfprune.methods.akperl import akperl
 from rfprune.methods.knapsack import knapsack
 from rfprune.methods.problem import Method
 
-__all__ = ["GREEDY", "KNAPSACK", "L1", "MAGNITUDE", "NONE", "RANDOM", "UNIFORM"]
+__all__ = ["AKPERL", "GREEDY", "KNAPSACK", "L1", "MAGNITUDE", "NONE", "RANDOM", "UNIFORM"]
 
 KNAPSACK = Method(knapsack)
+AKPERL = Method(akperl, counts=True, learns=True, needs=("stable_baselines3", "gymnasium"))
 GREEDY = Method(baselines.greedy)
-UNIFORM = Method(baselines.uniform)
+UNIFORM = Method(baselines.uniform, counts=True)
 RANDOM = Method(baselines.random)
-MAGNITUDE = Method(baselines.magnitude, structure="weight", penalty="none")
-L1 = Method(baselines.magnitude, structure="weight", penalty="weight")
+MAGNITUDE = Method(baselines.magnitude, structure="weight", penalty="none", counts=True)
+L1 = Method(baselines.magnitude, structure="weight", penalty="weight", counts=True)
 NONE = Method(baselines.keep_all, penalty="none", prunes=False)

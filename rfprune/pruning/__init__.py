@@ -1,4 +1,8 @@
-"""The pruning loop: budgets, schedules, steps. Knows no files and no hls4ml."""
+"""The pruning loop: budgets, schedules, steps. Knows no files and no hls4ml.
+
+The loop works on a `Subject`: `Session` is that of an FPGA, `rfprune.edge` has that of an edge
+device.
+"""
 
 from rfprune.pruning.budget import (
     budget_notes,
@@ -8,19 +12,24 @@ from rfprune.pruning.budget import (
     step_budget,
 )
 from rfprune.pruning.loop import State, Step, dense_step, steps
+from rfprune.pruning.neurons import sort_neurons
 from rfprune.pruning.schedule import Schedule
 from rfprune.pruning.session import Session
+from rfprune.pruning.subject import Snapshot, Subject
 
 __all__ = [
     "Schedule",
     "Session",
+    "Snapshot",
     "State",
     "Step",
+    "Subject",
     "budget_notes",
     "check_reachable",
     "dense_step",
     "final_fractions",
     "least_use",
+    "sort_neurons",
     "step_budget",
     "steps",
 ]

@@ -53,8 +53,7 @@ def least_use(groups: Groups) -> FloatArray:
     """Return (R,) what is left when every layer is pruned down to its floor."""
     least = groups.fixed.copy()
     for layer in groups.layers:
-        cheapest = np.sort(layer.cost, axis=0)[: min(layer.floor, layer.count)]
-        least += cheapest.sum(axis=0)
+        least += layer.least
     return least
 
 

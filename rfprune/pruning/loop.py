@@ -3,7 +3,8 @@
 Follows arXiv 2308.05170 as implemented in hls4ml's ``dsp_aware_pruning``, with its defects left
 out: masks are built for the reuse factors that hls4ml really uses, every accepted step is kept, and
 choices are checked against the budget before they are applied. `steps` is a generator: the caller
-decides what to do with each step, and may stop at any.
+decides what to do with each step, and may stop at any. What is pruned, groups of an FPGA or kernels
+for an edge device, is the business of a `Subject`.
 """
 
 from __future__ import annotations
@@ -12,19 +13,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
-from rfprune.groups import Masks
-from rfprune.methods import Choice, check_choice
+from rfprune.methods import Choice
 from rfprune.pruning.schedule import Schedule, first, following
-from rfprune.pruning.session import Session
-from rfprune.scores import score_groups
+from rfprune.pruning.subject import Masks, Subject
 from rfprune.spec import TrainSpec, TrialSpec
-from rfprune.training import Fit, Penalty, fit, fixed_point
+from rfprune.training import Fit, Penalty
 
 __all__ = ["State", "Step", "dense_step", "steps"]
 
-#: What random numbers are drawn for; see `Session.seed`.
+#: What random numbers are drawn for; see `Subject.seed`.
 _MASKED, _UNMASKED, _RELEASE = 0, 3, 4
 
 
@@ -47,7 +45,7 @@ class State:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the loop. The session's model holds its weights until the next one is asked for.
+    """One step of the loop. The subject's model holds its weights until the next one is asked for.
 
     Attributes:
         index: 0 for the dense network.
@@ -55,7 +53,7 @@ class Step:
         accepted: whether the accuracy tolerance holds.
         val_accuracy: decides.
         accuracy: test accuracy, reported only.
-        masks: weight masks by layer name.
+        masks: of weights or kernels, by layer name.
         choice: the method's choice, None for the dense network.
         state: where the loop stands after this step.
     """
@@ -75,83 +73,65 @@ class Step:
         return self.accepted and self.progress >= 1.0
 
 
-def dense_step(session: Session) -> Step:
+def dense_step(subject: Subject) -> Step:
     """Return step 0: the dense network on its hardware, always accepted."""
-    prune = session.spec.prune
+    prune = subject.spec.prune
     state = State(first(prune.schedule, prune.steps))
-    return Step(0, 0.0, True, session.val_accuracy(), session.accuracy(), {}, None, state)
+    return Step(0, 0.0, True, subject.val_accuracy(), subject.accuracy(), {}, None, state)
 
 
-def steps(session: Session, state: State) -> Iterator[Step]:
+def steps(subject: Subject, state: State) -> Iterator[Step]:
     """Yield the steps after `state` until the budgets are met or the tolerance is broken.
 
     The model must hold the weights that belong to `state`. Between two steps, and before the first,
     the model is fine-tuned in place.
     """
-    if not session.method.prunes:
+    if not subject.method.prunes:
         return
     if state.schedule.step == 0:
-        _warm_up(session)
-    accepted = _Weights(session.model)
+        _warm_up(subject)
+    accepted = subject.snapshot()
     while (progress := state.schedule.progress()) is not None:
         index = state.schedule.step + 1
         if index > 1:
-            _regrow(session, index, state)
-        step = _one_step(session, index, progress, state)
+            _regrow(subject, index, state)
+        step = _one_step(subject, index, progress, state)
         state = step.state
         if step.accepted:
-            accepted = _Weights(session.model)
+            accepted = subject.snapshot()
         yield step
-        if step.budgets_met or state.failed > session.spec.prune.patience:
+        if step.budgets_met or state.failed > subject.spec.prune.patience:
             return
-        if not step.accepted and state.schedule.kind == "binary":
-            accepted.restore(session.model)
+        if not step.accepted:
+            subject.restore(accepted)
 
 
-def _one_step(session: Session, index: int, progress: float, state: State) -> Step:
-    choice = _select(session, index, progress)
-    masks = session.groups.masks(choice.keep)
-    _masked(session, index, masks, choice.prices)
-    val_accuracy = session.val_accuracy()
-    accepted = val_accuracy >= session.accepted_from
+def _one_step(subject: Subject, index: int, progress: float, state: State) -> Step:
+    choice = subject.select(index, progress)
+    masks = subject.masks(choice)
+    _masked(subject, index, masks, choice.prices)
+    val_accuracy = subject.val_accuracy()
+    accepted = val_accuracy >= subject.accepted_from
     after = State(
         schedule=following(state.schedule, progress, accepted),
         failed=0 if accepted else state.failed + 1,
         masks=masks,
         prices=choice.prices,
     )
-    return Step(index, progress, accepted, val_accuracy, session.accuracy(), masks, choice, after)
+    return Step(index, progress, accepted, val_accuracy, subject.accuracy(), masks, choice, after)
 
 
-def _select(session: Session, index: int, progress: float) -> Choice:
-    prune = session.spec.prune
-    value = score_groups(
-        session.model,
-        session.groups,
-        prune.score,
-        prune.normalize,
-        session.score_batches(),
-        np.random.default_rng(session.seed(index, 1)),
-    )
-    problem = session.problem(value, progress, index)
-    choice = session.method.select(problem)
-    check_choice(problem, choice)
-    return choice
-
-
-def _masked(session: Session, index: int, masks: Masks, prices: np.ndarray | None) -> None:
-    """Fine-tune under masks; the regularizer lets go in the last epochs if the file says so."""
-    prune = session.spec.prune
+def _masked(subject: Subject, index: int, masks: Masks, prices: np.ndarray | None) -> None:
+    """Fine-tune under masks; in the last epochs the regularizer lets go and the step anneals."""
+    prune = subject.spec.prune
     released = min(prune.regularizer.release_epochs, prune.epochs_per_step - 1)
-    if session.penalty(prices) is None:
-        released = 0
-    _fine_tune(session, index, prune.epochs_per_step - released, masks, session.penalty(prices))
+    _fine_tune(subject, index, prune.epochs_per_step - released, masks, subject.penalty(prices))
     if released:
-        _fine_tune(session, index, released, masks, None, _RELEASE)
+        _fine_tune(subject, index, released, masks, None, _RELEASE)
 
 
 def _fine_tune(
-    session: Session,
+    subject: Subject,
     index: int,
     epochs: int,
     masks: Masks | None,
@@ -159,19 +139,19 @@ def _fine_tune(
     purpose: int = _MASKED,
 ) -> None:
     """Train in place; a new optimizer each time, so that no momentum pulls pruned weights back."""
-    spec = session.spec
+    spec = subject.spec
+    releases = purpose == _RELEASE
+    rate = spec.prune.learning_rate or spec.train.learning_rate
     how = Fit(
         epochs=epochs,
-        learning_rate=spec.prune.learning_rate or spec.train.learning_rate,
-        train=_train(spec, cosine=purpose == _RELEASE),
-        seed=session.seed(index, purpose),
-        masks=None if masks is None else session.masks_by_path(masks),
+        learning_rate=rate * (spec.prune.regularizer.release_rate if releases else 1.0),
+        train=_train(spec, cosine=releases),
+        seed=subject.seed(index, purpose),
         penalty=penalty,
-        teacher=session.teacher,
+        teacher=subject.teacher,
         distillation=spec.prune.distillation,
     )
-    with fixed_point(session.model, session.groups.plan, spec.prune.fixed_point):
-        fit(session.model, session.data.x_train, session.data.y_train, how)
+    subject.fit(how, masks)
 
 
 def _train(spec: TrialSpec, cosine: bool) -> TrainSpec:
@@ -181,25 +161,15 @@ def _train(spec: TrialSpec, cosine: bool) -> TrainSpec:
     return spec.train.model_copy(update={"learning_rate_schedule": chosen})
 
 
-def _warm_up(session: Session) -> None:
+def _warm_up(subject: Subject) -> None:
     """Let the regularizer gather the weights in few groups before anything is pruned."""
-    epochs = session.spec.prune.warmup_epochs
-    if epochs and session.penalty(None) is not None:
-        _fine_tune(session, 0, epochs, None, session.penalty(None), _UNMASKED)
+    epochs = subject.spec.prune.warmup_epochs
+    if epochs and subject.penalty(None) is not None:
+        _fine_tune(subject, 0, epochs, None, subject.penalty(None), _UNMASKED)
 
 
-def _regrow(session: Session, index: int, state: State) -> None:
+def _regrow(subject: Subject, index: int, state: State) -> None:
     """Train without masks, so that pruned groups may come back before the next selection."""
-    epochs = session.spec.prune.regrow_epochs
+    epochs = subject.spec.prune.regrow_epochs
     if epochs:
-        _fine_tune(session, index, epochs, None, session.penalty(state.prices), _UNMASKED)
-
-
-class _Weights:
-    """A copy of a model's state, to go back to."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-    def restore(self, model: nn.Module) -> None:
-        model.load_state_dict(self._state)
+        _fine_tune(subject, index, epochs, None, subject.penalty(state.prices), _UNMASKED)

@@ -1,16 +1,18 @@
 """Schedules: how fast the budgets tighten, as the progress p in (0, 1] from dense to final budget.
 
-Every resource follows ``fraction = 1 - p * (1 - final)``.
+Every resource follows ``fraction = 1 - p * (1 - final)``. A step that is not accepted is undone,
+and the next one goes half as far, under every schedule.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 __all__ = ["Schedule", "first", "following"]
 
-#: The binary schedule stops when good and bad progress are closer than this (hls4ml uses 0.01).
-_BINARY_RESOLUTION = 0.01
+#: Shorter steps are not tried; hls4ml's binary schedule ends earlier, at 0.01 between good and bad.
+_SHORTEST = 0.0025
 
 
 @dataclass(frozen=True)
@@ -19,30 +21,32 @@ class Schedule:
 
     Attributes:
         kind: constant, cubic or binary.
-        steps: steps in all (an upper limit for binary).
+        steps: steps at most, those that were not accepted counted in.
         step: steps done.
-        good: largest accepted progress (binary).
-        bad: smallest rejected progress (binary).
+        good: largest accepted progress.
+        stride: how far a step goes beyond `good` since one was rejected; inf before the first.
     """
 
     kind: str
     steps: int
     step: int = 0
     good: float = 0.0
-    bad: float = float("inf")
+    stride: float = float("inf")
 
     def progress(self) -> float | None:
         """Return the progress of the next step, or None when the schedule has ended.
 
         constant: ``p = k / n``. cubic: ``p = 1 - (1 - k / n)^3`` (Zhu and Gupta 2017, as hls4ml's
-        PolynomialScheduler). binary: the full budget first, then halving between good and bad.
+        PolynomialScheduler). binary: the full budget at once. Every rejected step halves the way
+        beyond what was accepted. What was rejected once may be tried again: the network has been
+        trained further since.
         """
-        if self.step >= self.steps:
+        if self.step >= self.steps or self.good >= 1.0:
             return None
+        if math.isfinite(self.stride):
+            return None if self.stride < _SHORTEST else min(1.0, self.good + self.stride)
         if self.kind == "binary":
-            if self.good >= 1.0 or self.bad - self.good < _BINARY_RESOLUTION:
-                return None
-            return 1.0 if self.bad > 1.0 else (self.good + self.bad) / 2
+            return 1.0
         share = (self.step + 1) / self.steps
         return share if self.kind == "constant" else 1 - (1 - share) ** 3
 
@@ -57,4 +61,4 @@ def following(schedule: Schedule, progress: float, accepted: bool) -> Schedule:
     done = replace(schedule, step=schedule.step + 1)
     if accepted:
         return replace(done, good=max(done.good, progress))
-    return replace(done, bad=min(done.bad, progress))
+    return replace(done, stride=(progress - done.good) / 2)

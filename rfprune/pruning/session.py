@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rfprune.data import Dataset
+from rfprune.data import Dataset, Rows
 from rfprune.groups import Groups, Masks
-from rfprune.methods import Method, Problem
+from rfprune.methods import Choice, Method, Problem, check_choice
 from rfprune.pruning.budget import step_budget
+from rfprune.pruning.subject import Snapshot, drawn_seed
 from rfprune.quantities import RESOURCES
+from rfprune.scores import score_groups
 from rfprune.spec.trial import TrialSpec
-from rfprune.training import Penalty, evaluate, fixed_point, group_penalty, weight_penalty
+from rfprune.training import (
+    Fit,
+    Penalty,
+    evaluate,
+    fit,
+    fixed_point,
+    group_penalty,
+    weight_penalty,
+)
 
 __all__ = ["Session"]
 
@@ -52,12 +62,8 @@ class Session:
         return (1 - self.spec.prune.tolerance) * self.dense_val_accuracy
 
     def seed(self, step: int, purpose: int) -> int:
-        """Return a seed that depends on the trial, the step and the purpose alone.
-
-        So a resumed trial draws the same numbers as one that was never interrupted.
-        """
-        mixed = np.random.SeedSequence([self.spec.seed % 2**32, step, purpose])
-        return int(mixed.generate_state(1)[0])
+        """Return a seed that depends on the trial, the step and the purpose alone."""
+        return drawn_seed(self.spec.seed, step, purpose)
 
     def val_accuracy(self) -> float:
         """Return the accuracy on the validation rows; it decides."""
@@ -67,9 +73,37 @@ class Session:
         """Return the accuracy on the test rows; it is only reported."""
         return self._accuracy(self.data.x_test, self.data.y_test)
 
-    def _accuracy(self, x: Tensor, y: Tensor) -> float:
+    def _accuracy(self, x: Rows, y: Tensor) -> float:
         with fixed_point(self.model, self.groups.plan, self.spec.prune.fixed_point):
             return evaluate(self.model, x, y)
+
+    def select(self, step: int, progress: float) -> Choice:
+        """Return which groups the method keeps at `progress` of the budgets."""
+        prune, rng = self.spec.prune, np.random.default_rng(self.seed(step, 1))
+        batches = self.score_batches()
+        value = score_groups(self.model, self.groups, prune.score, prune.normalize, batches, rng)
+        problem = self.problem(value, progress, step)
+        choice = self.method.select(problem)
+        check_choice(problem, choice)
+        return choice
+
+    def masks(self, choice: Choice) -> Masks:
+        """Return the weight masks of a choice, by layer name."""
+        return self.groups.masks(choice.keep)
+
+    def fit(self, how: Fit, masks: Masks | None) -> None:
+        """Train under masks, through the layers' types if the trial asks for that."""
+        by_path = None if masks is None else self.masks_by_path(masks)
+        with fixed_point(self.model, self.groups.plan, self.spec.prune.fixed_point):
+            fit(self.model, self.data.x_train, self.data.y_train, replace(how, masks=by_path))
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the weights; what is pruned is zero among them."""
+        return Snapshot.of(self.model, None)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot."""
+        self.model.load_state_dict(snapshot.weights)
 
     def score_batches(self) -> list[tuple[Tensor, Tensor]]:
         """Return training rows for gradient-based scores; always the same ones."""
@@ -82,7 +116,7 @@ class Session:
         groups = self.groups
 
         def used(keep: np.ndarray) -> np.ndarray:
-            return groups.used_by(groups.masks(keep)) - groups.fixed
+            return groups.used_when(keep) - groups.fixed
 
         return Problem(
             value=value,
@@ -92,7 +126,23 @@ class Session:
             floor=groups.floor,
             used=used,
             rng=np.random.default_rng(self.seed(step, 2)),
+            accuracy=self.masked_accuracy,
+            agent=self.spec.prune.agent,
         )
+
+    def masked_accuracy(self, keep: np.ndarray) -> float:
+        """Return the validation accuracy with only the groups in `keep` (G,), not fine-tuned."""
+        masks = self.masks_by_path(self.groups.masks(keep))
+        weights = {path: self.model.get_parameter(f"{path}.weight") for path in masks}
+        before = {path: weight.detach().clone() for path, weight in weights.items()}
+        with torch.no_grad():
+            try:
+                for path, mask in masks.items():
+                    weights[path].mul_(mask.to(weights[path].device))
+                return self.val_accuracy()
+            finally:
+                for path, weight in weights.items():
+                    weight.copy_(before[path])
 
     def penalty(self, prices: np.ndarray | None) -> Penalty | None:
         """Return the regularizer, or None if its weight is 0 in every layer.
@@ -124,7 +174,7 @@ class Session:
             worth = layer.cost @ finite
             mean = float((self.groups.cost @ finite).mean())
             factor = 1.0 + worth / mean if mean > 0 else factor
-        size = layer.run**0.5 if self.method.penalty == "group" else 1.0
+        size = layer.size**0.5 if self.method.penalty == "group" else 1.0
         return torch.from_numpy(weight * size * factor).to(torch.float32)
 
     def masks_by_path(self, masks: Masks) -> dict[str, Tensor]:

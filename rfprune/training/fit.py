@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rfprune.data import Rows
 from rfprune.errors import TrialError
 from rfprune.spec.trial import TrainSpec
+from rfprune.training.augment import Augmentation
 from rfprune.training.penalty import Penalty
 
 __all__ = [
     "Fit",
     "batches",
+    "cross_entropy",
     "evaluate",
     "fit",
     "probabilities",
@@ -25,8 +28,9 @@ __all__ = [
     "select_device",
 ]
 
-#: Rows per forward pass when nothing is learned: large enough to be fast, small enough for memory.
+#: Per forward pass when nothing is learned: large enough to be fast, small enough for memory.
 _EVALUATION_ROWS = 4096
+_EVALUATION_VALUES = 2**22
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,13 @@ class Fit:
     Attributes:
         epochs: passes over the training rows.
         learning_rate: at the start.
-        train: batch size, optimizer, weight decay, learning-rate schedule.
+        train: batch size, optimizer, weight decay, learning-rate schedule, augmentation.
         masks: layer path to a weight mask in the weight's shape; kept exact after every update.
         penalty: regularizer, or None.
         seed: of the order of the rows and of dropout.
         teacher: (N, classes) probabilities of the dense network on the training rows, or None.
         distillation: weight of the teacher's probabilities against the labels, 0 to 1.
+        loss: loss of a model on a minibatch and its targets; None = cross entropy of its logits.
     """
 
     epochs: int
@@ -52,6 +57,7 @@ class Fit:
     penalty: Penalty | None = None
     teacher: Tensor | None = None
     distillation: float = 0.0
+    loss: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None
 
 
 def select_device(name: str) -> torch.device:
@@ -90,30 +96,35 @@ def targets(y: Tensor, n_classes: int, how: Fit) -> Tensor:
     return (1 - how.distillation) * labels + how.distillation * how.teacher
 
 
-def probabilities(model: nn.Module, x: Tensor) -> Tensor:
+def evaluation_rows(x: Rows) -> int:
+    """Return how many rows go through a network at once when nothing is learned."""
+    return max(1, min(_EVALUATION_ROWS, _EVALUATION_VALUES // math.prod(x.shape[1:])))
+
+
+def probabilities(model: nn.Module, x: Rows) -> Tensor:
     """Return (N, classes): the class probabilities of `model` in eval mode."""
     training = model.training
     model.eval()
     with torch.no_grad():
-        parts = [model(rows).softmax(dim=1) for rows in torch.split(x, _EVALUATION_ROWS)]
+        parts = [model(rows).softmax(dim=1) for rows in x.split(evaluation_rows(x))]
     model.train(training)
     return torch.cat(parts)
 
 
-def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> float:
+def evaluate(model: nn.Module, x: Rows, y: Tensor) -> float:
     """Return the fraction of rows whose largest logit is their class; `model` keeps its mode."""
     training = model.training
     model.eval()
     correct = 0
     with torch.inference_mode():
-        size = _EVALUATION_ROWS
-        for rows, labels in zip(torch.split(x, size), torch.split(y, size), strict=True):
+        size = evaluation_rows(x)
+        for rows, labels in zip(x.split(size), torch.split(y, size), strict=True):
             correct += int((model(rows).argmax(dim=1) == labels).sum())
     model.train(training)
     return correct / max(len(y), 1)
 
 
-def fit(model: nn.Module, x: Tensor, y: Tensor, how: Fit) -> float:
+def fit(model: nn.Module, x: Rows, y: Tensor, how: Fit) -> float:
     """Train `model` in place and return the mean loss of the last epoch.
 
     Args:
@@ -131,6 +142,7 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, how: Fit) -> float:
     scheduler = _scheduler(optimizer, how, steps=-(-len(x) // how.train.batch_size) * how.epochs)
     masked = _masked_weights(model, how.masks)
     _apply_masks(masked)
+    augment = Augmentation(how.train.augment, how.seed) if how.train.augment else None
     target = targets(y, 0 if how.teacher is None else how.teacher.shape[1], how)
     model.train()
     mean = math.nan
@@ -138,7 +150,9 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, how: Fit) -> float:
         total, rows = torch.zeros((), device=x.device), 0
         for index in batches(len(x), how.train.batch_size, generator):
             chosen = index.to(x.device)
-            loss = _update(model, x[chosen], target[chosen], optimizer, how.penalty)
+            rows_x, rows_y = x.index_select(0, chosen), target.index_select(0, chosen)
+            rows_x = rows_x if augment is None else augment(rows_x)
+            loss = _update(model, rows_x, rows_y, optimizer, how)
             scheduler.step()
             _apply_masks(masked)
             total += loss * len(chosen)
@@ -158,26 +172,35 @@ def _update(
     x: Tensor,
     y: Tensor,
     optimizer: torch.optim.Optimizer,
-    penalty: Penalty | None,
+    how: Fit,
 ) -> Tensor:
     """Do one optimizer step and return the detached data loss."""
-    loss = nn.functional.cross_entropy(model(x), y)
-    total = loss if penalty is None or penalty.proximal else loss + penalty.loss()
+    loss = cross_entropy(model(x), y) if how.loss is None else how.loss(model, x, y)
+    penalty = how.penalty
     optimizer.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
+    loss.backward()  # type: ignore[no-untyped-call]
+    if penalty is not None and not penalty.proximal:
+        penalty.add_gradient()
     optimizer.step()
     if penalty is not None and penalty.proximal:
         penalty.shrink(optimizer.param_groups[0]["lr"])
     return loss.detach()
 
 
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the mean cross entropy of (N, classes) logits; `y` as `targets` makes it."""
+    # With the classes in front torch vectorizes the softmax over rows; over a short last axis it
+    # does not, and takes four times as long.
+    return nn.functional.cross_entropy(logits.t().unsqueeze(0), y.t().unsqueeze(0))
+
+
 def _optimizer(model: nn.Module, how: Fit) -> torch.optim.Optimizer:
     parameters = [p for p in model.parameters() if p.requires_grad]
     decay, rate = how.train.weight_decay, how.learning_rate
     if how.train.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay, fused=True)
     adam = torch.optim.Adam if how.train.optimizer == "adam" else torch.optim.AdamW
-    return adam(parameters, lr=rate, weight_decay=decay, foreach=True)
+    return adam(parameters, lr=rate, weight_decay=decay, fused=True)
 
 
 def _scheduler(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rfprune.errors import SolverError, UnknownNameError
 from rfprune.methods import METHODS, Choice, Problem, check_choice, find_method
 from rfprune.methods.baselines import greedy, magnitude, random, uniform
+from rfprune.spec import AgentSpec
 
 SELECTING = sorted(set(METHODS) - {"none"})
 
@@ -29,6 +30,7 @@ def problem(seed: int, groups: int = 40, floor: int = 1, share: float = 0.4) -> 
         floor=np.minimum(floor, present).astype(np.int64),
         used=lambda keep: cost[keep].sum(axis=0),
         rng=np.random.default_rng(seed),
+        agent=AgentSpec(episodes=4, warmup_episodes=2, hidden=[8]),
     )
 
 
@@ -38,6 +40,8 @@ def problem(seed: int, groups: int = 40, floor: int = 1, share: float = 0.4) -> 
 def test_every_method_keeps_budgets_and_floors(
     name: str, seed: int, floor: int, share: float
 ) -> None:
+    for package in find_method(name).needs:
+        pytest.importorskip(package, reason=f"the extra 'edge' is not installed: no {package}")
     given_problem = problem(seed, floor=floor, share=share)
     if floor and np.any(
         sum(given_problem.cost[given_problem.layer == k][:floor].sum(axis=0) for k in range(3))

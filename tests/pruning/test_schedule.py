@@ -26,9 +26,21 @@ def test_constant_and_cubic() -> None:
     )
 
 
-def test_binary_halves_between_good_and_bad() -> None:
+def test_a_rejected_step_is_halved() -> None:
     verdicts = [False, False, True, True, False]
-    assert walk("binary", 9, verdicts) == [1.0, 0.5, 0.25, 0.375, 0.4375]
+    assert walk("binary", 9, verdicts) == [1.0, 0.5, 0.25, 0.5, 0.75]
+    assert walk("constant", 9, [True, False, True, True])[2:] == pytest.approx([1 / 6, 2 / 9])
+
+
+def test_what_was_rejected_may_be_tried_again() -> None:
+    seen = walk("constant", 10, [True, False, True, True])
+    assert seen == pytest.approx([0.1, 0.2, 0.15, 0.2])
+
+
+def test_a_schedule_ends_when_its_steps_get_short() -> None:
+    seen = walk("cubic", 100, [True, *[False] * 99])
+    assert 1 < len(seen) < 10
+    assert all(later > seen[0] for later in seen[1:])
 
 
 def test_binary_ends_at_once_when_the_budget_holds() -> None:
@@ -43,12 +55,18 @@ def test_progress_rises_to_one(kind: str, steps: int) -> None:
     assert seen[-1] == pytest.approx(1.0)
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=40))
-def test_binary_always_ends_between_good_and_bad(verdicts: list[bool]) -> None:
-    schedule: Schedule = first("binary", 40)
+@given(
+    st.sampled_from(["constant", "cubic", "binary"]),
+    st.lists(st.booleans(), min_size=1, max_size=60),
+)
+def test_every_step_goes_beyond_what_was_accepted(kind: str, verdicts: list[bool]) -> None:
+    schedule: Schedule = first(kind, 40)
     for accepted in verdicts:
         progress = schedule.progress()
         if progress is None:
             break
-        assert schedule.good <= progress <= min(schedule.bad, 1.0)
-        schedule = following(schedule, progress, accepted)
+        assert schedule.good < progress <= 1.0 + 1e-12
+        after = following(schedule, progress, accepted)
+        assert after.good == (progress if accepted else schedule.good)
+        assert after.step == schedule.step + 1 <= 40
+        schedule = after

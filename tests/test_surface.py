@@ -30,13 +30,18 @@ ROOMS = (
     "models",
     "spec",
     "runs",
+    "monitor",
     "network",
     "groups",
+    "kernels",
     "knapsack",
     "scores",
+    "agent",
     "methods",
     "training",
     "pruning",
+    "edge",
+    "adaptive",
     "hls",
     "estimate",
     "trial",
@@ -50,10 +55,15 @@ ROOMS = (
 )
 #: Packages that only these rooms may import, wherever in a file.
 HEAVY = {
+    "gymnasium": {"agent"},
     "hls4ml": {"hls"},
     "mlflow": {"tracking"},
     "optuna": {"search"},
     "pulp": {"knapsack"},
+    "pynvml": {"monitor"},
+    "stable_baselines3": {"agent"},
+    "timm": {"models"},
+    "torchvision": {"models"},
     # In `estimate` a synthesis run may be a Ray task that holds a licence.
     "ray": {"search", "launch", "estimate"},
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rfprune.front.points import TrialView, read_trial
-from rfprune.quantities import DIRECTIONS
+from rfprune.quantities import DIRECTIONS, EDGE
 from rfprune.runs import StepRecord, SweepFolder, TrialFolder, TrialResult
 from rfprune.spec import SweepSpec
 
@@ -41,6 +41,8 @@ _COLUMNS = (
     "feasible",
     "seconds",
 )
+#: In their place, of a sweep for an edge device.
+_EDGE_COLUMNS = ("accuracy", "val_accuracy", "power_mw", *EDGE, "sparsity", "feasible", "seconds")
 _TABLE = "estimate_by_layer.json"
 #: Of a longer log only the end is kept: a projection has to stay cheap.
 _LOG_BYTES = 256 * 1024
@@ -87,7 +89,8 @@ class RunRecord:
 def columns_of(spec: SweepSpec) -> tuple[str, ...]:
     """Return the metrics that every trial of the sweep has, whatever its estimator knows."""
     asked = [*spec.objectives, *(condition.name for condition in spec.conditions)]
-    return tuple(dict.fromkeys([*_COLUMNS, *(name for name in asked if name in DIRECTIONS)]))
+    columns = _COLUMNS if spec.edge is None else _EDGE_COLUMNS
+    return tuple(dict.fromkeys([*columns, *(name for name in asked if name in DIRECTIONS)]))
 
 
 def table_tag(path: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from rfprune.errors import NetworkError, UnknownNameError
 from rfprune.kernels import (
     Masks,
     count,
+    kept_indices,
     load_shrunk,
     masked,
     parameter_masks,
@@ -66,6 +67,18 @@ def test_masked_and_shrunk_networks_agree_and_are_counted(name):
             assert counts.total_activation_bytes == found.total_activation_bytes
             assert found.total_parameters == sum(p.numel() for p in smaller.parameters())
         assert torch.equal(model(x), whole), "the network is as it was"
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_kept_indices_slice_every_tensor_of_the_smaller_network(name):
+    model = network(name)
+    masks = random_masks(trace_kernels(model, SHAPE), 3)
+    indices, whole = kept_indices(masks), model.state_dict()
+    for path, tensor in shrink(model, masks).state_dict().items():
+        expected = whole[path]
+        for axis, index in enumerate(indices.get(path, ())):
+            expected = expected.index_select(axis, index)
+        assert torch.equal(tensor, expected), path
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1", "resnet18"])

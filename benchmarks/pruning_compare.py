@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,9 @@ import numpy as np
 from benchmarks.pruning import Run
 
 __all__ = ["comparison", "holm"]
+
+#: Fraction of the DSPs that must be gone for a point to be compared: above it all methods agree.
+FROM = 0.65
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -21,48 +24,51 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(one) for one in corrected]
 
 
-def _pairs(runs: list[Run], case: str, ours: str, other: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield each step with (seeds, 2): test accuracies of both methods under the same budget."""
+def _accuracies(runs: list[Run], case: str, method: str) -> dict[int, dict[int, float]]:
+    """Return test accuracy by seed and step, for the steps that take at least FROM."""
+    return {
+        run.seed: {p.step: p.accuracy for p in run.points if p.dsp >= FROM}
+        for run in runs
+        if (run.case, run.method) == (case, method)
+    }
 
-    def by_seed(method: str) -> dict[int, dict[int, float]]:
-        return {
-            run.seed: {p.step: p.accuracy for p in run.points}
-            for run in runs
-            if (run.case, run.method) == (case, method)
-        }
 
-    mine, theirs = by_seed(ours), by_seed(other)
+def _pairs(runs: list[Run], case: str, ours: str, other: str) -> np.ndarray:
+    """Return (2, seeds, budgets): both methods' test accuracies under the same budgets."""
+    mine, theirs = _accuracies(runs, case, ours), _accuracies(runs, case, other)
     seeds = sorted(mine.keys() & theirs.keys())
-    steps = set.intersection(*(set(mine[s]) & set(theirs[s]) for s in seeds)) if seeds else set()
-    for step in sorted(steps):
-        yield step, np.array([[mine[s][step], theirs[s][step]] for s in seeds])
+    steps = sorted(set.intersection(*(set(by[s]) for s in seeds for by in (mine, theirs))))
+    return np.array([[[by[s][step] for step in steps] for s in seeds] for by in (mine, theirs)])
 
 
 def comparison(runs: list[Run], ours: str = "knapsack") -> list[dict[str, Any]]:
-    """Return one row per case, other method and budget: difference of accuracy and p-value.
+    """Return one row per case and other method: difference of accuracy and p-value.
 
-    The test is the paired t-test over seeds, two-sided; its p-values are corrected by Holm's method
-    over all rows together.
+    A seed's accuracy is the mean over all budgets that take at least FROM of the DSPs. The test
+    is the paired t-test over seeds, two-sided; p-values are corrected by Holm's method over all
+    rows. `better_by` is followed by the range over the budgets.
     """
     from scipy.stats import ttest_rel
 
     rows: list[dict[str, Any]] = []
     for case in dict.fromkeys(run.case for run in runs):
         for other in dict.fromkeys(run.method for run in runs if run.method != ours):
-            for step, pairs in _pairs(runs, case, ours, other):
-                difference = pairs[:, 0] - pairs[:, 1]
-                same = bool(np.ptp(difference) == 0)
-                rows.append(
-                    {
-                        "case": case,
-                        "against": other,
-                        "step": step,
-                        "accuracy": float(pairs[:, 0].mean()),
-                        "better_by": float(difference.mean()),
-                        "p": 1.0 if same else float(ttest_rel(pairs[:, 0], pairs[:, 1]).pvalue),
-                        "seeds": len(pairs),
-                    }
-                )
+            mine, theirs = _pairs(runs, case, ours, other)
+            difference = (mine - theirs).mean(axis=1)
+            by_budget = (mine - theirs).mean(axis=0)
+            same = bool(np.ptp(difference) == 0)
+            rows.append(
+                {
+                    "case": case,
+                    "against": other,
+                    "accuracy": float(mine.mean()),
+                    "better_by": float(difference.mean()),
+                    "least": float(by_budget.min()),
+                    "most": float(by_budget.max()),
+                    "p": 1.0 if same else float(ttest_rel(mine.mean(1), theirs.mean(1)).pvalue),
+                    "seeds": len(difference),
+                }
+            )
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p
     return rows

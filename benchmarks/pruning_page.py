@@ -22,7 +22,7 @@ from benchmarks.pruning import (
     complete_cpu_seconds,
     table,
 )
-from benchmarks.pruning_compare import comparison
+from benchmarks.pruning_compare import FROM, comparison
 from benchmarks.pruning_tasks import TASKS
 
 PAGE = Path(__file__).parent.parent / "docs" / "results"
@@ -97,11 +97,16 @@ def compared(runs: list[Run]) -> list[str]:
     rows = comparison(runs)
     won = sum(row["better_by"] > 0 and row["p_holm"] < 0.05 for row in rows)
     lost = sum(row["better_by"] < 0 and row["p_holm"] < 0.05 for row in rows)
-    shown = [{**row, **{k: f"{row[k]:.4f}" for k in ("accuracy", "better_by")}} for row in rows]
+    digits = dict.fromkeys(("accuracy", "better_by", "least", "most", "p", "p_holm"), 4)
+    shown = [
+        {k: f"{v:.{digits[k]}f}" if k in digits else v for k, v in row.items()} for row in rows
+    ]
     return [
-        "Equal budgets for DSP and BRAM at every step; `better_by` is the test accuracy of the "
-        f"knapsack minus the other. Of {len(rows)} comparisons it is better in {won} and "
-        f"worse in {lost} with p < 0.05 (paired t-test over seeds, Holm-corrected over all rows).",
+        "Equal budgets for DSP, BRAM and LUT at every step. `accuracy` is the knapsack's on the "
+        f"test rows, averaged over the budgets that take at least {FROM:.0%} of the DSPs, and "
+        "`better_by` how much higher it is than the other method's (`least` and `most` among the "
+        f"budgets). Of {len(rows)} comparisons it is better in {won} and worse in {lost} with "
+        "p < 0.05 (paired t-test over seeds, Holm-corrected over all rows).",
         "",
         table(shown),
     ]

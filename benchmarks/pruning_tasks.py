@@ -74,17 +74,20 @@ _LENET: dict[str, Any] = {
 #: 25 and 12 on the dense layers, 1 elsewhere, as in the paper (arXiv 2308.05170).
 _PAPER = {"fc1": {"reuse_factor": 25}, "fc2": {"reuse_factor": 12}}
 
-#: Budgets at which all methods are compared, whatever their accuracy.
+#: Budgets at which all methods are compared, whatever their accuracy. Values have to add up over
+#: layers here, which the Fisher saliency does and norms do not.
 _LEVELS: dict[str, Any] = {
-    "budget": {"dsp": 0.06, "bram18": 0.05},
+    "budget": {"dsp": 0.08, "bram18": 0.06, "lut": 0.08},
+    "score": "fisher",
     "steps": 8,
     "epochs_per_step": 3,
     "tolerance": 1.0,
     "regularizer": {"release_epochs": 2},
 }
-_NARROW = {"weight_precision": "fixed<8,3>"}
+_NARROW_WEIGHTS = {"weight_precision": "fixed<8,3>"}
+_NARROW = {"precision": "fixed<8,3>"}
 
-#: Layers that differ in what a group costs, under budgets for multipliers and memory at once.
+#: Layers that differ in what a group costs, under budgets for DSP, BRAM and LUT at once.
 _MIXED: dict[str, dict[str, Any]] = {
     "reuse factors": {
         "fc1": {"reuse_factor": 2},
@@ -100,9 +103,9 @@ _MIXED: dict[str, dict[str, Any]] = {
     },
     "both": {
         "fc1": {"reuse_factor": 2},
-        "fc2": {"reuse_factor": 4, **_NARROW},
+        "fc2": {"reuse_factor": 4, **_NARROW_WEIGHTS},
         "fc3": {"reuse_factor": 2},
-        "output": {"reuse_factor": 4, **_NARROW},
+        "output": {"reuse_factor": 4, **_NARROW_WEIGHTS},
     },
 }
 

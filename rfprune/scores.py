@@ -133,7 +133,8 @@ def _layer_mean(score: Tensor, size: int) -> Tensor:
 
 
 def _size(score: Tensor, size: int) -> Tensor:
-    return score / float(size) ** 0.5
+    root: float = size**0.5
+    return score / root
 
 
 #: Functions of a layer's scores (G_l,) and of the number of weights in one of its groups.

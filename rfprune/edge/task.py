@@ -48,7 +48,7 @@ def _allowed(kernels: KernelMap, levels: Sequence[float]) -> BoolArray:
 
 
 def _highest(allowed: BoolArray, levels: Sequence[float]) -> FloatArray:
-    return np.where(allowed, np.array(levels), 0.0).max(axis=1)
+    return np.asarray(np.where(allowed, np.array(levels), 0.0).max(axis=1))
 
 
 class KernelTask:

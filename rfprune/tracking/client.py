@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rfprune.errors import RfpruneError, WorkError
@@ -23,6 +24,7 @@ _QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+_SQLITE = "sqlite:///"
 #: Lets MLflow's web page open the experiment in its view of training runs.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -33,14 +35,33 @@ def quiet_environment() -> dict[str, str]:
 
 
 def connect(config: TrackingConfig) -> MlflowClient:
-    """Return a client for ``config.tracking_uri``; nothing is sent yet."""
+    """Return a client for ``config.tracking_uri``; a new SQLite file is made, nothing is sent."""
     os.environ.update(quiet_environment())
     # The tables of a new database are announced line by line; only faults matter here.
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow.tracking import MlflowClient
 
+    _make_database(config.tracking_uri)
     return MlflowClient(config.tracking_uri, config.registry.uri or config.tracking_uri)
+
+
+def _make_database(uri: str) -> None:
+    """Let MLflow make a new SQLite file under another name, and move it to its place when whole.
+
+    MLflow makes its tables in some fifty steps; a process that is killed among them would leave a
+    file that no MLflow can open any more ("table ... already exists").
+    """
+    from mlflow.tracking import MlflowClient
+
+    path = Path(uri.removeprefix(_SQLITE))
+    if not uri.startswith(_SQLITE) or path.name in ("", ":memory:") or path.exists():
+        return
+    made = path.with_name(f".{path.name}.new")
+    made.unlink(missing_ok=True)
+    MlflowClient(f"{_SQLITE}{made}").search_experiments(max_results=1)
+    if not path.exists():
+        os.replace(made, path)
 
 
 def experiment_id(client: MlflowClient, config: TrackingConfig) -> str:

@@ -14,9 +14,9 @@ This room does not know networks, batches or augmentation.
 from __future__ import annotations
 
 from rfprune.data.dataset import Dataset, RawData, Rows
-from rfprune.data.loading import load
+from rfprune.data.loading import data_files, load
 from rfprune.data.pixels import Pixels
 from rfprune.data.spec import DataSpec
 from rfprune.data.table import DATASETS
 
-__all__ = ["DATASETS", "DataSpec", "Dataset", "Pixels", "RawData", "Rows", "load"]
+__all__ = ["DATASETS", "DataSpec", "Dataset", "Pixels", "RawData", "Rows", "data_files", "load"]

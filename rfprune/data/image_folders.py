@@ -17,7 +17,7 @@ from rfprune.data.places import folders_of
 from rfprune.errors import DataError
 from rfprune.registry import nearest
 
-__all__ = ["is_image_folder", "read_image_folder", "tiny_imagenet"]
+__all__ = ["image_folder_files", "is_image_folder", "read_image_folder", "tiny_imagenet"]
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 _PACKED = "tiny_imagenet_{part}_jpeg.npz"
@@ -81,6 +81,14 @@ def read_image_folder(path: Path) -> ImageSet:
             )
     test, y_test = _by_class(path / part, names)
     return ImageSet(str(path), train, y_train, test, y_test, tuple(names))
+
+
+def image_folder_files(path: Path) -> list[Path]:
+    """Return every file that reading the folder of images at `path` may need."""
+    parts = [part for part in ("train", "val", "test") if (path / part).is_dir()]
+    tables = sorted(path.glob("*.txt"))
+    below = [file for part in parts for file in sorted((path / part).rglob("*")) if file.is_file()]
+    return [*tables, *below]
 
 
 def _subfolders(path: Path) -> list[str]:

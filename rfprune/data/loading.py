@@ -12,7 +12,11 @@ import numpy as np
 from rfprune.data.checks import check, encode_text_labels
 from rfprune.data.dataset import Array, Dataset, RawData
 from rfprune.data.files import read_file, read_npz
-from rfprune.data.image_folders import is_image_folder, read_image_folder
+from rfprune.data.image_folders import (
+    image_folder_files,
+    is_image_folder,
+    read_image_folder,
+)
 from rfprune.data.images import ImageSet, decode
 from rfprune.data.places import find_file, locate
 from rfprune.data.scaling import scaled
@@ -25,6 +29,13 @@ __all__ = ["load"]
 
 _TEST_FRACTION = 0.2
 _CHANNEL_COUNTS = (1, 3, 4)
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return every file that a data set at `path` is read from: what another machine needs."""
+    if not path.is_dir():
+        return [path]
+    return image_folder_files(path) if is_image_folder(path) else sorted(path.glob("*.parquet"))
 
 
 def load(spec: DataSpec, base_dir: Path | None = None) -> Dataset:

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 import rfprune
+from rfprune.data import data_files
 from rfprune.errors import SpecError
 from rfprune.launch.profiles import Profile, refuse_password
 from rfprune.spec import SweepSpec
@@ -194,10 +195,10 @@ def _named_file(name: str, base_dir: Path) -> tuple[str, dict[str, Path]] | None
     inside = os.path.normpath(name)
     if inside.startswith(".."):
         inside = f"{_OUTSIDE}/{found.name}"
-    if found.is_dir():
-        sent = {f"{inside}/{path.name}": path for path in sorted(found.glob("*.parquet"))}
-    else:
-        sent = {inside: found}
+    sent = {
+        os.path.normpath(f"{inside}/{path.relative_to(found).as_posix()}"): path
+        for path in data_files(found)
+    }
     for path in (found, *sent.values()):
         if is_secret(path.relative_to(path.anchor)) or is_secret(path.resolve()):
             raise SpecError(f"{path}: looks like a secret, and those are never sent.")

@@ -13,6 +13,7 @@
             steps/003.json      its estimate, layer by layer
             begun.json          what is known of the result before pruning begins
             result.json         written last: the trial is finished
+            agent/003/          what a step's agent has learned, for methods that learn
             log.txt
 
 A trial without a sweep has the same folders, with ``trial.json`` in place of ``sweep.json``.
@@ -109,6 +110,12 @@ class TrialFolder:
     def estimate(self, step: int) -> Path:
         """Return the path of a step's estimate by layer."""
         return self.path / "steps" / f"{step:03d}.json"
+
+    def files(self) -> list[Path]:
+        """Return all files of the trial that are worth keeping; scratch folders are not."""
+        patterns = ("*", "steps/*", "agent/*/*")
+        found = (path for pattern in patterns for path in sorted(self.path.glob(pattern)))
+        return [path for path in found if path.is_file() and not path.name.startswith(".")]
 
     def write_begun(self, result: TrialResult) -> None:
         """Keep what is known of the result, for a trial that others end."""

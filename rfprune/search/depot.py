@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rfprune.data import data_files
 from rfprune.errors import TrialError
 from rfprune.runs import SweepFolder, TrialFolder
 from rfprune.runs.files import write_atomic
@@ -162,14 +163,13 @@ class Depot:
         return await asyncio.to_thread(self._packed, found, self._sweep.path, True)
 
     async def supply(self, name: str) -> Parcels:
-        """Return a file, or the Parquet files of a folder, that the sweep file names."""
+        """Return a file, or the files of a data set's folder, that the sweep file names."""
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
             return {}
         for shelf in self._shelves:
             path = shelf / name
             if path.exists():
-                files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-                return await asyncio.to_thread(self._packed, files, shelf, True)
+                return await asyncio.to_thread(self._packed, data_files(path), shelf, True)
         return {}
 
     def _dense_files(self, dense_key: str) -> list[Path]:
@@ -213,7 +213,7 @@ class Depot:
 
 def _continued_from(trial: TrialFolder) -> list[Path]:
     """Return what a trial needs to go on: its records, and of the checkpoints the last one."""
-    files = [path for path in trial.path.glob("*") if not path.name.startswith(".")]
+    files = [path for path in trial.files() if path.parent.name != "steps"]
     accepted = [step.step for step in trial.steps() if step.accepted]
     checkpoints = [path for step in accepted if (path := trial.checkpoint(step)).exists()]
     return [*files, *checkpoints[-1:]]

@@ -255,14 +255,11 @@ class _Sender:
 
     def _found(self) -> dict[str, tuple[int, int]]:
         """Return size and time of every file that the driver is to have."""
-        patterns = (*(self._trial.path.glob(p) for p in ("*", "steps/*")),)
-        dense = SweepFolder(self._sweep).dense_dir.glob("*/dense.*")
         found = {}
-        for path in (path for paths in (*patterns, dense) for path in paths):
-            if path.is_file() and not path.name.startswith("."):
-                facts = path.stat()
-                name = path.relative_to(self._sweep).as_posix()
-                found[name] = (facts.st_size, facts.st_mtime_ns)
+        for path in (*self._trial.files(), *SweepFolder(self._sweep).dense_dir.glob("*/dense.*")):
+            facts = path.stat()
+            name = path.relative_to(self._sweep).as_posix()
+            found[name] = (facts.st_size, facts.st_mtime_ns)
         return found
 
     def send(self) -> None:
@@ -318,6 +315,8 @@ def unpack(parcels: Parcels, root: Path) -> None:
 def _relative_names(spec: TrialSpec) -> list[str]:
     """Return the files that a trial names by relative paths; none of them leaves its folder."""
     names = [spec.data.file, spec.model.weights, spec.model.name if spec.model.is_file else None]
+    if spec.edge is not None and spec.edge.device.endswith((".yml", ".yaml")):
+        names.append(spec.edge.device)
     paths = [PurePosixPath(name) for name in names if name is not None]
     return [str(p) for p in paths if not (p.is_absolute() or ".." in p.parts or p.parts[0] == "~")]
 

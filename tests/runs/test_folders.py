@@ -33,6 +33,16 @@ def test_trial_round_trip(tmp_path: Path) -> None:
     assert folder.result() == result
 
 
+def test_files_are_those_worth_keeping(tmp_path: Path) -> None:
+    kept = ("spec.json", "log.txt", "steps/001.pt", "agent/001/policy.pt")
+    for name in (*kept, ".worker.lock", "hls/firmware/a.cpp", "steps/.001.pt.7"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in TrialFolder(tmp_path).files()]
+    assert sorted(found) == sorted(kept)
+
+
 def test_a_missing_step_names_those_that_exist(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path)
     folder.append_step(record(0))

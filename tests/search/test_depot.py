@@ -150,6 +150,15 @@ def test_files_beside_the_sweep_are_supplied(depot: Depot, tmp_path: Path) -> No
         assert asyncio.run(depot.supply(name)) == {}
 
 
+def test_a_folder_of_images_is_supplied_whole(depot: Depot, tmp_path: Path) -> None:
+    names = ("photos/train/cat/1.jpeg", "photos/train/dog/2.jpeg", "photos/val/cat/3.jpeg")
+    for name in (*names, "photos/notes.md"):
+        path = tmp_path / "beside" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    assert asyncio.run(depot.supply("photos")) == {name: [name.encode()] for name in names}
+
+
 def test_the_depot_knows_its_driver_by_a_token(depot: Depot, sweep: SweepFolder) -> None:
     assert not depot.sees(".transport", "word")
     sweep.path.mkdir()

@@ -25,8 +25,8 @@ from rfprune.tracking.config import TrackingConfig
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-WANTED = 40
-STEP_SECONDS = "0.1"
+WANTED = 60
+STEP_SECONDS = "0.3"
 FAULTS = ["worker"] * 10 + ["driver"] * 6 + ["interrupt"] * 2 + ["raylet"] * 2
 START_SECONDS = 240.0
 END_SECONDS = 180.0
@@ -46,6 +46,7 @@ class Driver:
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             "MLFLOW_TRACKING_URI": f"sqlite:///{runs}/mlflow.db",
+            "RFPRUNE_TRACKING": "true",
         }
         environment.pop("RAY_ADDRESS", None)
         self.log = runs / "driver.log"
@@ -69,9 +70,15 @@ class Driver:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
 
-    def children(self, name: str) -> list[int]:
-        """Return the processes below the driver whose title begins with `name`."""
-        return [pid for pid in _below(self.process.pid) if _title(pid).startswith(name)]
+    def raylets(self) -> list[int]:
+        """Return Ray's node process."""
+        return [pid for pid in _below(self.process.pid) if _title(pid) == "raylet"]
+
+    def workers(self) -> list[int]:
+        """Return the processes that have run trials under this driver."""
+        notes = (self.log.parent / "demo" / "trials").glob("*/runs.txt")
+        ran = {int(line.split()[0]) for note in notes for line in note.read_text().splitlines()}
+        return sorted(ran.intersection(_below(self.process.pid)))
 
     def wait(self) -> int:
         return self.process.wait(timeout=END_SECONDS)
@@ -104,9 +111,9 @@ def _title(pid: int) -> str:
 def strike(driver: Driver, fault: str, moments: random.Random) -> bool:
     """Do one fault; return whether it found something to kill."""
     if fault == "worker":
-        victims = driver.children("ray::")
+        victims = driver.workers()
     elif fault == "raylet":
-        victims = driver.children("raylet")
+        victims = driver.raylets()
     else:
         victims = [driver.process.pid]
     if not victims or driver.ended:

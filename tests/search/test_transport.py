@@ -53,7 +53,8 @@ def _write_spec(place: Workplace, make_spec: SpecMaker, number: int = 0, **keys:
     from rfprune.spec import TrialSpec
 
     values = make_spec(**keys).canonical()
-    spec = TrialSpec.model_validate({k: values[k] for k in TrialSpec.model_fields})
+    own = {key: value for key, value in values.items() if key in TrialSpec.model_fields}
+    spec = TrialSpec.model_validate(own)
     SweepFolder(place.sweep).trial(number).write_spec(spec)
 
 

@@ -161,6 +161,7 @@ def point(session: Any, step: Any) -> Point:
 def reference(job: Job) -> Reference:
     """Train the dense network further and return the mean of its last checkpoints."""
     import torch
+    import torch._dynamo  # torch loads it with the first optimizer; a second that is no training
 
     from rfprune.training import Fit, evaluate, fit
     from rfprune.trial import prepare

@@ -177,7 +177,9 @@ def _update(
     """Do one optimizer step and return the detached data loss."""
     loss = cross_entropy(model(x), y) if how.loss is None else how.loss(model, x, y)
     penalty = how.penalty
-    optimizer.zero_grad(set_to_none=True)
+    # What Optimizer.zero_grad does, without its hooks, which take 4 % of a small network's step.
+    for parameter in optimizer.param_groups[0]["params"]:
+        parameter.grad = None
     loss.backward()  # type: ignore[no-untyped-call]
     if penalty is not None and not penalty.proximal:
         penalty.add_gradient()

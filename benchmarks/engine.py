@@ -17,10 +17,12 @@ import argparse
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,19 +38,23 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Case:
-    """One measurement: who executes, which sampler draws, how many trials of how many seconds."""
+    """One measurement: who executes, which sampler draws, how many trials of how many seconds.
+
+    Of several `runs` the page shows the median of each quantity.
+    """
 
     engine: str
     sampler: str
     trials: int
     seconds: float = 0.0
+    runs: int = 1
 
 
 CASES = {
     "random": Case("rfprune", "random", 300),
     "nsga2": Case("rfprune", "nsga2", 300),
     "tpe": Case("rfprune", "tpe", 300),
-    "growth": Case("rfprune", "nsga2", 1000),
+    "growth": Case("rfprune", "nsga2", 1000, runs=3),
     "short": Case("rfprune", "random", 100, 0.2),
     "busy": Case("rfprune", "nsga2", 30, 2.0),
     "stock-random": Case("tune+OptunaSearch", "random", 300),
@@ -58,8 +64,8 @@ CASES = {
     "stock-busy": Case("tune+OptunaSearch", "nsga2", 30, 2.0),
     "optuna-random": Case("optuna, 2 processes", "random", 300),
     "optuna-short": Case("optuna, 2 processes", "random", 100, 0.2),
-    "mlflow": Case("mlflow", "random", 100),
-    "start": Case("rfprune sweep", "auto", 2),
+    "mlflow": Case("mlflow", "random", 100, runs=3),
+    "start": Case("rfprune sweep", "auto", 2, runs=3),
 }
 
 
@@ -372,6 +378,25 @@ def run_case(name: str) -> dict[str, Any]:
 
 
 def run_apart(name: str) -> dict[str, Any]:
+    """Run a case as often as it says, each time in a process of its own; return the medians."""
+    rows = [run_once(name) for _ in range(CASES[name].runs)]
+    failed = next((row for row in rows if "error" in row), None)
+    return failed or {**medians(rows), "runs": len(rows)}
+
+
+def medians(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the median of every number; of words, which do not differ, the first."""
+    return {
+        name: statistics.median(row[name] for row in rows) if _is_number(value) else value
+        for name, value in rows[0].items()
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def run_once(name: str) -> dict[str, Any]:
     """Run one case in a process of its own, and note the machine's load before it."""
     load = os.getloadavg()[0]
     command = [sys.executable, "-m", "benchmarks.engine", "--one", name]

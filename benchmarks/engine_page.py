@@ -28,6 +28,7 @@ CASE_COLUMNS = (
     "start_seconds",
     "tune_bytes_per_trial",
     "mlflow_ms_per_trial",
+    "runs",
     "load",
     "error",
 )
@@ -84,7 +85,8 @@ Made by `python -m benchmarks.engine --page`. {known}
 Each case runs in a process of its own, one after the other. Trials sleep; everything else is real:
 Ray workers, the study, run folders. Driver CPU is that of the driver between the first and the last
 completed trial, over the trials between them; for Optuna in two processes it is that of both, with
-their start. Busy is the time that trials ran over the time of both slots.
+their start. Busy is the time that trials ran over the time of both slots. Where a case ran more
+than once (`runs`) each number is the median of its runs.
 
 ## Targets
 

@@ -76,7 +76,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Reference:
-    """The converged dense network of one seed, and what its dense training took."""
+    """The converged dense network of one seed, and what its dense training took.
+
+    `key` names how it was trained, so that tasks which differ in hardware alone may share it.
+    """
 
     seed: int
     key: str
@@ -184,7 +187,14 @@ def reference(job: Job) -> Reference:
             (evaluate(model, data.x_val, data.y_val), evaluate(model, data.x_test, data.y_test))
         )
     val, test = np.mean(found[-CHECKPOINTS:], axis=0).tolist()
-    return Reference(job.seed, spec.key, val, test, dense_cpu_seconds)
+    return Reference(job.seed, reference_key(job), val, test, dense_cpu_seconds)
+
+
+def reference_key(job: Job) -> str:
+    """Return what names the training of a converged dense network."""
+    task = TASKS[job.task]
+    spec = trial(task, job.case, "none", job.seed)
+    return f"{spec.dense_key}-{task.further_epochs}-{spec.prune.epochs_per_step}"
 
 
 def bar_of(references: list[Reference]) -> float:
@@ -269,8 +279,11 @@ class Results:
 
     def has(self, job: Job) -> bool:
         """Whether a trajectory has been run with the settings of now."""
-        key = self.key(job)
-        return key in {*(r.key for r in self.runs), *(r.key for r in self.references)}
+        return self.key(job) in {run.key for run in self.runs}
+
+    def has_reference(self, job: Job) -> bool:
+        """Whether the converged dense network of a seed has been trained as it would be now."""
+        return reference_key(job) in {one.key for one in self.references}
 
     def add(self, found: Run | Reference) -> None:
         """Note one result, in place of an older one of the same trajectory."""
@@ -315,7 +328,8 @@ def measure(arguments: argparse.Namespace) -> Results:
     first = next(iter(TASKS[arguments.task].cases))
     with tempfile.TemporaryDirectory() as cache, context.Pool(arguments.processes) as pool:
         dense = [Job(arguments.task, first, "none", s, 0.0, cache) for s in range(arguments.seeds)]
-        for one in pool.imap_unordered(reference, [job for job in dense if not results.has(job)]):
+        missing = [job for job in dense if not results.has_reference(job)]
+        for one in pool.imap_unordered(reference, missing):
             results.add(one)
         wanted = jobs(arguments, bar_of(results.references), cache)
         for found in pool.imap_unordered(run, [job for job in wanted if not results.has(job)]):

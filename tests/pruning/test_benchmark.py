@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks import pruning, pruning_tasks
-from benchmarks.pruning import Job, Point, Reference, Results, Run, largest, run, trial
+from benchmarks.pruning import (
+    Job,
+    Point,
+    Reference,
+    Results,
+    Run,
+    largest,
+    reference_key,
+    run,
+    trial,
+)
 from benchmarks.pruning_compare import comparison, holm
 from benchmarks.pruning_tasks import Task, settings
 
@@ -76,6 +86,14 @@ def test_results_are_kept_and_only_what_lacks_is_run(tmp_path: Path) -> None:
     assert again.has(Job("digits", "4", "knapsack", 0, 0.5, ""))
     assert not again.has(Job("digits", "4", "knapsack", 1, 0.5, ""))
     assert not again.has(Job("digits", "8", "knapsack", 0, 0.5, ""))
+
+
+def test_hardware_alone_does_not_ask_for_another_reference() -> None:
+    asked = (("4", 0), ("8", 0), ("4", 1))
+    jobs = [Job("digits", case, "none", seed, 0.0, "") for case, seed in asked]
+    results = Results("digits", None)
+    results.add(Reference(0, reference_key(jobs[0]), 0.9, 0.9, 1.0))
+    assert [results.has_reference(job) for job in jobs] == [True, True, False]
 
 
 def test_holm_by_hand() -> None:

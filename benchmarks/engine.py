@@ -129,7 +129,7 @@ def run_ours(case: Case, folder: Path, began: float) -> dict[str, Any]:
     """Run a case by the driver that ``rfprune sweep`` calls."""
     from rfprune.runs import SweepFolder
     from rfprune.search import SweepEvent, run_sweep
-    from rfprune.search.drive import cluster, quiet_environment
+    from rfprune.search.cluster import cluster, quiet_environment
     from rfprune.spec import SweepSpec
     from rfprune.spec.files import parse_spec
 
@@ -171,7 +171,7 @@ def tune_state_bytes() -> int:
 
 def run_stock(case: Case, folder: Path, began: float) -> dict[str, Any]:
     """Run a case by Ray Tune with its own OptunaSearch, loggers off, workers reused."""
-    from rfprune.search.drive import cluster, quiet_environment
+    from rfprune.search.cluster import cluster, quiet_environment
 
     marks = Marks()
     with quiet_environment(), cluster(None):

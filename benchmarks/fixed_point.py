@@ -33,7 +33,8 @@ from rfprune.pruning import State, steps
 from rfprune.pruning.schedule import first
 from rfprune.spec import TrialSpec
 from rfprune.training import evaluate, fixed_point
-from rfprune.trial import dense, run
+from rfprune.trial import open_session, prepare
+from rfprune.trial.dense import dense_network
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "fixed_point.md"
 PACKAGES = ("rfprune", "numpy", "torch", "hls4ml")
@@ -101,8 +102,8 @@ def trial(task: str, seed: int, bits: int, aware: bool) -> TrialSpec:
 
 def pruned(spec: TrialSpec, data: Dataset, cache: Path) -> tuple[nn.Module, float]:
     """Return the pruned network of a trial, and the test accuracy of its dense one in float."""
-    start = dense.dense_network(spec, data, cache, Path.cwd())
-    session = run.open_session(run.prepare(spec, Path.cwd(), data), start, data)
+    start = dense_network(spec, data, cache, Path.cwd())
+    session = open_session(prepare(spec, Path.cwd(), data), start, data)
     for _ in steps(session, State(first(spec.prune.schedule, spec.prune.steps))):
         pass
     return session.model, start.accuracy

@@ -90,7 +90,7 @@ def _wait_for(port: int, head: subprocess.Popen[bytes]) -> None:
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[None]:
     """Connect this process as driver."""
-    from rfprune.search.drive import cluster, quiet_environment
+    from rfprune.search.cluster import cluster, quiet_environment
 
     os.environ["RAY_AUTH_MODE"] = "disabled"
     with quiet_environment(), cluster(address):

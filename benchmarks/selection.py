@@ -85,7 +85,15 @@ def session_of(groups: int, resources: int) -> Any:
     built = build_groups(plan(trace(model, (width,)), hardware), prune)
     rows, classes = torch.zeros(2, width), torch.zeros(2, dtype=torch.int64)
     data = Dataset("none", "none", *((rows, classes) * 3), width, None, rows[:1], rows[:1], "none")
-    return Session(spec, model, data, built, find_method("knapsack"), BUDGETS[resources], 1.0)
+    return Session(
+        spec=spec,
+        model=model,
+        data=data,
+        groups=built,
+        method=find_method("knapsack"),
+        fractions=BUDGETS[resources],
+        dense_val_accuracy=1.0,
+    )
 
 
 def _width(groups: int, resources: int) -> int:

@@ -89,7 +89,7 @@ class Run:
     points: list[Point]
     measured_ms: float
     seconds: float
-    learning: list[tuple[int, float | None, float]] = field(default_factory=list)
+    learning: list[list[float | None]] = field(default_factory=list)
 
     @property
     def last(self) -> Point:
@@ -208,10 +208,10 @@ def measured(folder: TrialFolder, step: int) -> float:
     return measure_time(smaller, prepared.data.x_test[:1], repeats=100, threads=1).image_ms
 
 
-def learning(folder: TrialFolder, step: int) -> list[tuple[int, float | None, float]]:
+def learning(folder: TrialFolder, step: int) -> list[list[float | None]]:
     """Return how the agent of a step learned; nothing for methods that do not."""
     records = read_episodes(folder.path / "agent" / f"{step:03d}")
-    return [(r.episode, r.mean_max_q, r.greedy.reward) for r in records if r.greedy is not None]
+    return [[r.episode, r.mean_max_q, r.greedy.reward] for r in records if r.greedy is not None]
 
 
 def main() -> None:

@@ -325,7 +325,7 @@ def _policies(results: Results) -> Iterator[str]:
     rows = []
     for case in (_FIRST, "no monitor", "no input statistics"):
         runs = of(results, case, "akperl").values()
-        best = [max(reward for _, _, reward in run.learning) for run in runs if run.learning]
+        best = [_best_reward(run) for run in runs if run.learning]
         if best:
             name = "as shipped" if case == _FIRST else case
             rows.append({"variant": name, "seeds": len(best), "reward": spread(best, 1, 4)})
@@ -336,6 +336,10 @@ def _policies(results: Results) -> Iterator[str]:
             "conditions:"
         )
         yield _table(rows)
+
+
+def _best_reward(run: Run) -> float:
+    return max(reward for _, _, reward in run.learning if reward is not None)
 
 
 def _streams(results: Results) -> Iterator[str]:

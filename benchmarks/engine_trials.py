@@ -9,7 +9,7 @@ from pathlib import Path
 from rfprune.runs import StepRecord, TrialFolder, TrialResult
 from rfprune.spec import TrialSpec
 
-__all__ = ["objectives", "run"]
+__all__ = ["objectives", "run", "step_at"]
 
 
 def run(
@@ -21,12 +21,22 @@ def run(
     attempt: int = 0,
     on_step: Callable[[StepRecord], None] | None = None,
 ) -> TrialResult:
-    """Take ``model.args.seconds``; the quantities are a smooth function of the point."""
+    """Take ``model.args.seconds``."""
     time.sleep(spec.model.args["seconds"])
+    folder.append_step(step_at(spec, 1))
+    result = TrialResult(
+        trial=folder.number, attempt=attempt, state="complete", final_step=1, stopped="budgets met"
+    )
+    folder.write_result(result)
+    return result
+
+
+def step_at(spec: TrialSpec, index: int) -> StepRecord:
+    """Return an accepted step whose quantities are a smooth function of the point."""
     reuse = [layer.reuse_factor or 1 for layer in spec.hardware.layers.values()]
     accuracy, dsp, latency = objectives(reuse, spec.prune.budget["dsp"])
-    step = StepRecord(
-        step=1,
+    return StepRecord(
+        step=index,
         accepted=True,
         val_accuracy=accuracy,
         accuracy=accuracy,
@@ -34,12 +44,6 @@ def run(
         dsp=dsp,
         latency_cycles=latency,
     )
-    folder.append_step(step)
-    result = TrialResult(
-        trial=folder.number, attempt=attempt, state="complete", final_step=1, stopped="budgets met"
-    )
-    folder.write_result(result)
-    return result
 
 
 def objectives(reuse: list[int], budget: float) -> tuple[float, float, float]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.engine_trials import objectives
+from benchmarks.engine_trials import step_at
 from rfprune.runs import StepRecord, TrialFolder, TrialResult
 from rfprune.spec import TrialSpec
 
@@ -24,19 +24,9 @@ def run(
 ) -> TrialResult:
     """Take ``model.args.seconds`` in ``model.args.steps`` equal steps."""
     n_steps = spec.model.args["steps"]
-    reuse = [layer.reuse_factor or 1 for layer in spec.hardware.layers.values()]
-    accuracy, dsp, latency = objectives(reuse, spec.prune.budget["dsp"])
     for index in range(n_steps):
         time.sleep(spec.model.args["seconds"] / n_steps)
-        step = StepRecord(
-            step=index,
-            accepted=True,
-            val_accuracy=accuracy,
-            accuracy=accuracy,
-            sparsity=1 - spec.prune.budget["dsp"],
-            dsp=dsp,
-            latency_cycles=latency,
-        )
+        step = step_at(spec, index)
         folder.append_step(step)
         if on_step is not None:
             on_step(step)

@@ -77,7 +77,8 @@ def _parts() -> Rows:
         part = PARTS[name]
         boards = f" ({', '.join(part.boards)})" if part.boards else ""
         counts = f"{part.bram18} bram18, {part.lut} lut, {part.ff} ff"
-        yield name, f"{part.dsp} {part.dsp_type}, {counts}{boards}"
+        doubt = "" if part.confirmed else "; counts not confirmed"
+        yield name, f"{part.dsp} {part.dsp_type}, {counts}{boards}{doubt}"
 
 
 def _devices() -> Rows:

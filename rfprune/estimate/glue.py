@@ -20,7 +20,8 @@ __all__ = ["FF_RATIO", "LUT_RATIO", "Around", "around", "bram18"]
 
 F = NDArray[np.float64]
 
-#: Deepest FIFO between two stream layers that stays in shift registers: AMD UG1399, SRL depth.
+#: Deepest FIFO between two stream layers that stays in shift registers: one look-up table makes one
+#: of 32 bits (AMD UG474).
 _SHIFT_REGISTER_DEPTH = 32
 #: Registers and LUTs per bit of a FIFO's word: 2391 FF and 1269 LUT for five FIFOs of 896 bits in
 #: all, Vitis HLS 2024.1.

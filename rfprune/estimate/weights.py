@@ -2,10 +2,10 @@
 
 In the Latency strategy every weight is a constant in the circuit. A constant c costs: nothing when
 it is 0, a shift when its non-adjacent form (NAF) has one digit, one adder when it has two, a
-multiplier when it has three or more; equal constants on one input share what they need (AMD
-UG1399). A multiplier takes a DSP unless its constant is narrow (`NARROW_CODES`) or both operands
-are (`rfprune.hardware.multiplier`). In the strategy ResourceUnrolled a multiplier goes when all its
-reuse-factor many weights are exactly 0.
+multiplier when it has three or more; equal constants on one input share what they need (no manual
+says so: published reports of Latency layers do). A multiplier takes a DSP unless its constant is
+narrow (`NARROW_CODES`) or both operands are (`rfprune.hardware.multiplier`). In the strategy
+ResourceUnrolled a multiplier goes when all its reuse-factor many weights are exactly 0.
 """
 
 from __future__ import annotations

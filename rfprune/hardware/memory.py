@@ -2,9 +2,11 @@
 
 hls4ml's Resource kernels reshape the weights of a layer to words of ``N * w`` bits (N multipliers,
 ``w`` bits each), RF words deep; multiplier m owns bits ``[m * w, (m + 1) * w)`` of every word. The
-rule for the number of blocks is the aspect-ratio rule of AMD UG473/UG573, table "RAMB18 aspect
-ratios"; it matches 96 % of 688 C-synthesis reports up to RF 1024. Logic synthesis may move small or
-shallow memories into look-up tables, which no rule here foresees.
+rule for the number of blocks takes the best of the shapes in which an 18 Kb block RAM can be used
+(AMD UG953, RAMB18E1); it matches 96 % of 688 C-synthesis reports up to RF 1024. What it does not
+know: logic synthesis may move small or shallow memories into look-up tables, and blocks of Versal
+devices have no shape below 9 bits (AMD UG1273, RAMB18E5), which costs words of less than 9 bits at
+RF above 2048 more.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from math import ceil, gcd, log2
 
 __all__ = ["BRAM18_ASPECTS", "bram18_column_bits", "bram_word_groups", "weight_bram18"]
 
-#: (depth, width in bits) of one RAMB18: AMD UG473 and UG573.
+#: (depth, width in bits) of one RAMB18: AMD UG953, RAMB18E1; 36 bits with one write and one read
+#: port.
 BRAM18_ASPECTS: tuple[tuple[int, int], ...] = (
     (512, 36),
     (1024, 18),
@@ -66,11 +69,10 @@ def bram18_column_bits(reuse_factor: int) -> int:
 def bram_word_groups(weight_bits: int, reuse_factor: int) -> int:
     """Return the least number c of consecutive multipliers that fill whole RAMB18 columns.
 
-    Zeroing c aligned neighbours frees ``c * weight_bits / column`` columns and leaves no column
-    half
+    Zeroing c aligned neighbours frees ``c * weight_bits / column`` columns and leaves none half
     used: ``c = column / gcd(weight_bits, column)``, so 1 when a weight is as wide as a column, 2
-        for 18 bits, 9 for 16 bits (four columns of 36). A smaller c would straddle a column that a
-        neighbour keeps alive, and so free less than its share.
+    for 18 bits, 9 for 16 bits (four columns of 36). A smaller c would straddle a column that a
+    neighbour keeps alive, and so free less than its share.
     """
     column = bram18_column_bits(reuse_factor)
     return column // gcd(weight_bits, column)

@@ -11,7 +11,8 @@ from rfprune.errors import UnknownNameError
 
 __all__ = ["DSP_PORTS", "dsp_per_product", "dsp_tiles"]
 
-#: Signed operand widths of one DSP block: AMD UG479 (DSP48E1), UG579 (DSP48E2), AM004 (DSP58).
+#: Signed operand widths of one DSP block: AMD DS180 (DSP48E1), AM004 (DSP58, and 27 x 18 for the
+#: DSP48E2 before it).
 DSP_PORTS: dict[str, tuple[int, int]] = {
     "DSP48E1": (25, 18),
     "DSP48E2": (27, 18),
@@ -34,7 +35,8 @@ def dsp_tiles(a_bits: int, b_bits: int, dsp_type: str = "DSP48E2") -> int:
 
     The first tile of an operand holds the port's width P, each further one P - 1 bits, since the
     lower parts are unsigned. The better of both orientations is taken: two blocks for 20 x 20 bits
-    on a DSP48E1, as three published layers have.
+    on a DSP48E1, as three published layers have, and for 47 x 27 and 50 x 24 bits on a DSP58, as
+    AMD AM004 lists.
 
     Raises:
         UnknownNameError: no such DSP type.

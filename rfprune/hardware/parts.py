@@ -1,8 +1,9 @@
 """FPGA parts and boards that hls4ml users have: what each offers, by part number or board name.
 
 Counts are those of the programmable logic that a design may use. One RAMB36 tile counts as two
-``bram18``. Static power is a typical figure of an idle device at 25 degrees and typical process; it
-moves by a factor of two with temperature and process, and is None where no figure was found.
+``bram18``. Static power is that of a typical idle device in air of 25 degrees; it moves by a factor
+of two with temperature and process, and is None where no figure was found. Every figure has its
+source in `rfprune.hardware.part_sources`, which also says what could not be confirmed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rfprune.errors import UnknownNameError
+from rfprune.hardware.part_sources import COUNTS, NOT_CONFIRMED, STATIC_POWER
 from rfprune.registry import nearest
 
 __all__ = ["PARTS", "Part", "PartTable", "find_part"]
@@ -34,7 +36,8 @@ class Part:
         ff: flip-flops.
         uram: 288 Kb UltraRAMs.
         static_power_mw: typical power of the idle device in mW, or None.
-        source: document or report with these counts.
+        static_source: report with this power, None where there is no figure.
+        source: report or text with these counts; begins with "not confirmed" where none was found.
     """
 
     name: str
@@ -47,64 +50,30 @@ class Part:
     ff: int
     uram: int
     static_power_mw: float | None
+    static_source: str | None
     source: str
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the counts were seen in a published report or text."""
+        return not self.source.startswith(NOT_CONFIRMED)
 
 
 _E1, _E2, _D58 = "DSP48E1", "DSP48E2", "DSP58"
-_ARTIX = "AMD DS180, table 'Artix-7 FPGA Feature Summary by Device'"
-_KINTEX = "AMD DS180, table 'Kintex-7 FPGA Feature Summary by Device'"
-_VIRTEX = "AMD DS180, table 'Virtex-7 FPGA Feature Summary'"
-_ZYNQ = "AMD DS190, table 'Zynq-7000 and Zynq-7000S SoCs'"
-_KU = "AMD DS890, table 'Kintex UltraScale FPGA Feature Summary'"
-_KUP = "AMD DS890, table 'Kintex UltraScale+ FPGA Feature Summary'"
-_VUP = "AMD DS890, table 'Virtex UltraScale+ FPGA Feature Summary'"
-_ZUP = "AMD DS891, tables 'Zynq UltraScale+ MPSoC: EG / EV Device Feature Summary'"
-_RFSOC = "AMD DS889, table 'Zynq UltraScale+ RFSoC Feature Summary'"
-_K26 = "AMD DS987, Kria K26 SOM Data Sheet, table 'Programmable Logic'"
-_U55C = "AMD DS978, Alveo U55C Data Sheet, table 'Product Details'"
-_U200 = "AMD DS962, Alveo U200 and U250 Data Sheet, table 'Product Details'"
-_U280 = "AMD DS963, Alveo U280 Data Sheet, table 'Product Details'"
-_VERSAL = "AMD DS950, feature summary table of the series"
-_VIVADO = f"{_VERSAL}; 'Available' column of a Vivado utilization report"
-_HLS = "'Available' row of an HLS report for this part"
 
-# name, boards, family, DSP type, DSP, BRAM18, LUT, FF, URAM, static mW, source
-_ROWS: tuple[tuple[str, tuple[str, ...], str, str, int, int, int, int, int, float | None, str], ...]
-_ROWS = (
-    ("xc7a35t", ("arty-a7-35", "basys3"), "Artix-7", _E1, 90, 100, 20800, 41600, 0, 72, _ARTIX),
-    (
-        "xc7a100t",
-        ("arty-a7-100", "nexys-a7"),
-        "Artix-7",
-        _E1,
-        240,
-        270,
-        63400,
-        126800,
-        0,
-        97,
-        _ARTIX,
-    ),
-    ("xc7a200t", ("nexys-video",), "Artix-7", _E1, 740, 730, 134600, 269200, 0, 140, _ARTIX),
-    ("xc7k160t", (), "Kintex-7", _E1, 600, 650, 101400, 202800, 0, None, _KINTEX),
-    ("xc7k325t", ("kc705", "genesys2"), "Kintex-7", _E1, 840, 890, 203800, 407600, 0, 160, _KINTEX),
-    ("xc7k410t", (), "Kintex-7", _E1, 1540, 1590, 254200, 508400, 0, None, _KINTEX),
-    ("xc7vx485t", ("vc707",), "Virtex-7", _E1, 2800, 2060, 303600, 607200, 0, 245, _VIRTEX),
-    ("xc7vx690t", ("vc709",), "Virtex-7", _E1, 3600, 2940, 433200, 866400, 0, 340, _VIRTEX),
-    (
-        "xc7z007s",
-        ("minized", "cora-z7-07s"),
-        "Zynq-7000",
-        _E1,
-        66,
-        100,
-        14400,
-        28800,
-        0,
-        None,
-        _HLS,
-    ),
-    ("xc7z010", ("zybo", "zybo-z7-10"), "Zynq-7000", _E1, 80, 120, 17600, 35200, 0, 95, _ZYNQ),
+_Row = tuple[str, tuple[str, ...], str, str, int, int, int, int, int]
+# name, boards, family, DSP type, DSP, BRAM18, LUT, FF, URAM
+_ROWS: tuple[_Row, ...] = (
+    ("xc7a35t", ("arty-a7-35", "basys3"), "Artix-7", _E1, 90, 100, 20800, 41600, 0),
+    ("xc7a100t", ("arty-a7-100", "nexys-a7"), "Artix-7", _E1, 240, 270, 63400, 126800, 0),
+    ("xc7a200t", ("nexys-video",), "Artix-7", _E1, 740, 730, 133800, 267600, 0),
+    ("xc7k160t", (), "Kintex-7", _E1, 600, 650, 101400, 202800, 0),
+    ("xc7k325t", ("kc705", "genesys2"), "Kintex-7", _E1, 840, 890, 203800, 407600, 0),
+    ("xc7k410t", (), "Kintex-7", _E1, 1540, 1590, 254200, 508400, 0),
+    ("xc7vx485t", ("vc707",), "Virtex-7", _E1, 2800, 2060, 303600, 607200, 0),
+    ("xc7vx690t", ("vc709",), "Virtex-7", _E1, 3600, 2940, 433200, 866400, 0),
+    ("xc7z007s", ("minized", "cora-z7-07s"), "Zynq-7000", _E1, 66, 100, 14400, 28800, 0),
+    ("xc7z010", ("zybo", "zybo-z7-10"), "Zynq-7000", _E1, 80, 120, 17600, 35200, 0),
     (
         "xc7z020",
         ("pynq-z1", "pynq-z2", "zedboard", "zc702", "zybo-z7-20", "arty-z7-20"),
@@ -115,43 +84,17 @@ _ROWS = (
         53200,
         106400,
         0,
-        110,
-        _HLS,
     ),
-    ("xc7z030", ("picozed-7030",), "Zynq-7000", _E1, 400, 530, 78600, 157200, 0, None, _ZYNQ),
-    ("xc7z045", ("zc706",), "Zynq-7000", _E1, 900, 1090, 218600, 437200, 0, 210, _ZYNQ),
-    ("xc7z100", (), "Zynq-7000", _E1, 2020, 1510, 277400, 554800, 0, None, _ZYNQ),
-    ("xcku035", (), "Kintex UltraScale", _E2, 1700, 1080, 203128, 406256, 0, None, _KU),
-    ("xcku040", ("kcu105",), "Kintex UltraScale", _E2, 1920, 1200, 242400, 484800, 0, 480, _KU),
-    ("xcku060", (), "Kintex UltraScale", _E2, 2760, 2160, 331680, 663360, 0, None, _KU),
-    (
-        "xcku115",
-        ("ku115",),
-        "Kintex UltraScale",
-        _E2,
-        5520,
-        4320,
-        663360,
-        1326720,
-        0,
-        1300,
-        _KU,
-    ),
-    (
-        "xcku5p",
-        ("kcu116",),
-        "Kintex UltraScale+",
-        _E2,
-        1824,
-        960,
-        216960,
-        433920,
-        64,
-        470,
-        _KUP,
-    ),
-    ("xcku15p", (), "Kintex UltraScale+", _E2, 1968, 1968, 522720, 1045440, 128, None, _KUP),
-    ("xcvu7p", (), "Virtex UltraScale+", _E2, 4560, 2880, 788160, 1576320, 640, None, _VUP),
+    ("xc7z030", ("picozed-7030",), "Zynq-7000", _E1, 400, 530, 78600, 157200, 0),
+    ("xc7z045", ("zc706",), "Zynq-7000", _E1, 900, 1090, 218600, 437200, 0),
+    ("xc7z100", (), "Zynq-7000", _E1, 2020, 1510, 277400, 554800, 0),
+    ("xcku035", (), "Kintex UltraScale", _E2, 1700, 1080, 203128, 406256, 0),
+    ("xcku040", ("kcu105",), "Kintex UltraScale", _E2, 1920, 1200, 242400, 484800, 0),
+    ("xcku060", (), "Kintex UltraScale", _E2, 2760, 2160, 331680, 663360, 0),
+    ("xcku115", ("ku115",), "Kintex UltraScale", _E2, 5520, 4320, 663360, 1326720, 0),
+    ("xcku5p", ("kcu116",), "Kintex UltraScale+", _E2, 1824, 960, 216960, 433920, 64),
+    ("xcku15p", (), "Kintex UltraScale+", _E2, 1968, 1968, 522720, 1045440, 128),
+    ("xcvu7p", (), "Virtex UltraScale+", _E2, 4560, 2880, 788160, 1576320, 640),
     (
         "xcvu9p",
         ("vcu118", "vu9p", "aws-f1"),
@@ -162,35 +105,9 @@ _ROWS = (
         1182240,
         2364480,
         960,
-        2500,
-        _VUP,
     ),
-    (
-        "xcvu13p",
-        ("vu13p",),
-        "Virtex UltraScale+",
-        _E2,
-        12288,
-        5376,
-        1728000,
-        3456000,
-        1280,
-        3000,
-        _VUP,
-    ),
-    (
-        "xcvu37p",
-        ("vcu128",),
-        "Virtex UltraScale+ HBM",
-        _E2,
-        9024,
-        4032,
-        1303680,
-        2607360,
-        960,
-        3200,
-        _VUP,
-    ),
+    ("xcvu13p", ("vu13p",), "Virtex UltraScale+", _E2, 12288, 5376, 1728000, 3456000, 1280),
+    ("xcvu37p", ("vcu128",), "Virtex UltraScale+ HBM", _E2, 9024, 4032, 1303680, 2607360, 960),
     (
         "xcu50",
         ("u50", "alveo-u50"),
@@ -201,8 +118,6 @@ _ROWS = (
         871680,
         1743360,
         640,
-        None,
-        _HLS,
     ),
     (
         "xcu55c",
@@ -214,8 +129,6 @@ _ROWS = (
         1303680,
         2607360,
         960,
-        None,
-        _U55C,
     ),
     (
         "xcu200",
@@ -227,8 +140,6 @@ _ROWS = (
         1182240,
         2364480,
         960,
-        2500,
-        _U200,
     ),
     (
         "xcu250",
@@ -240,8 +151,6 @@ _ROWS = (
         1728000,
         3456000,
         1280,
-        3000,
-        _HLS,
     ),
     (
         "xcu280",
@@ -253,11 +162,9 @@ _ROWS = (
         1303680,
         2607360,
         960,
-        3200,
-        _U280,
     ),
-    ("xczu1eg", ("zuboard-1cg",), "Zynq UltraScale+", _E2, 216, 216, 37440, 74880, 0, None, _ZUP),
-    ("xczu2eg", (), "Zynq UltraScale+", _E2, 240, 300, 47232, 94464, 0, None, _ZUP),
+    ("xczu1eg", ("zuboard-1cg",), "Zynq UltraScale+", _E2, 216, 216, 37440, 74880, 0),
+    ("xczu2eg", (), "Zynq UltraScale+", _E2, 240, 300, 47232, 94464, 0),
     (
         "xczu3eg",
         ("ultra96", "ultra96-v2", "zu3eg"),
@@ -268,23 +175,9 @@ _ROWS = (
         70560,
         141120,
         0,
-        280,
-        _ZUP,
     ),
-    ("xczu5ev", ("zu5ev",), "Zynq UltraScale+", _E2, 1248, 288, 117120, 234240, 64, 310, _ZUP),
-    (
-        "xck26",
-        ("kv260", "kr260", "k26"),
-        "Zynq UltraScale+",
-        _E2,
-        1248,
-        288,
-        117120,
-        234240,
-        64,
-        310,
-        _K26,
-    ),
+    ("xczu5ev", ("zu5ev",), "Zynq UltraScale+", _E2, 1248, 288, 117120, 234240, 64),
+    ("xck26", ("kv260", "kr260", "k26"), "Zynq UltraScale+", _E2, 1248, 288, 117120, 234240, 64),
     (
         "xczu7ev",
         ("zcu104", "zcu106", "zu7ev"),
@@ -295,35 +188,9 @@ _ROWS = (
         230400,
         460800,
         96,
-        590,
-        _ZUP,
     ),
-    (
-        "xczu9eg",
-        ("zcu102", "zu9eg"),
-        "Zynq UltraScale+",
-        _E2,
-        2520,
-        1824,
-        274080,
-        548160,
-        0,
-        600,
-        _ZUP,
-    ),
-    (
-        "xczu28dr",
-        ("zcu111",),
-        "Zynq UltraScale+ RFSoC",
-        _E2,
-        4272,
-        2160,
-        425280,
-        850560,
-        80,
-        None,
-        _RFSOC,
-    ),
+    ("xczu9eg", ("zcu102", "zu9eg"), "Zynq UltraScale+", _E2, 2520, 1824, 274080, 548160, 0),
+    ("xczu28dr", ("zcu111",), "Zynq UltraScale+ RFSoC", _E2, 4272, 2160, 425280, 850560, 80),
     (
         "xczu48dr",
         ("rfsoc4x2", "zcu208"),
@@ -334,49 +201,16 @@ _ROWS = (
         425280,
         850560,
         80,
-        None,
-        _RFSOC,
     ),
-    (
-        "xcvc1902",
-        ("vck190", "vck5000"),
-        "Versal AI Core",
-        _D58,
-        1968,
-        1934,
-        899840,
-        1799680,
-        463,
-        None,
-        _VIVADO,
-    ),
-    (
-        "xcvm1802",
-        ("vmk180",),
-        "Versal Prime",
-        _D58,
-        1968,
-        1934,
-        899840,
-        1799680,
-        463,
-        None,
-        _VERSAL,
-    ),
-    (
-        "xcve2802",
-        ("vek280",),
-        "Versal AI Edge",
-        _D58,
-        1312,
-        1200,
-        520704,
-        1041408,
-        264,
-        None,
-        _VIVADO,
-    ),
+    ("xcvc1902", ("vck190", "vck5000"), "Versal AI Core", _D58, 1968, 1934, 899840, 1799680, 463),
+    ("xcvm1802", ("vmk180",), "Versal Prime", _D58, 1968, 1934, 899840, 1799680, 463),
+    ("xcve2802", ("vek280",), "Versal AI Edge", _D58, 1312, 1200, 520704, 1041408, 264),
 )
+
+
+def _part(row: _Row) -> Part:
+    power_mw, report = STATIC_POWER.get(row[0], (None, None))
+    return Part(*row, power_mw, report, COUNTS[row[0]])
 
 
 class PartTable(Mapping[str, Part]):
@@ -415,7 +249,7 @@ class PartTable(Mapping[str, Part]):
         return [*self._parts, *self._boards]
 
 
-PARTS = PartTable(tuple(Part(*row) for row in _ROWS))
+PARTS = PartTable(tuple(_part(row) for row in _ROWS))
 
 
 def find_part(name: str) -> Part:

@@ -23,6 +23,8 @@ BITS = st.integers(1, 64)
         (32, 32, "DSP48E2", 4),
         (27, 24, "DSP58", 1),
         (28, 24, "DSP58", 2),
+        (47, 27, "DSP58", 2),
+        (50, 24, "DSP58", 2),
     ],
 )
 def test_tiles_of_known_products(a: int, b: int, dsp_type: str, tiles: int) -> None:

@@ -63,6 +63,10 @@ CASES: dict[str, Case] = {
     "no input statistics": Case(
         "statistics of the input are not in the state", {"prune.agent.observe_statistics": False}
     ),
+    "no shortlist": Case(
+        "the best measurement decides, without a short fine-tuning of the eight best networks",
+        {"prune.agent.shortlist": 1},
+    ),
     "accuracy as measure": Case(
         "the agent measures top-1 accuracy, not the probability of the right class",
         {"edge.agent_measure": "accuracy"},

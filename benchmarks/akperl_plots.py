@@ -23,37 +23,38 @@ _COLORS = {
 }
 
 
-def accuracy_plot(cases: Mapping[str, Sequence[Run]], path: Path) -> None:
-    """Draw test accuracy against energy, one panel per case: every seed, and means with s.d.
+def accuracy_plot(panels: Mapping[str, Sequence[Run]], path: Path) -> None:
+    """Draw test accuracy against energy: every seed, and means with standard deviations.
+
+    Methods stand side by side a little, as they have the same energy.
 
     Args:
-        cases: runs by name of the case.
+        panels: runs by title; those of one method and case are one point.
         path: of the picture.
     """
-    figure, panels = _figure(len(cases), 4.2)
-    for axis, (case, runs) in zip(panels, cases.items(), strict=True):
-        for method in (name for name in _COLORS if any(r.method == name for r in runs)):
-            last = [run.last for run in runs if run.method == method]
-            energy = np.array([point.energy_mj for point in last])
-            accuracy = 100 * np.array([point.accuracy for point in last])
-            color = _COLORS[method]
-            axis.scatter(energy, accuracy, s=9, alpha=0.35, color=color, lw=0)
-            axis.errorbar(
-                energy.mean(),
-                accuracy.mean(),
-                accuracy.std(ddof=1) if len(last) > 1 else None,
-                energy.std(ddof=1) if len(last) > 1 else None,
-                fmt="o",
-                ms=5,
-                capsize=2,
-                color=color,
-                label=method,
-            )
-        axis.set_title(case, fontsize=10)
+    figure, axes = _figure(len(panels), 5.2)
+    for axis, (title, runs) in zip(axes, panels.items(), strict=True):
+        for index, (method, color) in enumerate(_COLORS.items()):
+            of_method = [run for run in runs if run.method == method]
+            cases = dict.fromkeys(run.case for run in of_method)
+            if method == "none":
+                cases = dict.fromkeys(list(cases)[:1])  # it is the same in every case
+            for number, case in enumerate(cases):
+                last = [run.last for run in of_method if run.case == case]
+                accuracy = 100 * np.array([point.accuracy for point in last])
+                energy = 1.025 ** (index - 2.5) * np.mean([point.energy_mj for point in last])
+                spread = accuracy.std(ddof=1) if len(last) > 1 else 0.0
+                axis.scatter([energy] * len(last), accuracy, s=8, alpha=0.35, color=color, lw=0)
+                label = None if number else method
+                axis.errorbar(
+                    energy, accuracy.mean(), spread, fmt="o", capsize=2, color=color, label=label
+                )
+        axis.set_title(title, fontsize=10)
+        axis.set_xscale("log")
         axis.set_xlabel("energy per image (mJ, estimated)")
         axis.set_ylabel("test accuracy (%)")
-        axis.grid(alpha=0.3)
-    panels[0].legend(fontsize=8)
+        axis.grid(alpha=0.3, which="both")
+    axes[0].legend(fontsize=8)
     _save(figure, path)
 
 

@@ -70,7 +70,7 @@ def _within(bound: float) -> Callable[[F, F], float]:
 
 
 def _ape(p: F, y: F) -> F:
-    return 100 * np.abs(p - y)[y > 0] / y[y > 0]  # type: ignore[no-any-return]
+    return 100 * np.abs(p - y)[y > 0] / y[y > 0]
 
 
 def _median(p: F, y: F) -> float:

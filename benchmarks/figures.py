@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -12,7 +13,7 @@ from rfprune.network import plan, trace
 from rfprune.spec import HardwareSpec, PruneSpec
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-_CASES = (
+_CASES: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("one multiplier: RF 4", {"reuse_factor": 4}, "dsp"),
     ("one multiplier: RF 32", {"reuse_factor": 32}, "dsp"),
     (
@@ -25,12 +26,12 @@ _CASES = (
 )
 
 
-def layer_groups(hardware: dict[str, object], structure: str) -> LayerGroups:
+def layer_groups(hardware: dict[str, Any], structure: str) -> LayerGroups:
     """Return the groups of a 16 x 8 dense layer."""
     planned = plan(
         trace(nn.Sequential(nn.Linear(16, 8)), (16,)), HardwareSpec.model_validate(hardware)
     )
-    return build_groups(planned, PruneSpec(structure=structure, block=(2, 8))).layers[0]
+    return build_groups(planned, PruneSpec(block=(2, 8)), structure).layers[0]
 
 
 def groups_picture(path: Path) -> None:
@@ -63,7 +64,7 @@ def groups_picture(path: Path) -> None:
 def _distinct(label: np.ndarray) -> np.ndarray:
     """Return colour numbers such that groups side by side and above each other differ."""
     across = label - label[:, :1]
-    return (label % 2) + 2 * ((label // max(1, int(across.max()) + 1)) % 3)
+    return np.asarray(label % 2 + 2 * (label // max(1, int(across.max()) + 1) % 3))
 
 
 if __name__ == "__main__":

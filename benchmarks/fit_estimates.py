@@ -146,13 +146,13 @@ def solve(terms: F, target: F) -> F:
     scale = np.where(active, 1.0 / np.maximum(np.quantile(scaled, 0.9, axis=0), 1e-3), 1.0)
 
     def error(root: F) -> F:
-        return np.log(np.maximum(terms @ (root * root * scale), 1e-9) / target)  # type: ignore[no-any-return]
+        return np.log(np.maximum(terms @ (root * root * scale), 1e-9) / target)
 
     start = np.maximum(nnls(scaled, np.ones(len(target)))[0], 1e-3 * scale)
     starts = [np.sqrt(start / scale), np.full(len(scale), 0.5), np.full(len(scale), 0.05)]
     fits = [least_squares(error, first, loss="soft_l1", f_scale=0.05) for first in starts]
     found = min(fits, key=lambda fit: float(fit.cost)).x
-    return np.where(active, found * found * scale, 0.0)  # type: ignore[no-any-return]
+    return np.where(active, found * found * scale, 0.0)
 
 
 def _beside(columns: Columns, target: str) -> F:

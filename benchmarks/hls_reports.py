@@ -292,7 +292,7 @@ def read_layers(path: Path) -> list[Reported]:
     rows = _rows(path)
     texts = [row.get("layer") for row in rows]
     for chain in _dense_chains(rows):
-        layers = _without_removed([json.loads(texts[i]) for i in chain])
+        layers = _without_removed([json.loads(str(texts[i])) for i in chain])
         for i, layer in zip(chain, layers, strict=True):
             texts[i] = json.dumps(layer)
     return [_read(row, text, False) for row, text in zip(rows, texts, strict=True)]

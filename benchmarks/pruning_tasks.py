@@ -57,15 +57,22 @@ _JETS: dict[str, Any] = {
 _LENET: dict[str, Any] = {
     "model": {"name": "lenet"},
     "data": {"name": "fashion_mnist"},
-    "train": {"epochs": 12, "batch_size": 256, "learning_rate": 1e-3, "device": "cpu"},
+    "train": {
+        "epochs": 12,
+        "batch_size": 256,
+        "learning_rate": 3e-3,
+        "learning_rate_schedule": "cosine",
+        "device": "cpu",
+    },
     "hardware": {"io_type": "io_stream"},
     "prune": {
         "budget": {"dsp": 0.05},
         "schedule": "cubic",
-        "steps": 12,
+        "steps": 10,
         "epochs_per_step": 3,
+        "learning_rate": 5e-3,
         "tolerance": 0.1,
-        "patience": 12,
+        "patience": 10,
         "floor": 2,
         "regularizer": {"weight": 3e-4, "release_epochs": 2},
     },
@@ -148,7 +155,7 @@ TASKS: dict[str, Task] = {
         methods=("knapsack",),
     ),
     "fashion_mnist": Task(
-        spec=_LENET, cases={"DSP": {"hardware": {"layers": _PAPER}}}, further_epochs=20
+        spec=_LENET, cases={"DSP": {"hardware": {"layers": _PAPER}}}, further_epochs=9
     ),
     "fashion_mnist_bram": Task(
         spec=_LENET,
@@ -158,7 +165,7 @@ TASKS: dict[str, Task] = {
                 "prune": {"budget": {"bram18": 0.05}},
             }
         },
-        further_epochs=20,
+        further_epochs=9,
         resource="bram18",
     ),
 }

@@ -229,9 +229,15 @@ def simulated(costs: Costs, load: Load) -> list[dict[str, Any]]:
     for name, (lowered, drivers) in lifted(costs).items():
         for workers in WORKERS:
             played = simulate(lowered, load, workers // drivers)
-            rows.append({"case": name, **played, "workers": workers})
-            rows[-1]["trials_per_hour"] *= drivers
-            rows[-1]["saturates_at"] = saturation(lowered, load, drivers)
+            rows.append(
+                {
+                    "case": name,
+                    **played,
+                    "workers": workers,
+                    "trials_per_hour": played["trials_per_hour"] * drivers,
+                    "saturates_at": saturation(lowered, load, drivers),
+                }
+            )
     return rows
 
 

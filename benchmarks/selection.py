@@ -98,10 +98,10 @@ def session_of(groups: int, resources: int) -> Any:
 
 def _width(groups: int, resources: int) -> int:
     """Return the width of the layers, a multiple of the largest reuse factor."""
-    from rfprune.hardware.memory import bram_word_groups
+    from rfprune.hardware.memory import multipliers_per_word
 
     per_weight = sum(
-        1 / (rf * (bram_word_groups(bits, rf) if resources > 1 else 1)) for rf, bits in LAYERS
+        1 / (rf * (multipliers_per_word(bits, rf) if resources > 1 else 1)) for rf, bits in LAYERS
     )
     step = max(rf for rf, _ in LAYERS)
     return max(step, step * round(math.sqrt(groups / per_weight) / step))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["DIRECTIONS", "EDGE", "EDGE_RESOURCES", "FPGA", "RESOURCES", "Resources", "direction_of"]
+__all__ = ["DIRECTIONS", "EDGE", "EDGE_RESOURCES", "FPGA", "RESOURCES", "Resources"]
 
 
 class Resources(NamedTuple):
@@ -59,8 +59,3 @@ EDGE: tuple[str, ...] = (
     "inference_ms",
     "energy_mj",
 )
-
-
-def direction_of(name: str) -> str:
-    """Return ``"max"`` or ``"min"``, the way in which quantity `name` is better."""
-    return DIRECTIONS[name]

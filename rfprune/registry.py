@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
-from rfprune.errors import UnknownNameError
+from rfprune.errors import RfpruneError, UnknownNameError
 
-__all__ = ["Entry", "Registry", "nearest", "resolve"]
+__all__ = ["Entry", "Registry", "importable", "nearest", "resolve"]
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
@@ -34,8 +37,13 @@ def resolve(target: str) -> Any:
     module_name, _, attribute = target.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UnknownNameError(f"'{target}': cannot import '{module_name}' ({error}).") from error
+    except RfpruneError:
+        raise
+    except Exception as error:  # a user's module may stumble anywhere
+        reason = (
+            str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        )
+        raise UnknownNameError(f"'{target}': cannot import '{module_name}' ({reason}).") from error
     try:
         return getattr(module, attribute)
     except AttributeError:
@@ -43,6 +51,19 @@ def resolve(target: str) -> Any:
         raise UnknownNameError(
             f"'{target}': module '{module_name}' has no '{attribute}'.{nearest(attribute, public)}"
         ) from None
+
+
+@contextmanager
+def importable(base_dir: Path | None = None) -> Iterator[None]:
+    """Put `base_dir` and the current folder on the import path for a while."""
+    before = list(sys.path)
+    folders = [str(folder.resolve()) for folder in (base_dir, Path.cwd()) if folder is not None]
+    sys.path[:0] = folders
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rfprune.arrays import FloatArray
 from rfprune.groups import Groups, LayerGroups
 
 __all__ = ["NORMALIZERS", "SCORES", "score_groups"]
 
-FloatArray = NDArray[np.float64]
 Batches = Iterable[tuple[Tensor, Tensor]]
 ScoreFunction = Callable[[nn.Module, Groups, Batches, np.random.Generator], list[Tensor]]
 

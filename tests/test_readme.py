@@ -11,6 +11,7 @@ from rfprune.cli.app import app
 from rfprune.registry import resolve
 from rfprune.spec import SweepSpec
 from rfprune.spec.files import parse_spec, parse_yaml
+from tests.test_surface import ROOMS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "sweeps" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -56,6 +57,26 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+
+
 def test_files_named_in_the_table_of_additions_exist() -> None:
-    for target in re.findall(r"`(rfprune/[\w/.]+)`", (ROOT / "README.md").read_text()):
+    named = re.findall(r"`((?:rfprune|cluster|sweeps)/[\w/.]*)`", ARCHITECTURE)
+    assert len(named) > 20
+    for target in named:
         assert (ROOT / target).exists(), target
+
+
+def test_tables_named_among_the_additions_are_where_they_are_said_to_be() -> None:
+    named = re.findall(r"`(\w+)`(?: or `(\w+)`)? (?:of|in) `(rfprune/[\w/]+\.py)`", ARCHITECTURE)
+    assert len(named) > 10
+    for *names, target in named:
+        text = (ROOT / target).read_text()
+        for name in filter(None, names):
+            assert re.search(rf"^(def |class )?{name}\b", text, re.MULTILINE), f"{target}: {name}"
+
+
+def test_rooms_are_shown_in_the_order_in_which_they_import() -> None:
+    rows = re.findall(r"^\| (`[^|]*`) \|", ARCHITECTURE.split("## ")[0], re.MULTILINE)
+    shown = [room for row in rows for room in re.findall(r"`(\w+)`", row)]
+    assert tuple(shown) == ROOMS

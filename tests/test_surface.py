@@ -23,8 +23,10 @@ ROOMS = (
     "errors",
     "registry",
     "quantities",
+    "arrays",
     "shipped",
     "tables",
+    "atomic",
     "hardware",
     "data",
     "models",
@@ -180,6 +182,24 @@ def test_public_names_exist_and_say_what_they_are(name: str) -> None:
         thing = getattr(module, public)
         if inspect.isclass(thing) or inspect.isroutine(thing):
             assert (inspect.getdoc(thing) or "").strip(), f"{name}.{public} has no docstring"
+
+
+def _names_from_elsewhere(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield module and name of everything that a file imports from other files of the package."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rfprune."):
+            yield from ((str(node.module), alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_public_names_are_imported(path: Path) -> None:
+    hidden = [
+        f"{module}.{name}"
+        for module, name in _names_from_elsewhere(path)
+        if name not in getattr(importlib.import_module(module), "__all__", [name])
+        and not inspect.ismodule(getattr(importlib.import_module(module), name))
+    ]
+    assert not hidden
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

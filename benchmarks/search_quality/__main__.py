@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def compare(task: str, found: dict[str, Array]) -> list[dict[str, Any]]:
     """Return one row per quantity: means of both samplers, and the paired one-sided test."""
     from scipy.stats import wilcoxon
 
-    quantities = {
+    quantities: dict[str, Callable[[Array], Array]] = {
         "mean over all trials": lambda volumes: volumes.mean(axis=1),
         "after the last trial": lambda volumes: volumes[:, -1],
     }

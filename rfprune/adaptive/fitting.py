@@ -8,16 +8,15 @@ Afterwards the statistics of every level's norms are taken anew.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from rfprune.adaptive.slimmable import SlimmableNetwork, norms_of
+from rfprune.adaptive.slimmable import SlimmableNetwork
 from rfprune.data import Rows
-from rfprune.training import Fit, batches, cross_entropy, fit
+from rfprune.training import Fit, cross_entropy, fit, settle_norms
 
 __all__ = ["fit_levels", "recalibrate", "sandwich_loss"]
 
@@ -82,14 +81,4 @@ def recalibrate(network: SlimmableNetwork, x: Rows, batch_size: int, seed: int =
         seed: of the order of the rows, which may be sorted by class.
     """
     for level in range(len(network.levels)):
-        part = network.at(level)
-        with ExitStack() as restored, torch.no_grad():
-            for norm in norms_of(part).values():
-                restored.callback(norm.train, norm.training)
-                restored.callback(setattr, norm, "momentum", norm.momentum)
-                norm.reset_running_stats()
-                norm.train()
-                norm.momentum = None  # torch: the plain mean over batches
-            generator = torch.Generator().manual_seed(seed)
-            for index in batches(len(x), batch_size, generator):
-                part(x.index_select(0, index.to(x.device)))
+        settle_norms(network.at(level), x, batch_size, seed)

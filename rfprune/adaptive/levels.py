@@ -8,16 +8,15 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
+from rfprune.arrays import FloatArray
 from rfprune.errors import SpecError
 from rfprune.kernels import Counts, KernelMap, Masks
 from rfprune.monitor import DeviceProfile, Reading, Workload, power
 
-__all__ = ["FloatArray", "Levels", "level_power", "make_levels"]
+__all__ = ["Levels", "level_power", "make_levels"]
 
-FloatArray = NDArray[np.float64]
 _BYTES = 4
 
 
@@ -87,7 +86,7 @@ def make_levels(
         network: whose kernels are ranked.
         kernels: its kernels.
         fractions: (A,) per level one for all prunable layers, or by layer name; the first is 0.
-        by: l1, l2 or magnitude.
+        by: l1, l2 or mean.
 
     Raises:
         SpecError: fractions out of 0..1, or not rising from 0.

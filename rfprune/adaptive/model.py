@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from rfprune.adaptive.levels import FloatArray
 from rfprune.adaptive.policy import LevelPolicy
 from rfprune.adaptive.slimmable import SlimmableNetwork
+from rfprune.arrays import FloatArray
 from rfprune.models import ModelSpec
 from rfprune.monitor import input_statistics
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rfprune.adaptive.levels import FloatArray, Levels
+from rfprune.adaptive.levels import Levels
 from rfprune.adaptive.table import LevelTable
 from rfprune.agent import Policy
+from rfprune.arrays import BoolArray, FloatArray
 from rfprune.errors import DataError, SpecError
 
 __all__ = ["AgentRule", "LevelPolicy", "Rule", "TableRule", "affordable", "agent_rule"]
@@ -114,7 +114,7 @@ def agent_rule(agent: Policy, levels: Levels, power_mw: FloatArray) -> AgentRule
     return AgentRule(agent, fractions, np.asarray(power_mw, dtype=float))
 
 
-def affordable(power_mw: FloatArray, power_budget_mw: float | None) -> NDArray[np.bool_]:
+def affordable(power_mw: FloatArray, power_budget_mw: float | None) -> BoolArray:
     """Return (A,) which levels are within the budget; that of least power if none is.
 
     Raises:

@@ -15,13 +15,15 @@ from torch import Tensor
 from rfprune.adaptive.levels import Levels
 from rfprune.adaptive.model import AdaptiveModel
 from rfprune.adaptive.policy import AgentRule, LevelPolicy, Rule, TableRule
-from rfprune.adaptive.slimmable import SlimmableNetwork, norms_of
+from rfprune.adaptive.slimmable import SlimmableNetwork
 from rfprune.adaptive.table import LevelTable
 from rfprune.agent import Policy
 from rfprune.agent.files import to_arrays, to_tensors
-from rfprune.errors import InputError, NetworkError, SpecError
+from rfprune.errors import NetworkError, SpecError
 from rfprune.kernels import Masks, trace_kernels
 from rfprune.models import Checkpoint, ModelSpec, build, load_checkpoint, save_checkpoint
+from rfprune.models.checkpoint import fitting_the_network, trusted_spec
+from rfprune.training import norms_of
 
 __all__ = ["load", "save"]
 
@@ -69,23 +71,13 @@ def load(path: Path, spec: ModelSpec | None = None, base_dir: Path | None = None
     values = saved.extra.get(_KEY)
     if not isinstance(values, dict):
         raise NetworkError(f"{path}: a saved network, but not one with several levels.")
-    if spec is None and (saved.spec.is_function or saved.spec.is_file):
-        raise NetworkError(
-            f"{path}: was built by '{saved.spec.name}', and a file must not decide what code is "
-            "run; give its spec too."
-        )
-    try:
-        network = _network(saved, values, spec or saved.spec, base_dir)
+    source = trusted_spec(saved, path, spec)
+    with fitting_the_network(path):
+        network = _network(saved, values, source, base_dir)
         policy = LevelPolicy(_rule(to_arrays(values["rule"])), int(values["hold"]))
         if len(policy.rule.power_mw) != len(network.levels):
             raise NetworkError("the policy is one for another number of levels")
         return AdaptiveModel(network, policy, values["power_budget_mw"])
-    except (
-        *(InputError, AttributeError, IndexError, KeyError),
-        *(RuntimeError, TypeError, ValueError),
-    ) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise NetworkError(f"{path}: does not fit the network it names: {reason}") from error
 
 
 def _network(

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from rfprune.adaptive.levels import Levels
 from rfprune.errors import SpecError
 from rfprune.kernels import kept_indices, shrink
+from rfprune.training import norms_of
 
-__all__ = ["SlimmableNetwork", "norms_of"]
+__all__ = ["SlimmableNetwork"]
 
 _Slices = dict[str, tuple[Tensor, ...]]
 
@@ -104,13 +104,6 @@ class SlimmableNetwork(nn.Module):
             for axis, index in enumerate(indices):
                 weight = weight.index_select(axis, index.to(weight.device))
             yield name, weight
-
-
-def norms_of(network: nn.Module) -> dict[str, _BatchNorm]:
-    """Return the batch norms of a network by path."""
-    return {
-        path: module for path, module in network.named_modules() if isinstance(module, _BatchNorm)
-    }
 
 
 def _shared_slices(smaller: nn.Module, kept: Mapping[str, tuple[Tensor, ...]]) -> _Slices:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from rfprune.adaptive.levels import FloatArray
 from rfprune.adaptive.slimmable import SlimmableNetwork
 from rfprune.agent import Outcome
-from rfprune.agent.task import BoolArray, IntArray
+from rfprune.arrays import BoolArray, FloatArray, IntArray
 from rfprune.errors import DataError
 from rfprune.monitor import Reading, input_statistics
 from rfprune.training import evaluate

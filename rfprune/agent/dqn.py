@@ -20,7 +20,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import Tensor
 
-from rfprune.agent.task import FloatArray
+from rfprune.arrays import FloatArray
 from rfprune.spec.agent import AgentSpec
 
 __all__ = ["Experience", "MaskedDQN", "make_dqn"]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rfprune.agent.measured import Measured
 from rfprune.agent.reward import Reward
 from rfprune.agent.state import State
-from rfprune.agent.task import FloatArray, Outcome
+from rfprune.agent.task import Outcome
+from rfprune.arrays import FloatArray
 
 __all__ = ["Episode", "Game", "play"]
 
@@ -82,7 +83,7 @@ class Episode:
         )
 
     def decide(self, level: int) -> FloatArray:
-        """Prune the next layer to the level with this index, and return the decision's terms."""
+        """Prune the next layer to the level with this index; return (T,) the decision's terms."""
         layer = self.index
         assert self._game.state.allowed[layer, level], "the level is not allowed"
         self.choice[layer] = level
@@ -102,7 +103,7 @@ class Episode:
 
 
 def play(game: Game, condition: int, act: Callable[[NDArray[np.float32]], int]) -> Episode:
-    """Return an episode in which `act` maps every state to the index of a level."""
+    """Return an episode in which `act` maps every state (D,) to the index of a level."""
     episode = Episode(game, condition)
     while not episode.ended:
         episode.decide(act(episode.state()))

@@ -12,7 +12,7 @@ from rfprune.agent.task import Task, check_task
 from rfprune.errors import MissingExtraError
 from rfprune.spec.agent import AgentSpec
 
-__all__ = ["learn"]
+__all__ = ["OnEpisode", "learn"]
 
 OnEpisode = Callable[[EpisodeRecord], None]
 

@@ -30,6 +30,8 @@ _PROBE_STATES = 256
 
 
 Rank = tuple[float, float]
+#: Decisions with their rank.
+Ranked = tuple[Rank, list[int]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Learner:
         self.agent = make_dqn(self.env, spec, len(reward.weights), seed)
         self.episodes = 0
         self.best: Best | None = None
-        self.choices: dict[int, tuple[Rank, list[int]]] = {}
+        self.choices: dict[int, list[Ranked]] = {}
         self.probe: NDArray[np.float32] | None = None
         self._key = fingerprint(task, spec, seed)
         self._on_episode = on_episode or (lambda record: None)
@@ -134,11 +136,16 @@ class Learner:
         return record
 
     def _compare(self, episode: Episode | None) -> None:
-        """Keep the decisions of an episode that is the best one under its condition."""
+        """Keep the decisions of the best episodes under each condition, best first.
+
+        Decisions of equal rank come to the same network, of which the first one counts.
+        """
         assert episode is not None
-        known = self.choices.get(episode.condition)
-        if known is None or episode.rank > known[0]:
-            self.choices[episode.condition] = (episode.rank, episode.choice.tolist())
+        known = self.choices.setdefault(episode.condition, [])
+        if all(episode.rank != rank for rank, _ in known):
+            known.append((episode.rank, episode.choice.tolist()))
+            known.sort(key=lambda ranked: ranked[0], reverse=True)
+            del known[self.spec.shortlist :]
 
     def _play(self, policy: Policy) -> list[Episode]:
         def act(state: NDArray[np.float32]) -> int:
@@ -162,7 +169,8 @@ class Learner:
             weights=weights,
             conditions=np.stack(statistics),
             readings=np.array(readings),
-            best_choice=np.array([self.choices[episode.condition][1] for episode in played]),
+            best_choice=np.array([self.choices[e.condition][0][1] for e in played]),
+            shortlist=np.array([choice for _, choice in self.choices[0]]),
             found=self.game.reward.found(),
             meets_target=None if self.game.reward.found() == {} else excess == 0,
         )
@@ -210,8 +218,8 @@ class Learner:
             if values["best"] is not None:
                 rank, weights = values["best"]["rank"], values["best"]["weights"]
                 self.best = Best(tuple(rank), tuple((w, b) for w, b in weights))
-            for condition, (rank, choice) in values["choices"].items():
-                self.choices[condition] = (tuple(rank), choice)
+            for condition, known in values["choices"].items():
+                self.choices[condition] = [(tuple(rank), choice) for rank, choice in known]
         records = read_episodes(self.folder)
         write_episodes(self.folder, [r for r in records if r.episode <= self.episodes])
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rfprune.agent.task import IntArray, Outcome, Task
+from rfprune.agent.task import Outcome, Task
+from rfprune.arrays import IntArray
 from rfprune.errors import RunsError, TrialError
 
 __all__ = ["Measured"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rfprune.agent.files import read_values, write_values
 from rfprune.agent.state import State
-from rfprune.agent.task import BoolArray, FloatArray, IntArray
+from rfprune.arrays import BoolArray, FloatArray, IntArray
 from rfprune.errors import DataError, RunsError
 
 __all__ = ["Policy", "Weights"]
@@ -37,6 +37,7 @@ class Policy:
         readings: (C, L + 1, 2) accuracy and power (share of dense) along the policy's own path.
         best_choice: (C, L) the best decisions that were ever measured under each condition, those
             of exploration among them: for a pruning that does not change any more.
+        shortlist: (K, L) the best decisions under the first condition, best first.
         found: weights that a target led to, by name; empty where the file gave them.
         meets_target: whether every condition meets the target; None without a target.
     """
@@ -46,6 +47,7 @@ class Policy:
     conditions: FloatArray
     readings: FloatArray
     best_choice: IntArray
+    shortlist: IntArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
     found: Mapping[str, float] = field(default_factory=dict)
     meets_target: bool | None = None
 
@@ -103,6 +105,7 @@ class Policy:
             "conditions": self.conditions,
             "readings": self.readings,
             "best_choice": self.best_choice,
+            "shortlist": self.shortlist,
             "found": dict(self.found),
             "meets_target": self.meets_target,
         }

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from rfprune.agent.task import FloatArray, Outcome
+from rfprune.agent.task import Outcome
+from rfprune.arrays import FloatArray
 from rfprune.errors import SpecError
 from rfprune.spec.agent import Coefficient, RewardSpec, TargetSpec
 

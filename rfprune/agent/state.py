@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rfprune.agent.task import BoolArray, FloatArray, IntArray, Task
+from rfprune.agent.task import Task
+from rfprune.arrays import BoolArray, FloatArray, IntArray
 from rfprune.spec.agent import AgentSpec
 
 __all__ = ["LARGEST", "State", "state_of"]

@@ -11,15 +11,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rfprune.arrays import BoolArray, FloatArray, IntArray
 from rfprune.errors import DataError, NetworkError
 
-__all__ = ["BoolArray", "FloatArray", "IntArray", "Outcome", "Task", "check_task"]
-
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+__all__ = ["Outcome", "Task", "check_task"]
 
 
 @dataclass(frozen=True)

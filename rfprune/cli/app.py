@@ -25,7 +25,6 @@ app = typer.Typer(
     name="rfprune",
     help="FPGA-resource-aware pruning of PyTorch networks, and sweeps over it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

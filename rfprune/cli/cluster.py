@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["cancel", "logs", "status", "submit"]
 
 JobArgument = Annotated[
-    str, typer.Argument(help="Job, as 'submit' printed it.", show_default=False)
+    str, typer.Argument(metavar="JOB", help="Job, as 'submit' printed it.", show_default=False)
 ]
 AddressOption = Annotated[
     str | None,
@@ -34,7 +34,9 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print exactly what would be sent, and send nothing.")
     ] = False,
-    trials: Annotated[int | None, typer.Option(min=1, help="Complete trials wanted.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Complete trials wanted in all.")
+    ] = None,
     overrides: SetOption = None,
     address: AddressOption = None,
 ) -> None:

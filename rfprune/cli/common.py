@@ -7,12 +7,14 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape as glob_escape
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rfprune.errors import InputError, RunsError, SpecError
+from rfprune.errors import InputError, RunsError, SpecError, WorkError
 from rfprune.shipped import shipped
 
 if TYPE_CHECKING:
@@ -38,18 +40,39 @@ __all__ = [
     "say",
     "stderr",
     "stdout",
+    "writing",
 ]
+
+
+def _sweeps(incomplete: str) -> list[str]:
+    """Return what a shell offers for a sweep: files and folders here, runs, and shipped sweeps."""
+    files = [path for path in glob(f"{glob_escape(incomplete)}*") if _may_hold_a_sweep(path)]
+    runs = [path.parent.name for path in Path("runs").glob("*/sweep.json")]
+    names = [*runs, *(path.stem for path in shipped("sweeps").glob("*.yml"))]
+    return sorted({*files, *(name for name in names if name.startswith(incomplete))})
+
+
+def _may_hold_a_sweep(path: str) -> bool:
+    return path.endswith((".yml", ".yaml")) or os.path.isdir(path)
+
 
 SweepArgument = Annotated[
     str,
     typer.Argument(
-        metavar="SWEEP", help="A sweep file, or the name of a sweep.", show_default=False
+        metavar="SWEEP",
+        help="A sweep file, or the name of a sweep that has run or is shipped.",
+        show_default=False,
+        autocompletion=_sweeps,
     ),
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that holds all runs.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the file; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one key of the file, e.g. train.epochs=5; repeatable.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -122,6 +145,24 @@ def naming(source: str, name: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Name the run folder where the system does not say which file cannot be written.
+
+    Raises:
+        WorkError: no room is left, or the like.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise WorkError(
+            f"{folder}: cannot be written ({error.strerror or error}). What is finished is kept; "
+            "the same command goes on from there."
+        ) from error
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout, without colours or wrapping."""
     import json
@@ -153,7 +194,7 @@ def read_sweep_file(name: str, runs: Path, overrides: list[str] | None = None) -
         SpecError: nothing of that name, or the file is wrong.
     """
     from rfprune.runs import SweepFolder
-    from rfprune.spec import SweepSpec
+    from rfprune.spec import SweepSpec, TrialSpec
     from rfprune.spec.files import apply_override, parse_spec, read_yaml
 
     path = _find(name, runs)
@@ -163,6 +204,8 @@ def read_sweep_file(name: str, runs: Path, overrides: list[str] | None = None) -
         values, base_dir = facts["spec"], Path(facts.get("base_dir", "."))
     else:
         values, base_dir = read_yaml(path), path.parent.resolve()
+        if set(values) <= set(TrialSpec.model_fields):
+            raise SpecError(f"{path}: is a trial file, without a search. Use: rfprune prune {path}")
         values.setdefault("name", path.stem)
     own_name = values.get("name")
     for text in overrides or []:

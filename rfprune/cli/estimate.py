@@ -22,16 +22,17 @@ def estimate(
         Path,
         typer.Argument(
             metavar="TARGET",
-            help="A design file, the folder of a trial, or an exported folder.",
+            help="A design file, the folder of a trial or one of its .pt files, or an exported "
+            "folder.",
             show_default=False,
         ),
     ],
     by: Annotated[str, typer.Option(help="Estimator; see 'rfprune list estimators'.")] = "analytic",
     step: Annotated[
-        int | None, typer.Option(help="Step of a trial; its final one if not given.")
+        int | None, typer.Option(help="Step of a trial; its last accepted one if not given.")
     ] = None,
     run_code: Annotated[
-        bool, typer.Option("--run-code", help="Build a network by the function its file names.")
+        bool, typer.Option("--run-code", help="Run the function that builds an exported network.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,10 +40,15 @@ def estimate(
 
     Example: rfprune estimate design.yml --json
     """
-    from rfprune.cli.common import print_json, stdout
+    from rfprune.cli.common import naming, print_json, stdout
+    from rfprune.estimate import ESTIMATORS
     from rfprune.estimate.table import table
+    from rfprune.registry import importable
 
-    found, part = _estimate(target, by, step, run_code)
+    with importable():
+        ESTIMATORS.load(by)
+    with naming(str(target), "design"):
+        found, part = _estimate(target, by, step, run_code)
     if as_json:
         print_json(found.to_json(part))
     else:
@@ -51,15 +57,13 @@ def estimate(
 
 
 def _estimate(target: Path, by: str, step: int | None, run_code: bool) -> tuple[Estimate, Part]:
-    from rfprune.estimate import ESTIMATORS
     from rfprune.estimate import estimate as run
-    from rfprune.estimate.design import load_design
+    from rfprune.estimate.design import parse_design
+    from rfprune.spec.files import read_yaml
 
-    if ":" not in by:
-        ESTIMATORS[by]
     target, step = _folder_of(target, step)
     if target.is_dir():
-        from rfprune.export.subjects import estimate_folder
+        from rfprune.export.estimating import estimate_folder
 
         return estimate_folder(target, by, step, run_code)
     if target.suffix not in (".yml", ".yaml", ".json"):
@@ -70,7 +74,13 @@ def _estimate(target: Path, by: str, step: int | None, run_code: bool) -> tuple[
         )
     if step is not None:
         raise SpecError(f"--step {step}: {target} is a design file, which has no steps.")
-    design = load_design(target)
+    values = read_yaml(target)
+    if "model" in values:
+        raise SpecError(
+            f"{target}: is a sweep or trial file (it names a model). What its dense network costs "
+            f"tells 'rfprune check {target}'; an estimate needs a design file or a folder."
+        )
+    design = parse_design(values, str(target))
     return run(design, by), design.device
 
 

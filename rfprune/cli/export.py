@@ -18,6 +18,25 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="EXPR",
+        help="Condition that the point must meet, e.g. 'dsp<=60'; repeatable.",
+    ),
+]
+RowsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--rows",
+        min=0,
+        help="Test rows for the C++ simulation, 0 to leave it out; 1000 if not given, 100 with "
+        "convolutions.",
+    ),
+]
+
+
 def export(
     sweep: Annotated[
         str,
@@ -25,33 +44,30 @@ def export(
             metavar="SWEEP", help="A sweep, or the folder of one trial.", show_default=False
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to make.", show_default=False)],
-    where: Annotated[
-        list[str] | None,
-        typer.Option(metavar="EXPR", help="Condition, e.g. 'dsp<=60'; repeatable."),
-    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder to make; new or empty.", show_default=False)],
+    where: WhereOption = None,
     maximize: Annotated[
-        str | None, typer.Option("--max", metavar="METRIC", help="Take the largest.")
+        str | None,
+        typer.Option("--max", metavar="METRIC", help="Take the point with the largest METRIC."),
     ] = None,
     minimize: Annotated[
-        str | None, typer.Option("--min", metavar="METRIC", help="Take the smallest.")
+        str | None,
+        typer.Option("--min", metavar="METRIC", help="Take the point with the smallest METRIC."),
     ] = None,
-    rows: Annotated[
-        int | None,
-        typer.Option(min=0, help="Test rows for the C++ simulation; 0 leaves it out."),
-    ] = None,
+    rows: RowsOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Export although the simulation disagrees.")
+        bool, typer.Option("--force", help="Export although the C++ disagrees with torch.")
     ] = False,
     register: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Also register the model in MLflow.")
+        str | None,
+        typer.Option(metavar="NAME", help="Also register the network in MLflow under this name."),
     ] = None,
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Write the best model that meets the conditions: weights, masks, HLS project, proof, report.
 
-    Without --max or --min the knee of the front is taken. Test accuracy never selects: where
-    'accuracy' is named, val_accuracy decides.
+    Without --max or --min it is the knee of a sweep's front, and the last accepted step of a single
+    trial. Test accuracy never selects: where 'accuracy' is named, val_accuracy decides.
 
     Example: rfprune export digits --where 'dsp<=60' --max accuracy --out best
     """
@@ -65,8 +81,8 @@ def export(
     if register is not None:
         check_model_name(register)
     config = None if register is None else load_config()
-    front = _front(sweep, runs)
-    choice = choose(front, conditions, ranking)
+    front, usual = _front(sweep, runs)
+    choice = choose(front, conditions, ranking or usual)
     say(choice.explanation)
     trial = front.view.folder.trial(choice.candidate.trial)
     picture = front_png(front, choice.candidate)
@@ -75,8 +91,11 @@ def export(
     )
     _report(exported)
     if register is not None and config is not None:
-        version = register_model(exported.out, register, config)
-        say(f"Registered as '{register}' version {version}, alias {config.registry.alias}.")
+        # The network has just been built by the function that its sweep file names.
+        version = register_model(exported.out, register, config, run_code=True)
+        alias = config.registry.alias
+        say(f"Registered as '{register}' version {version}, alias {alias}. To load it:")
+        say(f"  mlflow.pyfunc.load_model('models:/{register}@{alias}')")
 
 
 def _write(request: Request) -> Exported | EdgeExported:
@@ -90,18 +109,18 @@ def _write(request: Request) -> Exported | EdgeExported:
         return write(request, say=lambda text: status.update(f"{text} ..."))
 
 
-def _front(name: str, runs: Path) -> Front:
-    """Return the front of a sweep, or of one trial's steps."""
+def _front(name: str, runs: Path) -> tuple[Front, Ranking]:
+    """Return the front of a sweep, or of one trial's steps, and what decides if nobody says."""
     from rfprune.cli.common import open_sweep
-    from rfprune.front import build_front, read_front, read_single
+    from rfprune.front import Ranking, build_front, read_front, read_single
     from rfprune.runs import TrialFolder
 
     path = Path(name)
     singles = [home / "trials" / "0000" for home in (path, runs / name) if _is_single(home)]
     for folder in (path, *singles):
         if (folder / "steps.jsonl").exists():
-            return build_front(read_single(TrialFolder(folder)))
-    return read_front(open_sweep(name, runs))
+            return build_front(read_single(TrialFolder(folder))), Ranking("last")
+    return read_front(open_sweep(name, runs)), Ranking()
 
 
 def _is_single(home: Path) -> bool:
@@ -118,14 +137,14 @@ def _condition(text: str) -> Condition:
         raise SpecError(f"--where: {error}.") from None
 
 
-def _ranking(maximize: str | None, minimize: str | None) -> Ranking:
+def _ranking(maximize: str | None, minimize: str | None) -> Ranking | None:
     from rfprune.front import Ranking
 
     if maximize and minimize:
         raise SpecError("--max and --min exclude each other; give one.")
     if maximize:
         return Ranking("max", maximize)
-    return Ranking("min", minimize) if minimize else Ranking()
+    return Ranking("min", minimize) if minimize else None
 
 
 def _report(exported: Exported | EdgeExported) -> None:

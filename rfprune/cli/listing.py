@@ -21,8 +21,9 @@ def list_names(
         str,
         typer.Argument(
             metavar="KIND",
-            help="models, datasets, parts, methods, estimators, devices, profiles, sweeps.",
+            help="One of models, datasets, parts, methods, estimators, devices, profiles, sweeps.",
             show_default=False,
+            autocompletion=lambda: list(_KINDS),
         ),
     ],
     as_json: JsonOption = False,

@@ -23,10 +23,15 @@ def pareto(
     sweep: SweepArgument,
     as_json: JsonOption = False,
     html: Annotated[
-        Path | None, typer.Option(help="Write an interactive page.", show_default=False)
+        Path | None,
+        typer.Option(help="Write the front as an interactive page.", show_default=False),
     ] = None,
-    png: Annotated[Path | None, typer.Option(help="Write a picture.", show_default=False)] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a table.", show_default=False)] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Write the front as a picture.", show_default=False)
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write the front as a table.", show_default=False)
+    ] = None,
     importance: Annotated[
         bool, typer.Option("--importance", help="Also show what the objectives depended on.")
     ] = False,

@@ -59,13 +59,16 @@ def prune(
 
     Example: rfprune prune jets.yml --set prune.budget.dsp=0.2
     """
-    from rfprune.cli.common import check_writable, naming, print_json
+    from rfprune.cli.common import check_writable, naming, print_json, writing
+    from rfprune.errors import SpecError
     from rfprune.runs import TrialFolder
     from rfprune.spec import TrialSpec
     from rfprune.spec.files import apply_override, parse_spec, read_yaml
     from rfprune.trial import prepare_any, run_trial
 
     values, base_dir = read_yaml(trial), trial.parent.resolve()
+    if "search" in values:
+        raise SpecError(f"{trial}: is a sweep file, with a search. Use: rfprune sweep {trial}")
     for text in overrides or []:
         apply_override(values, text, TrialSpec)
     spec = parse_spec(TrialSpec, values, str(trial))
@@ -77,13 +80,14 @@ def prune(
     with naming(str(trial), trial.stem):
         prepare_any(spec, base_dir)
     _make_home(home, base_dir, fresh)
-    result = run_trial(
-        spec,
-        folder,
-        dense_dir=home / "dense",
-        base_dir=base_dir,
-        on_step=None if as_json else _say_step,
-    )
+    with writing(home):
+        result = run_trial(
+            spec,
+            folder,
+            dense_dir=home / "dense",
+            base_dir=base_dir,
+            on_step=None if as_json else _say_step,
+        )
     if as_json:
         steps = [step.model_dump(mode="json") for step in folder.steps()]
         print_json({**result.as_json(), "steps": steps})

@@ -13,7 +13,9 @@ __all__ = ["schema"]
 
 
 def schema(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="sweep, trial or design.")] = "sweep",
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="One of sweep, trial, design.")
+    ] = "sweep",
 ) -> None:
     """Print the JSON schema of a file format, for completion and checks in editors.
 

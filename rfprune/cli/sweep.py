@@ -34,9 +34,15 @@ def sweep(
     runs: RunsOption = Path("runs"),
     address: Annotated[
         str | None,
-        typer.Option(help="Ray cluster to run on; this machine if not given.", show_default=False),
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Running Ray cluster to work on; without it Ray starts on this machine.",
+            show_default=False,
+        ),
     ] = None,
-    track: Annotated[bool, typer.Option(help="Write to MLflow, as mlflow.yml says.")] = True,
+    track: Annotated[
+        bool, typer.Option(help="Write the trials to MLflow, as mlflow.yml says.")
+    ] = True,
     attach: Annotated[
         bool,
         typer.Option("--attach", help="Show a sweep that runs in another shell; changes nothing."),
@@ -49,8 +55,7 @@ def sweep(
 
     Example: rfprune sweep sweeps/digits.yml --trials 50
     """
-    from rfprune.cli.common import check_writable, read_sweep_file
-    from rfprune.search.drive import early_cluster
+    from rfprune.cli.common import check_writable, read_sweep_file, writing
 
     if attach:
         _watch(sweep, runs)
@@ -59,11 +64,10 @@ def sweep(
         overrides = [*(overrides or []), f"trials={trials}"]
     target = read_sweep_file(sweep, runs, overrides)
     check_writable(target.folder.path)
-    with early_cluster(address) as ray_is_there:
-        known = _look_ahead(target)
-        if fresh:
-            _begin_anew(target)
-        ray_is_there()
+    known = _look_ahead(target)
+    if fresh:
+        _begin_anew(target)
+    with writing(target.folder.path):
         outcome = _run(target, known, address, track)
     _finish(target, outcome)
 
@@ -182,6 +186,7 @@ def _others(counts: Counts) -> str:
     kinds = {
         "dominated by others": counts.dominated,
         "with a budget out of reach": counts.unreachable,
+        "cut off": counts.cut_off,
         "failed": counts.failed,
     }
     return "".join(f"{n} {kind}, " for kind, n in kinds.items() if n or kind == "failed")

@@ -12,7 +12,7 @@ __all__ = ["ui"]
 def ui(
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Port; the one in mlflow.yml if not given."),
+        typer.Option(min=1, max=65535, help="Port; as mlflow.yml says if not given."),
     ] = None,
 ) -> None:
     """Start the MLflow server as mlflow.yml says, and print its address.

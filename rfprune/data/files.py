@@ -48,6 +48,9 @@ def read_npz(path: Path) -> RawData:
     """Read x_train, y_train and, together or not at all, x_test and y_test.
 
     An array ``class_names`` (or ``classes``) of strings gives the names; others are left alone.
+
+    Raises:
+        DataError: no readable archive, a missing array, or one of Python objects.
     """
     try:
         with path.open("rb") as file:
@@ -101,6 +104,9 @@ def read_parquet(path: Path, label_column: str) -> RawData:
     """Read one .parquet file, or the train.parquet and test.parquet of a folder.
 
     Every column but ``label_column`` is a feature. Both files hold the same columns.
+
+    Raises:
+        DataError: no readable file, a missing or foreign column, or one that holds no numbers.
     """
     if not path.is_dir():
         x, y, _ = _read_table(path, label_column, None)

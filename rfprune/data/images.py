@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from rfprune.atomic import replacing
 from rfprune.data.dataset import Array, RawData
 from rfprune.data.places import cache_dir
 from rfprune.data.selecting import chosen_classes, rows_of
@@ -123,7 +124,6 @@ def _decoded(source: str, images: Images, numbers: Sequence[int], spec: DataSpec
     if ready is not None and len(ready) == len(numbers):
         return ready
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, images, numbers, spec)
     except OSError as error:
         raise DataError(
@@ -140,9 +140,8 @@ def _digest(array: np.memmap[Any, Any]) -> str:
     assert array.filename is not None
     beside = Path(array.filename).with_suffix(".sha256")
     if not beside.is_file():
-        partial = beside.with_name(f".{beside.name}.{os.getpid()}.part")
-        partial.write_text(hashlib.sha256(array.data).hexdigest())
-        os.replace(partial, beside)
+        with replacing(beside) as partial:
+            partial.write_text(hashlib.sha256(array.data).hexdigest())
     return beside.read_text()
 
 
@@ -165,8 +164,7 @@ def _key(images: Images, numbers: Sequence[int], spec: DataSpec) -> str:
 def _write(path: Path, images: Images, numbers: Sequence[int], spec: DataSpec) -> None:
     """Decode in threads and write one by one; the file appears whole or not at all."""
     shape = (len(numbers), *_pixels(images[numbers[0]], numbers[0], spec).shape)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as partial:
         out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         for i, pixels in enumerate(_in_threads(images, numbers, spec)):
             if pixels.shape != shape[1:]:
@@ -179,9 +177,6 @@ def _write(path: Path, images: Images, numbers: Sequence[int], spec: DataSpec) -
         out.flush()
         del out
         path.with_suffix(".sha256").unlink(missing_ok=True)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _in_threads(images: Images, numbers: Sequence[int], spec: DataSpec) -> Iterator[Array]:

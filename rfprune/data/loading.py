@@ -25,7 +25,7 @@ from rfprune.data.spec import DataSpec
 from rfprune.data.table import DATASETS
 from rfprune.errors import DataError
 
-__all__ = ["load"]
+__all__ = ["data_files", "load"]
 
 _TEST_FRACTION = 0.2
 _CHANNEL_COUNTS = (1, 3, 4)

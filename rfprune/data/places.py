@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError
 
+from rfprune.atomic import replacing
 from rfprune.errors import DataError
 
 __all__ = [
     "RemoteFile",
     "cache_dir",
+    "data_dir",
     "download",
     "find_file",
     "folders_of",
@@ -107,9 +109,7 @@ def download(file: RemoteFile, target: Path) -> Path:
     """
     algorithm, _, expected = file.checksum.partition(":")
     digest = hashlib.new(algorithm)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    with replacing(target) as partial:
         with open_url(file.url) as response, partial.open("wb") as out:
             for chunk in _progress(file, response):
                 digest.update(chunk)
@@ -119,9 +119,6 @@ def download(file: RemoteFile, target: Path) -> Path:
                 f"{file.url}: the download's {algorithm} is {digest.hexdigest()}, expected "
                 f"{expected}; the file was damaged on its way or has changed, and was not kept."
             )
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 

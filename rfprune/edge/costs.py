@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rfprune.arrays import FloatArray, IntArray
 from rfprune.kernels import Counts, KernelMap
 from rfprune.monitor import DeviceProfile, Reading, Workload, energy, inference_seconds, power
 from rfprune.quantities import EDGE_RESOURCES
@@ -15,8 +15,6 @@ from rfprune.spec import EdgeSpec
 
 __all__ = ["EdgeCosts", "Readings"]
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 _FLOAT_BYTES = 4
 
 
@@ -87,7 +85,7 @@ class EdgeCosts:
         return self._readings(work, seconds)
 
     def counts(self, kept: IntArray) -> Counts:
-        """Return operations, parameters and activations of a network, by layer."""
+        """Return operations, parameters and activations by layer, of (..., L) kernels kept."""
         return self.kernels.count(kept)
 
     def share(self, kept: IntArray) -> float:
@@ -95,6 +93,9 @@ class EdgeCosts:
 
         That is the mean power at the rate of the images. Without a rate, images follow each other,
         and a smaller network draws the same power for a shorter time: then it is the energy.
+
+        Args:
+            kept: (L,) kernels that are kept.
         """
         dense, pruned = self._dense_readings, self.readings(kept)
         if self.spec.images_per_second is None:

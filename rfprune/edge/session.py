@@ -7,76 +7,59 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rfprune.data import Dataset, Rows
+from rfprune.arrays import BoolArray, FloatArray, IntArray
 from rfprune.edge.conditions import under_conditions
 from rfprune.edge.costs import EdgeCosts
 from rfprune.edge.penalty import kernel_penalty
 from rfprune.edge.task import KernelTask, Scene
 from rfprune.edge.values import kernel_values
-from rfprune.kernels import KernelMap, masked
+from rfprune.kernels import KernelMap, masked, shrink
 from rfprune.kernels import Masks as KernelMasks
-from rfprune.methods import Choice, Method, Problem, check_choice
+from rfprune.methods import Choice, Problem, check_choice
 from rfprune.methods.coupled import select_coupled
-from rfprune.pruning import Snapshot
-from rfprune.pruning.subject import Masks, drawn_seed
+from rfprune.pruning import Purpose, Snapshot, Subject
+from rfprune.pruning.subject import Masks
 from rfprune.quantities import EDGE_RESOURCES
 from rfprune.scores import NORMALIZERS
-from rfprune.spec import EdgeSpec, TrialSpec
+from rfprune.spec import EdgeSpec
 from rfprune.training import Fit, Penalty, evaluate, fit
 
 __all__ = ["KernelSession"]
 
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float64]
-#: Training rows that gradient-based scores look at, and their batch size.
-_SCORE_ROWS, _SCORE_BATCH = 2048, 256
-#: What random numbers are drawn for, beside those of the loop; see `Subject.seed`.
-_SCORE, _SELECT, _NOISE = 1, 2, 5
 
-
-@dataclass
-class KernelSession:
-    """The network with its kernels, data and method; a `rfprune.pruning.Subject`.
+@dataclass(kw_only=True)
+class KernelSession(Subject):
+    """The network with its kernels, data and method.
 
     Pruned kernels keep their weights and are masked, so that a later step may take them back.
+    Between two calls the model is whole, that is, not masked. Without a budget (`fractions` is
+    empty) the agent's reward decides how much goes.
 
     Attributes:
-        spec: the trial.
-        model: changed in place; whole, that is, not masked, between two calls.
-        data: on the model's device.
         costs: of what is kept, on the device of the trial.
-        method: how it is chosen.
-        fractions: final budget by resource, as a fraction of dense; empty = the agent's reward
-            decides.
         floor: (L,) kernels that each layer keeps at least.
-        dense_val_accuracy: reference of the tolerance.
-        teacher: (N, classes) the dense network's probabilities on the training rows, or None.
         agent_dir: where the agent keeps its checkpoints, one folder per step; None = nowhere.
         left: kernels that are left since the last training; None = all.
+        dense: the network before anything was pruned, which the agent plays on.
     """
 
-    spec: TrialSpec
-    model: nn.Module
-    data: Dataset
     costs: EdgeCosts
-    method: Method
-    fractions: dict[str, float]
-    floor: NDArray[np.int64]
-    dense_val_accuracy: float
-    teacher: Tensor | None = None
+    floor: IntArray
     agent_dir: Path | None = None
     left: KernelMasks | None = None
     dense: nn.Module = field(init=False)
 
+    score_rows: ClassVar[int] = 2048
+    score_batch: ClassVar[int] = 256
+
     def __post_init__(self) -> None:
-        """Keep the dense network, which the agent plays on."""
+        """Keep a copy of the dense network."""
         self.dense = copy.deepcopy(self.model).eval()
 
     @property
@@ -91,39 +74,23 @@ class KernelSession:
         return self.spec.edge
 
     @property
-    def accepted_from(self) -> float:
-        """Validation accuracy from which on a step is accepted."""
-        return (1 - self.spec.prune.tolerance) * self.dense_val_accuracy
-
-    @property
-    def kept(self) -> NDArray[np.int64]:
+    def kept(self) -> IntArray:
         """(L,) kernels that are left."""
         return self.kernels.n_kernels if self.left is None else self.left.kept
 
-    def seed(self, step: int, purpose: int) -> int:
-        """Return a seed that depends on the trial, the step and the purpose alone."""
-        return drawn_seed(self.spec.seed, step, purpose)
+    @property
+    def dense_use(self) -> dict[str, float]:
+        """What the dense network uses of each of `EDGE_RESOURCES`."""
+        return dict(zip(EDGE_RESOURCES, self.costs.dense.tolist(), strict=True))
 
-    def val_accuracy(self) -> float:
-        """Return the accuracy on the validation rows; it decides."""
-        return self._accuracy(self.data.x_val, self.data.y_val)
-
-    def accuracy(self) -> float:
-        """Return the accuracy on the test rows; it is only reported."""
-        return self._accuracy(self.data.x_test, self.data.y_test)
-
-    def _accuracy(self, x: Rows, y: Tensor) -> float:
-        with self.pruned():
-            return evaluate(self.model, x, y)
-
-    def pruned(self) -> AbstractContextManager[Any]:
+    def as_deployed(self) -> AbstractContextManager[Any]:
         """While open, the model computes what it does without the pruned kernels."""
         return nullcontext() if self.left is None else masked(self.model, self.left)
 
     def fit(self, how: Fit, masks: Masks | None) -> None:
         """Train under masks, or the whole network; what is left afterwards is what was trained."""
         self.left = None if masks is None else KernelMasks(self.kernels, masks)
-        with self.pruned():
+        with self.as_deployed():
             fit(self.model, self.data.x_train, self.data.y_train, how)
 
     def masks(self, choice: Choice) -> Masks:
@@ -143,7 +110,11 @@ class KernelSession:
         self.left = None if left is None else KernelMasks(self.kernels, left)
 
     def penalty(self, prices: FloatArray | None) -> Penalty | None:
-        """Return the regularizer on the prunable convolutions, or None if its weight is 0."""
+        """Return the regularizer on the prunable convolutions, or None if its weight is 0.
+
+        Args:
+            prices: not looked at; what a kernel costs depends on the others.
+        """
         regularizer = self.spec.prune.regularizer
         if self.method.penalty == "none" or regularizer.weight == 0:
             return None
@@ -159,7 +130,7 @@ class KernelSession:
         return choice
 
     def _problem(self, step: int, progress: float) -> Problem:
-        budget = self._budget(progress)
+        budget = self.budget(progress)
         task = self._task(step, budget) if self.method.learns else None
         removable = np.array([layer.removable for layer in self.kernels.prunable])
         return Problem(
@@ -170,35 +141,29 @@ class KernelSession:
             # The agent's levels say themselves what is left of a layer.
             floor=self.floor if task is None else np.where(removable, 0, 1),
             used=lambda keep: self.costs.resources(self._counts(keep)),
-            rng=np.random.default_rng(self.seed(step, _SELECT)),
+            rng=self.rng(step, Purpose.SELECT),
             agent=self.spec.prune.agent,
             task=task,
+            tuned=lambda keep: self._tuned_accuracy(step, keep),
             agent_folder=None if self.agent_dir is None else self.agent_dir / f"{step:03d}",
             resources=EDGE_RESOURCES,
         )
 
     @cached_property
-    def _layer_index(self) -> NDArray[np.int64]:
+    def _layer_index(self) -> IntArray:
         return np.repeat(np.arange(len(self.kernels.prunable)), self.kernels.n_kernels)
 
-    def _counts(self, keep: BoolArray) -> NDArray[np.int64]:
+    def _counts(self, keep: BoolArray) -> IntArray:
         return np.bincount(self._layer_index[keep], minlength=len(self.kernels.prunable))
 
     def _costs_beside(self, keep: BoolArray) -> FloatArray:
         return self.costs.marginal(self._counts(keep))[self._layer_index]
 
-    def _budget(self, progress: float) -> FloatArray:
-        """Return (R,) the budget at `progress` between dense (0) and final (1); inf = no limit."""
-        final = np.array([self.fractions.get(name, np.inf) for name in EDGE_RESOURCES])
-        limited = np.isfinite(final)
-        shares = np.where(limited, 1 - progress * (1 - np.where(limited, final, 1.0)), np.inf)
-        return np.where(limited, shares * self.costs.dense, np.inf)
-
     def _values(self, step: int) -> FloatArray:
         """Return (G,) what each kernel is worth; nothing if it is pruned already."""
-        rng = np.random.default_rng(self.seed(step, _SCORE))
-        with self.pruned():
-            found = kernel_values(self.model, self.kernels, self._score, self._score_batches(), rng)
+        rng, batches = self.rng(step, Purpose.SCORE), self.score_batches()
+        with self.as_deployed():
+            found = kernel_values(self.model, self.kernels, self._score, batches, rng)
         scale = NORMALIZERS[self.spec.prune.normalize]
         parts = []
         for layer in self.kernels.prunable:
@@ -208,13 +173,7 @@ class KernelSession:
 
     @property
     def _score(self) -> str:
-        """The score that the method is named after, else that of the file."""
-        return {"magnitude": "l2", "l1": "l1"}.get(self.spec.prune.method, self.spec.prune.score)
-
-    def _score_batches(self) -> list[tuple[Tensor, Tensor]]:
-        x, y = self.data.x_train[:_SCORE_ROWS], self.data.y_train[:_SCORE_ROWS]
-        pairs = zip(torch.split(x, _SCORE_BATCH), torch.split(y, _SCORE_BATCH), strict=True)
-        return list(pairs)
+        return self.method.kernel_score or self.spec.prune.score
 
     def _task(self, step: int, budget: FloatArray) -> KernelTask:
         """Return what the agent plays: always on the dense network, within this step's budget."""
@@ -229,6 +188,19 @@ class KernelSession:
             self._known_accuracies,
         )
 
+    def _tuned_accuracy(self, step: int, keep: BoolArray) -> float:
+        """Return what a smaller copy reaches on the validation rows after a short fine-tuning."""
+        smaller = shrink(self.model, KernelMasks(self.kernels, self.masks(Choice(keep))))
+        prune, train = self.spec.prune, self.spec.train
+        how = Fit(
+            epochs=prune.agent.shortlist_epochs,
+            learning_rate=prune.learning_rate or train.learning_rate,
+            train=train.model_copy(update={"learning_rate_schedule": "cosine"}),
+            seed=self.seed(step, Purpose.SHORTLIST),
+        )
+        fit(smaller, self.data.x_train, self.data.y_train, how)
+        return evaluate(smaller, self.data.x_val, self.data.y_val)
+
     @cached_property
     def _known_accuracies(self) -> dict[tuple[int, ...], float]:
         """Every step plays on the same network, so none measures what another one has."""
@@ -236,13 +208,20 @@ class KernelSession:
 
     @cached_property
     def _dense_values(self) -> dict[str, Tensor]:
-        rng = np.random.default_rng(self.seed(0, _SCORE))
-        score, batches = self.spec.prune.score, self._score_batches()
-        return kernel_values(self.dense, self.kernels, score, batches, rng)
+        rng, batches = self.rng(0, Purpose.SCORE), self.score_batches()
+        return kernel_values(self.dense, self.kernels, self.spec.prune.score, batches, rng)
 
     @cached_property
     def _scene(self) -> Scene:
         rows = min(self.edge.agent_rows, len(self.data.y_val))
         x = self.data.x_val[:rows]
-        inputs = under_conditions(x, self.data, self.edge.conditions, self.seed(0, _NOISE))
-        return Scene(inputs, self.data.y_val[:rows])
+        inputs = under_conditions(x, self.data, self.edge.conditions, self.seed(0, Purpose.NOISE))
+        return Scene(inputs, self.data.y_val[:rows], self._settling_rows(), self.edge.agent_measure)
+
+    def _settling_rows(self) -> Tensor | None:
+        """Return rows drawn from the training rows, which may be sorted by class."""
+        rows = min(self.edge.settling_rows, len(self.data.y_train))
+        drawn = self.rng(0, Purpose.SETTLE).choice(len(self.data.y_train), rows, replace=False)
+        index = torch.from_numpy(drawn)
+        x = self.data.x_train
+        return x.index_select(0, index.to(x.device)) if rows else None

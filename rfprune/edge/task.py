@@ -1,26 +1,26 @@
-"""The document's game: the agent prunes a CNN layer by layer and sees accuracy and power."""
+"""The agent's game on a CNN: it prunes layer by layer and sees accuracy and power."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rfprune.agent import Outcome
+from rfprune.arrays import BoolArray, FloatArray, IntArray
 from rfprune.edge.costs import EdgeCosts
-from rfprune.kernels import KernelMap, Masks, masked
+from rfprune.kernels import KernelMap, Masks, shrink
 from rfprune.monitor import input_statistics
-from rfprune.training import evaluate
+from rfprune.training import evaluate, probabilities, settle_norms
 
 __all__ = ["KernelTask", "Scene", "fewest_kernels"]
 
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+#: Rows per pass when norms are settled.
+_SETTLING_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,16 @@ class Scene:
     Attributes:
         inputs: (B, ...) per condition of the input; the first one decides what is kept.
         labels: (B,).
+        settling: (N, ...) training rows on which batch norms are settled before a measurement;
+            None = they keep the dense network's statistics.
+        by: accuracy, or probability: the mean of what the network gives the right class, that is,
+            the accuracy of a class drawn from its probabilities.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
+    settling: Tensor | None = None
+    by: Literal["accuracy", "probability"] = "accuracy"
 
 
 def fewest_kernels(kernels: KernelMap, levels: Sequence[float]) -> IntArray:
@@ -52,14 +58,14 @@ def _highest(allowed: BoolArray, levels: Sequence[float]) -> FloatArray:
 
 
 class KernelTask:
-    """Levels of pruning for every layer of a CNN; a measurement is a pass under masks.
+    """Levels of pruning for every layer of a CNN; a measurement is a pass of the smaller network.
 
     Nothing is trained, so a measurement takes as long as a forward pass. With a budget, a decision
     that leaves no room for the layers after it, even at their highest levels, counts as the next
     higher level that does: whatever is decided, the budget holds.
 
     Args:
-        model: the trained network; masked while it is measured, otherwise left alone.
+        model: the trained network; it is left alone.
         costs: what is left costs so much.
         importance: of every kernel, by layer; the least important go first.
         levels: (A,) fractions; 1 only where a skip path goes around the layer.
@@ -128,17 +134,50 @@ class KernelTask:
         return Outcome(self._accuracies[key], share, {"kernel_sparsity": float(pruned)})
 
     def _accuracy(self, masks: Masks, condition: int) -> float:
-        with masked(self._model, masks):
-            return evaluate(self._model, self._inputs[condition], self._scene.labels)
+        scene, x = self._scene, self._inputs[condition]
+        smaller = shrink(self._model, masks)
+        if scene.settling is not None:
+            settle_norms(smaller, scene.settling, _SETTLING_BATCH)
+        if scene.by == "accuracy":
+            return evaluate(smaller, x, scene.labels)
+        return float(probabilities(smaller, x).gather(1, scene.labels[:, None]).mean())
 
     def masks(self, choice: IntArray, upto: int) -> Masks:
         """Return the masks of the first `upto` decisions."""
         return self.kernels.masks(self._importance, self.fractions(choice, upto))
 
-    def keep(self, choice: IntArray, upto: int) -> BoolArray:
-        """Return (G,) the kernels that stay, layer after layer."""
-        masks = self.masks(choice, upto)
+    def keep(self, choice: IntArray) -> BoolArray:
+        """Return (G,) the kernels that stay in the end, layer after layer.
+
+        Levels are coarse: what they leave of the budget goes to more kernels of the same layers.
+        """
+        kept = self.kernels.kept(self.fractions(choice, len(self.layers)))
+        if self._budget is not None:
+            kept = self._filled(kept, self._budget)
+        masks = self.kernels.masks(self._importance, 1 - kept / self.kernels.n_kernels)
         return torch.cat([masks[name] for name in self.layers]).numpy()
+
+    def _filled(self, kept: IntArray, budget: FloatArray) -> IntArray:
+        """Return (L,) counts that leave no room for another kernel in a layer that keeps some.
+
+        The next kernel is always the one of the most importance for its costs.
+        """
+        # The last entry stands for the kernel after the last one, which never fits.
+        ordered = [
+            [*values.sort(descending=True).values.tolist(), 0.0]
+            for values in self._ordered_importance()
+        ]
+        size, limited = self.kernels.n_kernels, np.isfinite(budget)
+        while True:
+            grown = kept + np.eye(len(kept), dtype=np.int64)
+            used = self._costs.resources(np.concatenate([kept[None], np.minimum(grown, size)]))
+            shares = used[:, limited] / budget[limited]
+            fits = (kept > 0) & (kept < size) & np.all(shares[1:] <= 1 + 1e-9, axis=1)
+            if not fits.any():
+                return kept
+            more = np.maximum((shares[1:] - shares[0]).max(axis=1), 1e-12)
+            following = np.array([row[n] for row, n in zip(ordered, kept, strict=True)])
+            kept = grown[int(np.argmax(np.where(fits, following / more, -np.inf)))]
 
     def fractions(self, choice: IntArray, upto: int) -> FloatArray:
         """Return (L,) what decisions come to: levels, or higher ones that the budget asks for."""

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from rfprune.errors import RfpruneError, WorkError
 from rfprune.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -52,6 +54,26 @@ def estimate(design: Design, by: str = "analytic", project: Path | None = None) 
     Raises:
         UnknownNameError: no such estimator; names the nearest.
         MissingExtraError: the estimator needs a package or program that is not installed.
+        WorkError: an estimator of the user's own raised, or returned something else.
     """
     function = ESTIMATORS.load(by)
-    return cast("Estimate", function(design, project) if by in NEEDS_PROJECT else function(design))
+    if by in ESTIMATORS:
+        found = function(design, project) if by in NEEDS_PROJECT else function(design)
+        return cast("Estimate", found)
+    return _of_the_user(by, function, design)
+
+
+def _of_the_user(by: str, function: Callable[..., Any], design: Design) -> Estimate:
+    from rfprune.estimate.result import Estimate
+
+    try:
+        found = function(design)
+    except RfpruneError:
+        raise
+    except Exception as error:
+        raise WorkError(f"estimator '{by}' failed: {type(error).__name__}: {error}.") from error
+    if not isinstance(found, Estimate):
+        raise WorkError(
+            f"estimator '{by}' returned a {type(found).__name__}, not a rfprune.estimate.Estimate."
+        )
+    return found

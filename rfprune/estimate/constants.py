@@ -29,6 +29,6 @@ def constants() -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def rule_constants(rule: str, terms: tuple[str, ...]) -> NDArray[np.float64]:
-    """Return the constants of `rule` in the order of `terms`; a term without one counts as 0."""
+    """Return (len(terms),) the constants of `rule`; a term without one counts as 0."""
     fitted = constants()[rule]["terms"]
     return np.array([fitted.get(term, 0.0) for term in terms])

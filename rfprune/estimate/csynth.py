@@ -2,8 +2,9 @@
 
 Nothing here knows a licence server or an installation: the tool is the one on PATH
 (``vitis-run`` or ``vitis_hls`` for Vitis projects, ``vivado_hls`` for Vivado ones). Every attempt
-has a time limit and keeps its log beside the project. On a cluster, `run_remote` asks Ray for one
-unit of the resource ``hls_license`` so that no more runs start than there are licences.
+has a time limit and keeps its log beside the project. On a Ray cluster whose nodes offer the
+resource ``hls_license``, each run takes one unit of it, so that no more runs start than there are
+licences, and on nodes that have the tool.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ from rfprune.estimate.design import Design
 from rfprune.estimate.reports import find_reports, to_estimate
 from rfprune.estimate.result import Estimate
 
-__all__ = ["LICENSE_RESOURCE", "CsynthOptions", "estimate", "find_tool", "run", "run_remote"]
+__all__ = ["LICENSE_RESOURCE", "CsynthOptions", "estimate", "find_tool", "run", "run_licensed"]
 
 #: Ray resource that stands for one licence of the HLS tool.
 LICENSE_RESOURCE = "hls_license"
@@ -65,7 +67,18 @@ def estimate(design: Design, project: Path | None = None) -> Estimate:
             f"{design.name}: csynth needs the C++ of an hls4ml project, which a design file does "
             "not hold. Allowed: the folder of an exported model; or --by analytic."
         )
-    return run(project, clock_ns=design.clock_ns)
+    start = run_licensed if _licences_are_counted() else run
+    return start(project, clock_ns=design.clock_ns)
+
+
+def _licences_are_counted() -> bool:
+    """Return whether this process belongs to a Ray cluster that offers licences."""
+    ray = sys.modules.get("ray")
+    return (
+        ray is not None
+        and ray.is_initialized()
+        and ray.cluster_resources().get(LICENSE_RESOURCE, 0) >= 1
+    )
 
 
 def find_tool(project: Path) -> tuple[str, str]:
@@ -87,7 +100,7 @@ def find_tool(project: Path) -> tuple[str, str]:
     found = next((path for name in _TOOLS[backend] if (path := shutil.which(name))), None)
     if found is None:
         raise MissingExtraError(
-            f"csynth needs {' or '.join(_TOOLS[backend])} on PATH to build {project}; "
+            f"csynth needs {' or '.join(_TOOLS[backend])} on PATH; "
             "source the settings64.sh of the AMD tools, or use --by analytic."
         )
     return backend, found
@@ -193,13 +206,20 @@ def _collect(project: Path, begin: float, clock_ns: float) -> Estimate:
     return to_estimate(fresh, clock_ns)
 
 
-def run_remote(project: Path, options: CsynthOptions | None = None) -> Estimate:
+def run_licensed(
+    project: Path, options: CsynthOptions | None = None, clock_ns: float = 5.0
+) -> Estimate:
     """Do the same as `run` as a Ray task that holds one unit of ``hls_license``.
 
-    The project folder must be visible to the node that offers the licence.
+    The project folder must be visible to the node that offers the licence. Arguments and errors as
+    `run`.
     """
     import ray
 
-    remote = ray.remote(num_cpus=1, resources={LICENSE_RESOURCE: 1}, max_retries=1)(run)
-    result: Estimate = ray.get(remote.remote(project, options))
-    return result
+    # No CPU: the trial that waits for the task has one, and all others may be taken by trials.
+    task = ray.remote(num_cpus=0, resources={LICENSE_RESOURCE: 1}, max_retries=1)(run)
+    try:
+        found: Estimate = ray.get(task.remote(project.absolute(), options, clock_ns))
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    return found

@@ -41,6 +41,7 @@ from rfprune.registry import nearest
 
 __all__ = [
     "LAYER_TYPES",
+    "MULTIPLYING",
     "Design",
     "LayerDesign",
     "WeightStatistics",

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from rfprune.estimate.layers import Columns, Kinds
 from rfprune.estimate.terms import Facts, rule
-from rfprune.hardware.memory import BRAM18_ASPECTS
+from rfprune.hardware.memory import bram18_blocks
 
-__all__ = ["FF_RATIO", "LUT_RATIO", "Around", "around", "bram18"]
+__all__ = ["FF_RATIO", "LUT_RATIO", "Around", "around"]
 
 F = NDArray[np.float64]
 
@@ -56,14 +56,6 @@ class Around:
     synthesis_lut: F
     hls_ff: F
     synthesis_ff: F
-
-
-def bram18(word_bits: F, depth: F) -> F:
-    """Return the RAMB18 of memories of `word_bits` x `depth`, 0 where nothing is stored."""
-    best = np.full(word_bits.shape, np.inf)
-    for deep, width in BRAM18_ASPECTS:
-        best = np.minimum(best, np.ceil(word_bits / width) * np.ceil(depth / deep))
-    return np.where((depth > 1) & (word_bits > 0), best, 0.0)
 
 
 def _outputs(c: Columns) -> F:
@@ -121,7 +113,7 @@ def around(c: Columns, f: Facts, k: Kinds) -> Around:
     state = np.where(k.recurrent, c.n_out * c.data_bits, 0.0)
     steps = np.where(k.recurrent & (c.stream == 0) & (c.n_sequence > 1), c.n_sequence, 0.0)
     bits, depth = _fifo(c)
-    memory = np.where(depth > _SHIFT_REGISTER_DEPTH, bram18(bits, depth), 0.0)
+    memory = np.where(depth > _SHIFT_REGISTER_DEPTH, bram18_blocks(bits, depth), 0.0)
     registers = np.where(k.pool, rule("pool_ff", c, f), 0.0)
     registers = np.where(k.softmax, rule("softmax_ff", c, f), registers)
     ff = registers + _CELL["ff"] * state + _FIFO["ff"] * bits

@@ -18,7 +18,7 @@ from rfprune.estimate.design import LAYER_TYPES, MULTIPLYING, Design, LayerDesig
 from rfprune.hardware.multiplier import DSP_PORTS
 from rfprune.hardware.reuse import nearest_valid_reuse_factor
 
-__all__ = ["COLUMNS", "STRATEGIES", "TYPES", "Columns", "Kinds", "kinds", "read_columns"]
+__all__ = ["COLUMNS", "STRATEGIES", "TYPES", "Columns", "Kinds", "kinds", "read_columns", "tool_of"]
 
 F = NDArray[np.float64]
 B = NDArray[np.bool_]

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rfprune.estimate.glue import FF_RATIO, LUT_RATIO, Around, around, bram18
+from rfprune.estimate.glue import FF_RATIO, LUT_RATIO, Around, around
 from rfprune.estimate.layers import Columns, Kinds, kinds
 from rfprune.estimate.terms import Facts, facts, rule
+from rfprune.hardware.memory import ROM_MIN_BITS, bram18_blocks
 
 __all__ = ["LayerCosts", "layer_costs", "network_cycles"]
 
@@ -22,8 +23,6 @@ B = NDArray[np.bool_]
 
 #: Cycles of the stable softmax: 32 published module reports (medians).
 _SOFTMAX = {"latency": 6.0, "bound_latency": 13.0}
-#: Bits of an index table that make it a memory: 688 reports of Vivado HLS 2020.1.
-_ROM_MIN_BITS = 1024
 
 
 @dataclass
@@ -68,11 +67,11 @@ def _bram(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
     tables.
     """
     index = _index_bits(c)
-    weights = bram18(f.all_multipliers * c.weight_bits, c.reuse_factor)
-    table = (c.reuse_factor * index >= _ROM_MIN_BITS).astype(np.float64)
-    live = bram18(f.multipliers * c.weight_bits, c.reuse_factor)
+    weights = bram18_blocks(f.all_multipliers * c.weight_bits, c.reuse_factor)
+    table = (c.reuse_factor * index >= ROM_MIN_BITS).astype(np.float64)
+    live = bram18_blocks(f.multipliers * c.weight_bits, c.reuse_factor)
     vitis_rom = (c.vivado == 0) & ~k.unrolled
-    after = np.where(vitis_rom, 0.0, live) + table * bram18(index, c.reuse_factor)
+    after = np.where(vitis_rom, 0.0, live) + table * bram18_blocks(index, c.reuse_factor)
     return np.where(k.memory, weights + table, 0.0), np.where(k.memory, after, 0.0)
 
 
@@ -224,8 +223,7 @@ def network_cycles(c: Columns, costs: LayerCosts) -> tuple[F, F]:
     """Return latency and interval of each network, (n_designs,).
 
     Layers follow each other with one register between two of those that multiply (71 networks of
-    two
-    layers: ``sum RF + 2 L - 1``); image layers on a stream overlap, so the slowest one decides.
+    two layers: ``sum RF + 2 L - 1``); image layers on a stream overlap, so the slowest one decides.
     """
     pixels = (c.stream == 1) & (_positions(c) > 1)
     chained = costs.latency + costs.multiplies

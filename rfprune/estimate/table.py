@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-__all__ = ["table"]
+__all__ = ["KINDS", "table"]
 
-_KINDS = {"hls": "C synthesis", "synthesis": "logic synthesis"}
+#: What an estimate predicts, in words.
+KINDS = {"hls": "C synthesis", "synthesis": "logic synthesis"}
 
 
 def _count(value: float | None) -> str:
@@ -34,13 +35,14 @@ def table(estimate: Estimate, part: Part, width: int | None = None) -> Group:
     from rich.text import Text
 
     verdict = "fits" if estimate.fits(part) else "does NOT fit"
-    head = f"{estimate.source}: {_KINDS[estimate.predicts]}, {estimate.tool or 'any tool'}; "
+    head = f"{estimate.source}: {KINDS[estimate.predicts]}, {estimate.tool or 'any tool'}; "
     head += f"{verdict} {part.name} at {estimate.clock_ns:g} ns"
     lines = [f"{name}: {low:,} to {high:,}" for name, (low, high) in estimate.intervals.items()]
     if estimate.power_mw is not None:
         lines.append(f"power: about {estimate.power_mw:,.0f} mW (estimate)")
     notes = [Text(line) for line in (*lines, *estimate.notes)]
-    return Group(Text(head), _totals(estimate, part, width), _layers(estimate, width), *notes)
+    layers = [_layers(estimate, width)] if estimate.layers else []
+    return Group(Text(head), _totals(estimate, part, width), *layers, *notes)
 
 
 def _totals(estimate: Estimate, part: Part, width: int | None) -> Table:
@@ -53,10 +55,12 @@ def _totals(estimate: Estimate, part: Part, width: int | None) -> Table:
         Column("used", [_count(value) for value in used.values()], needed=True),
         Column("offered", [*(_count(getattr(part, name)) for name in RESOURCES), "", ""]),
         Column("%", [*(_percent(share[name]) for name in RESOURCES), "", ""]),
-        Column("most in", [*(_most(estimate, name) for name in used)], left=True),
         Column("hls", [*(_of_kind(hls, name) for name in RESOURCES), "", ""]),
         Column("synthesis", [*(_of_kind(synthesis, name) for name in RESOURCES), "", ""]),
     ]
+    if estimate.layers:
+        most = Column("most in", [_most(estimate, name) for name in used], left=True)
+        columns.insert(4, most)
     return make_table(columns, width, title="Whole design")
 
 

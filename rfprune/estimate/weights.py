@@ -91,14 +91,6 @@ _PARTS = (
 _POPCOUNT16 = np.array([bin(i).count("1") for i in range(1 << 16)], dtype=np.uint8)
 
 
-def _rounded(x: NDArray[Any], mode: str) -> NDArray[Any]:
-    if mode == "TRN":
-        return np.asarray(np.floor(x))
-    if mode == "TRN_ZERO":
-        return np.asarray(np.trunc(x))
-    return np.asarray(np.rint(x) if mode == "RND_CONV" else np.floor(x + 0.5))
-
-
 def naf_digits(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the number of non-zero digits in the non-adjacent form of each integer, any shape.
 
@@ -116,18 +108,11 @@ def naf_digits(codes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def quantized_codes(weights: NDArray[np.floating[Any]], precision: FixedType) -> NDArray[np.int64]:
-    """Return the integer codes of `weights` on the grid of `precision`, same shape.
+    """Return the integer codes of `weights` on the grid of `precision`, same shape."""
+    import torch
 
-    Rounding and overflow follow AMD UG1399; the RND modes other than RND_CONV round ties up.
-    """
-    scaled = np.asarray(weights, dtype=np.float64) * 2.0**precision.fractional
-    codes = _rounded(scaled, precision.rounding)
-    low, high = precision.min / precision.step, precision.max / precision.step
-    if precision.saturation == "WRAP":
-        codes = np.remainder(codes - low, high - low + 1) + low
-    else:
-        codes = np.clip(codes, low, high)
-    return np.asarray(codes, dtype=np.int64)
+    values = torch.from_numpy(np.array(weights, dtype=np.float64))
+    return (precision.quantize(values) / precision.step).numpy().astype(np.int64)
 
 
 def _distinct_per_column(codes: NDArray[np.int64], chosen: NDArray[np.bool_]) -> int:

@@ -23,12 +23,9 @@ The folder appears whole or not at all: it is made beside its place and moved th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from rfprune.errors import SimulationError
@@ -38,42 +35,19 @@ from rfprune.export.build import write_scripts
 from rfprune.export.folder import SUMS, check_accuracy, checksums, new_folder
 from rfprune.export.onnx import write_onnx
 from rfprune.export.report import write_report
+from rfprune.export.request import Request, Say, write_masks, write_metrics
 from rfprune.export.vectors import write_vectors
 from rfprune.hls import Conversion, LayerCode, Parity, compare, convert, read_project
 from rfprune.models import architecture, save_checkpoint
-from rfprune.runs import StepRecord, TrialFolder
+from rfprune.runs import StepRecord
 from rfprune.runs.files import write_json
 from rfprune.training import fixed_point
 from rfprune.trial import Prepared, restore
 
-__all__ = ["Exported", "Request", "export"]
+__all__ = ["Exported", "export"]
 
 #: Rows that are simulated: a convolution takes about 0.1 s a row, a dense network some ms.
 _ROWS_DENSE, _ROWS_CONV = 1000, 100
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to export.
-
-    Attributes:
-        trial: the trial's run folder.
-        step: the accepted step.
-        out: the folder to make; must not exist, or be empty.
-        why: how the point was chosen.
-        picture: PNG of the front with the chosen point, for the report.
-        rows: test rows for the C++ simulation; None = by network, 0 = no simulation.
-        force: export although the simulation disagrees.
-    """
-
-    trial: TrialFolder
-    step: int
-    out: Path
-    why: str = ""
-    picture: bytes | None = None
-    rows: int | None = None
-    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,8 +159,7 @@ def _write_model(folder: Path, request: Request, prepared: Prepared, model: nn.M
     origin = architecture(spec.model, request.trial.base_dir())
     extra = {"masks": masks}
     save_checkpoint(folder / "model.pt", model, origin, data.input_shape, data.n_classes, extra)
-    arrays: dict[str, Any] = {name: mask.numpy() for name, mask in masks.items()}
-    np.savez_compressed(folder / "masks.npz", **arrays)
+    write_masks(folder, masks)
     write_onnx(folder / "model.onnx", model, data.input_shape)
     write_json(folder / "spec.json", spec.canonical())
 
@@ -198,15 +171,8 @@ def _weight(model: nn.Module, path: str) -> Tensor:
 
 
 def _write_facts(folder: Path, request: Request, exported: Exported) -> None:
-    prepared, record = exported.prepared, exported.record
-    facts: dict[str, Any] = {
-        "trial": request.trial.number,
-        "step": record.step,
-        "input_shape": list(prepared.data.input_shape),
-        "why": request.why,
-        **record.model_dump(mode="json"),
-    }
-    write_json(folder / "metrics.json", facts)
+    prepared = exported.prepared
+    write_metrics(folder, request, exported.record, prepared.data.input_shape)
     write_json(folder / "estimate.json", exported.estimate.to_json(prepared.plan.part))
     if exported.parity is not None:
         write_json(folder / "parity.json", asdict(exported.parity))

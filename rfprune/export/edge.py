@@ -19,30 +19,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from rfprune.errors import RunsError
-from rfprune.export.bundle import Request
 from rfprune.export.folder import SUMS, check_accuracy, checksums, new_folder
 from rfprune.export.onnx import write_onnx
-from rfprune.export.report import (
-    PICTURE,
-    Code,
-    Grid,
-    Heading,
-    Items,
-    Picture,
-    Text,
-    shown,
-    write_page,
-)
+from rfprune.export.page import Code, Grid, Heading, Items, Part, Picture, Text, shown, write_page
+from rfprune.export.request import Request, Say, write_masks, write_metrics
 from rfprune.kernels import Masks, masked, save_shrunk, shrink
 from rfprune.models import architecture
 from rfprune.quantities import EDGE
@@ -55,7 +44,6 @@ __all__ = ["EdgeExported", "export_edge"]
 #: Rows on which the smaller network is compared with the masked one, and how far logits may differ:
 #: sums of fewer terms are rounded otherwise.
 _ROWS, _TOLERANCE = 64, 1e-3
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -133,8 +121,7 @@ def _write_network(
 ) -> None:
     origin = architecture(prepared.spec.model, request.trial.base_dir())
     save_shrunk(folder / "model.pt", smaller, masks, origin, prepared.data.n_classes)
-    arrays: dict[str, Any] = {name: mask.numpy() for name, mask in masks.items()}
-    np.savez_compressed(folder / "masks.npz", **arrays)
+    write_masks(folder, masks)
     write_onnx(folder / "model.onnx", smaller, prepared.data.input_shape)
     write_json(folder / "spec.json", prepared.spec.canonical())
     policy = request.trial.path / "agent" / f"{request.step:03d}" / "policy.pt"
@@ -144,23 +131,14 @@ def _write_network(
 
 def _write_facts(folder: Path, request: Request, exported: EdgeExported) -> None:
     prepared, record = exported.prepared, exported.record
-    facts: dict[str, Any] = {
-        "trial": request.trial.number,
-        "step": record.step,
-        "input_shape": list(prepared.data.input_shape),
-        "why": request.why,
-        **record.model_dump(mode="json"),
-    }
-    write_json(folder / "metrics.json", facts)
+    write_metrics(folder, request, record, prepared.data.input_shape)
     costs = json.loads(request.trial.estimate(record.step).read_text(encoding="utf-8"))
     write_json(folder / "estimate.json", costs)
     title = f"{prepared.spec.model.name} on {prepared.costs.device.name}"
     write_page(folder, title, list(_parts(request, exported, costs)))
 
 
-def _parts(
-    request: Request, exported: EdgeExported, costs: dict[str, Any]
-) -> Iterator[Text | Heading | Items | Grid | Code | Picture]:
+def _parts(request: Request, exported: EdgeExported, costs: dict[str, Any]) -> Iterator[Part]:
     record = exported.record
     if request.why:
         yield Text(f"Chosen: {request.why}")
@@ -173,7 +151,7 @@ def _parts(
         ]
     )
     if request.picture is not None:
-        yield Picture(PICTURE, request.picture)
+        yield Picture(request.picture)
     yield Heading("Costs")
     yield Grid(["quantity", "amount"], [_row(record, name) for name in ("power_mw", *EDGE)])
     yield Items(

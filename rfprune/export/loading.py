@@ -34,7 +34,7 @@ def load(folder: str | Path, *, run_code: bool = False) -> nn.Module:
     if saved.spec.is_function and not run_code:
         raise NetworkError(
             f"{path}: is built by '{saved.spec.name}'; a file must not decide what code is run. "
-            "If you trust it: rfprune.load(folder, run_code=True)."
+            "If you trust it: rfprune.load(folder, run_code=True), or the option --run-code."
         )
     if KEPT in saved.extra:
         return load_shrunk(path, saved.spec, Path(folder))

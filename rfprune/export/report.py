@@ -1,75 +1,21 @@
-"""The one-page report of an exported network, as Markdown and as an HTML page that works offline.
-
-Both are written from the same parts, so that they cannot differ in what they say.
-"""
+"""The one-page report of a network that was exported for an FPGA."""
 
 from __future__ import annotations
 
-import base64
-import html
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rfprune.estimate.table import KINDS
+from rfprune.export.page import Code, Grid, Heading, Items, Part, Picture, Text, shown, write_page
 from rfprune.hls import Parity
 from rfprune.quantities import RESOURCES
 
 if TYPE_CHECKING:
     from rfprune.export.bundle import Exported
+    from rfprune.models import ModelSpec
 
-__all__ = ["Code", "Grid", "Heading", "Items", "Picture", "Text", "write_page", "write_report"]
-
-PICTURE = "front.png"
-
-
-@dataclass(frozen=True)
-class Text:
-    """A paragraph; ``**bold**`` and backticks as in Markdown."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Heading:
-    """A section's title."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Items:
-    """A list of paragraphs."""
-
-    rows: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table; the first column is text, the others are right-aligned in HTML."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Code:
-    """Lines to be typed."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG file of the export."""
-
-    name: str
-    content: bytes
-
-
-Part = Text | Heading | Items | Grid | Code | Picture
+__all__ = ["write_report"]
 
 
 def write_report(folder: Path, exported: Exported, why: str, picture: bytes | None) -> None:
@@ -85,26 +31,7 @@ def write_report(folder: Path, exported: Exported, why: str, picture: bytes | No
     write_page(folder, title, list(_parts(exported, why, picture)))
 
 
-def write_page(folder: Path, title: str, parts: Sequence[Part]) -> None:
-    """Write ``report.md``, ``report.html`` and the pictures of a page.
-
-    Args:
-        folder: of the export.
-        title: of the page.
-        parts: what stands on it.
-    """
-    for part in parts:
-        if isinstance(part, Picture):
-            (folder / part.name).write_bytes(part.content)
-    text = "\n\n".join([f"# {title}", *map(_markdown, parts)])
-    (folder / "report.md").write_text(text + "\n", encoding="utf-8")
-    page = files("rfprune.export").joinpath("report.html").read_text(encoding="utf-8")
-    page = page.replace("__TITLE__", html.escape(title))
-    body = "\n".join(map(_html, parts))
-    (folder / "report.html").write_text(page.replace("__BODY__", body), encoding="utf-8")
-
-
-def _parts(exported: Exported, why: str, picture: bytes | None) -> Iterable[Part]:
+def _parts(exported: Exported, why: str, picture: bytes | None) -> Iterator[Part]:
     record, hardware = exported.record, exported.prepared.spec.hardware
     if why:
         yield Text(f"Chosen: {why}")
@@ -117,15 +44,16 @@ def _parts(exported: Exported, why: str, picture: bytes | None) -> Iterable[Part
         ]
     )
     if picture is not None:
-        yield Picture(PICTURE, picture)
+        yield Picture(picture)
     yield from _resources(exported)
     yield from _layers(exported)
     yield Heading("C++ simulation")
     yield Text(_simulation(exported.parity))
     yield from _build(hardware.backend)
+    yield from _load(exported.prepared.spec.model)
 
 
-def _resources(exported: Exported) -> Iterable[Part]:
+def _resources(exported: Exported) -> Iterator[Part]:
     found = exported.estimate
     use = found.utilization(exported.prepared.plan.part)
     rows = []
@@ -133,17 +61,17 @@ def _resources(exported: Exported) -> Iterable[Part]:
         share = use[name]
         amount = shown(getattr(found.total, name))
         rows.append([name, amount, "" if share is None else f"{share:.1%}"])
-    latency = "" if found.latency_ns is None else f"{found.latency_ns:,.0f} ns"
-    rows.append(["latency_cycles", shown(found.latency_cycles), latency])
+    latency = "" if found.latency_ns is None else f" ({found.latency_ns:,.0f} ns)"
+    rows.append(["latency_cycles", f"{shown(found.latency_cycles)}{latency}", ""])
     rows.append(["ii_cycles", shown(found.ii_cycles), ""])
-    text = f"Estimated by `{found.source}`, which predicts {found.predicts}."
+    text = f"Estimated by `{found.source}`, which predicts the result of {KINDS[found.predicts]}."
     fits = found.fits(exported.prepared.plan.part)
     yield Heading("Resources")
     yield Text(text if fits else f"{text} **By this estimate it does not fit the part.**")
     yield Grid(["quantity", "amount", "of the part"], rows)
 
 
-def _layers(exported: Exported) -> Iterable[Part]:
+def _layers(exported: Exported) -> Iterator[Part]:
     parity = exported.parity
     errors = {layer.name: layer.largest_error for layer in parity.layers} if parity else {}
     columns = ["layer", "strategy", "reuse factor", "multipliers", "of dense", "products"]
@@ -160,7 +88,11 @@ def _layers(exported: Exported) -> Iterable[Part]:
         for layer in exported.code
     ]
     yield Heading("Layers")
-    yield Text("As they stand in the C++ that hls4ml generated.")
+    yield Text(
+        "As they stand in the C++ that hls4ml generated. Not every multiplier takes a DSP: a "
+        "product with a constant such as a power of two, or with few bits, is made of look-up "
+        "tables."
+    )
     yield Grid([*columns, "C++ error"] if parity else columns, rows)
     if notes := exported.prepared.plan.notes():
         yield Items(notes)
@@ -181,7 +113,7 @@ def _simulation(parity: Parity | None) -> str:
     return text
 
 
-def _build(backend: str) -> Iterable[Part]:
+def _build(backend: str) -> Iterator[Part]:
     tool = {"Vitis": "Vitis HLS", "Vivado": "Vivado HLS"}[backend]
     yield Heading("How to build")
     yield Text(f"With {tool} and Vivado on the path (on Windows `build.bat`):")
@@ -193,57 +125,15 @@ def _build(backend: str) -> Iterable[Part]:
         "Pruned memory columns vanish in logic synthesis (`synthesis`), not in the report of "
         "`csynth`."
     )
-    yield Text("Check the files before the first build, and load the network in Python:")
-    yield Code("sha256sum -c SHA256SUMS\npython -c \"import rfprune; print(rfprune.load('.'))\"")
+    yield Text("Check the files before the first build:")
+    yield Code("sha256sum -c SHA256SUMS")
 
 
-def shown(value: float | None) -> str:
-    """Return an amount as text, ``-`` where it is not known."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
-
-
-def _markdown(part: Part) -> str:
-    match part:
-        case Heading(text):
-            return f"## {text}"
-        case Items(rows):
-            return "\n".join(f"- {row}" for row in rows)
-        case Grid(columns, rows):
-            rule = ["---", *["---:"] * (len(columns) - 1)]
-            return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rule, *rows))
-        case Code(text):
-            return f"```\n{text}\n```"
-        case Picture(name, _):
-            return f"![front of the sweep, the chosen point marked]({name})"
-        case Text(text):
-            return text
-
-
-def _html(part: Part) -> str:
-    match part:
-        case Heading(text):
-            return f"<h2>{html.escape(text)}</h2>"
-        case Items(rows):
-            return f"<ul>{''.join(f'<li>{_inline(row)}</li>' for row in rows)}</ul>"
-        case Grid(columns, rows):
-            head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
-            body = "".join(
-                f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>"
-                for row in rows
-            )
-            return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        case Code(text):
-            return f"<pre>{html.escape(text)}</pre>"
-        case Picture(_, content):
-            data = base64.b64encode(content).decode()
-            return f'<img alt="front of the sweep" src="data:image/png;base64,{data}">'
-        case Text(text):
-            return f"<p>{_inline(text)}</p>"
-
-
-def _inline(text: str) -> str:
-    """Return Markdown's bold and code as HTML."""
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
-    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+def _load(model: ModelSpec) -> Iterator[Part]:
+    yield Heading("In Python")
+    if not model.is_function:
+        yield Code("import rfprune\n\nmodel = rfprune.load('.')")
+        return
+    module = model.name.partition(":")[0]
+    yield Text(f"The network is built by `{model.name}`: `{module}` has to be importable.")
+    yield Code("import rfprune\n\nmodel = rfprune.load('.', run_code=True)")

@@ -10,10 +10,13 @@ from bisect import bisect_left, bisect_right
 import numpy as np
 from numpy.typing import NDArray
 
+from rfprune.arrays import BoolArray, FloatArray
+from rfprune.errors import DataError
+
 __all__ = ["pareto_mask"]
 
 
-def pareto_mask(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def pareto_mask(values: FloatArray) -> BoolArray:
     """Return which rows no other row dominates; of equal rows only the first.
 
     A row dominates another one if it is nowhere larger and somewhere smaller. Rows with NaN are
@@ -22,9 +25,12 @@ def pareto_mask(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
     Args:
         values: losses, (N, M), to be minimised.
+
+    Raises:
+        DataError: another shape.
     """
     if values.ndim != 2 or values.shape[1] == 0:
-        raise ValueError(f"values has shape {values.shape}. Allowed: (N, M) with M >= 1")
+        raise DataError(f"values has shape {values.shape}. Allowed: (N, M) with M >= 1.")
     mask = np.zeros(len(values), dtype=np.bool_)
     known = np.flatnonzero(~np.isnan(values).any(axis=1))
     # In lexicographic order whatever dominates or equals a row comes before it, and lexsort is
@@ -35,7 +41,7 @@ def pareto_mask(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     return mask
 
 
-def _staircase(ordered: NDArray[np.float64]) -> NDArray[np.intp]:
+def _staircase(ordered: FloatArray) -> NDArray[np.intp]:
     """Return the kept rows of lexicographically ordered losses with at most three columns."""
     last_two = np.zeros((len(ordered), 2))
     last_two[:, : ordered.shape[1] - 1] = ordered[:, 1:]
@@ -57,7 +63,7 @@ def _staircase(ordered: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.asarray(kept, dtype=np.intp)
 
 
-def _sieve(ordered: NDArray[np.float64]) -> NDArray[np.intp]:
+def _sieve(ordered: FloatArray) -> NDArray[np.intp]:
     """Return the kept rows of lexicographically ordered losses with any number of columns."""
     rest = np.arange(len(ordered))
     kept = []

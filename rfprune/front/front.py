@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rfprune.arrays import FloatArray
 from rfprune.front.dominance import pareto_mask
 from rfprune.front.hypervolume import hypervolume, reference_losses
 from rfprune.front.points import Candidate, SweepView, losses, read_sweep
@@ -19,6 +20,7 @@ __all__ = [
     "best_per_budget",
     "build_front",
     "main_cost",
+    "non_dominated",
     "read_front",
 ]
 
@@ -97,7 +99,7 @@ def non_dominated(candidates: Sequence[Candidate], view: SweepView) -> tuple[Can
     return tuple(by_number[row] for row in ranked)
 
 
-def _matrix(candidates: Sequence[Candidate], view: SweepView) -> np.ndarray:
+def _matrix(candidates: Sequence[Candidate], view: SweepView) -> FloatArray:
     return losses(candidates, view.objectives)
 
 

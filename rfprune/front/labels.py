@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rfprune.front.front import Front
 
-__all__ = ["FRACTIONS", "LABELS", "number", "plain", "summary"]
+__all__ = ["FRACTIONS", "LABELS", "counted", "number", "plain", "summary"]
 
 #: Axis titles, with units. Counts have none.
 LABELS: dict[str, str] = {
@@ -56,12 +56,18 @@ def number(name: str, value: float | None) -> str:
     return f"{value:.3g}" if abs(value) < 10 else f"{value:,.1f}"
 
 
+def counted(n: int, what: str) -> str:
+    """Return a number with its noun, as in ``1 trial`` and ``2 trials``."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def summary(front: Front) -> str:
     """Return one line: how many points, of how many steps and trials, and the hypervolume."""
     counts = front.counts
     parts = [
-        f"{len(front.points)} points on the front of {len(front.view.candidates)} accepted steps",
-        f"{counts.complete} trials complete",
+        f"{counted(len(front.points), 'point')} on the front of "
+        f"{counted(len(front.view.candidates), 'accepted step')}",
+        f"{counted(counts.complete, 'trial')} complete",
     ]
     parts += [f"{counts.infeasible} of them infeasible"] if counts.infeasible else []
     parts += [f"{counts.stopped} stopped early"] if counts.stopped else []
@@ -70,7 +76,7 @@ def summary(front: Front) -> str:
     if front.hypervolume is not None:
         parts.append(f"hypervolume {front.hypervolume:,.6g}")
     if front.unknown:
-        parts.append(f"{front.unknown} steps left out, an objective is not known")
+        parts.append(f"{counted(front.unknown, 'step')} left out, an objective is not known")
     if front.view.damaged:
-        parts.append(f"{len(front.view.damaged)} run folders cannot be read")
+        parts.append(f"{counted(len(front.view.damaged), 'unreadable run folder')}")
     return "  ·  ".join(parts)

@@ -12,25 +12,26 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from rfprune.arrays import FloatArray
 from rfprune.errors import RunsError
 from rfprune.runs import StepRecord, SweepFolder, TrialFolder, TrialResult
 from rfprune.spec import Condition, SweepSpec
-from rfprune.spec.files import get_path, parse_spec
+from rfprune.spec.files import get_path
 
 __all__ = [
     "Candidate",
     "SweepView",
     "TrialState",
+    "TrialView",
     "losses",
+    "raw_spec",
     "read_single",
     "read_sweep",
     "read_trial",
     "searched_values",
     "selecting",
-    "sweep_spec",
 ]
 
 Scalar = bool | int | float | str | None
@@ -122,7 +123,7 @@ def read_sweep(folder: SweepFolder) -> SweepView:
             cover the objectives.
         SpecError: the sweep in it breaks the schema.
     """
-    spec = sweep_spec(folder)
+    spec = folder.spec()
     trials: list[TrialView] = []
     damaged: dict[int, str] = {}
     for trial in folder.trials():
@@ -141,16 +142,6 @@ def read_sweep(folder: SweepFolder) -> SweepView:
         trials=_with_equal_columns(trials),
         damaged=damaged,
     )
-
-
-def sweep_spec(folder: SweepFolder) -> SweepSpec:
-    """Return the sweep as it was started.
-
-    Raises:
-        RunsError: ``sweep.json`` is absent or unreadable.
-        SpecError: the sweep in it breaks the schema.
-    """
-    return parse_spec(SweepSpec, folder.facts()["spec"], str(folder.path / "sweep.json"))
 
 
 def read_single(folder: TrialFolder) -> SweepView:
@@ -177,15 +168,29 @@ def read_trial(folder: TrialFolder, spec: SweepSpec) -> TrialView:
     """Return one trial of the sweep `spec`.
 
     Raises:
-        RunsError: a file in the folder is damaged.
+        RunsError: a file in the folder is damaged, or the folder is of another sweep.
     """
     result, steps = _records(folder)
-    params = searched_values(_raw_spec(folder), spec.search)
+    trial = raw_spec(folder)
+    _check_ours(folder, trial, spec)
+    params = searched_values(trial, spec.search)
     constraints = spec.conditions
     candidates = tuple(_candidate(folder.number, record, params, constraints) for record in steps)
     finished_ns = (folder.path / "result.json").stat().st_mtime_ns if result else None
     state: TrialState = result.state if result else "running"
     return TrialView(folder.number, state, params, candidates, finished_ns)
+
+
+def _check_ours(folder: TrialFolder, trial: dict[str, Any], spec: SweepSpec) -> None:
+    """Refuse a folder with another network or other data, which somebody has copied here."""
+    own = {"model.name": spec.model.name, "data.name": spec.data.name, "data.file": spec.data.file}
+    for path, value in own.items():
+        found = get_path(trial, path)
+        if trial and path not in spec.search and found != value:
+            raise RunsError(
+                f"{folder.path}: is a trial of another sweep ({path} is {found!r} there, and here "
+                f"{value!r})."
+            )
 
 
 def searched_values(trial: Mapping[str, Any], search: Iterable[str]) -> dict[str, Scalar]:
@@ -208,7 +213,7 @@ def searched_values(trial: Mapping[str, Any], search: Iterable[str]) -> dict[str
     return values
 
 
-def losses(candidates: Sequence[Candidate], objectives: Mapping[str, str]) -> NDArray[np.float64]:
+def losses(candidates: Sequence[Candidate], objectives: Mapping[str, str]) -> FloatArray:
     """Return the objectives as values to minimise, (N candidates, M objectives), NaN if unknown."""
     signs = {name: -1.0 if way == "max" else 1.0 for name, way in objectives.items()}
     rows = [
@@ -234,9 +239,15 @@ def _records(folder: TrialFolder) -> tuple[TrialResult | None, list[StepRecord]]
         raise _damaged(folder, error) from error
 
 
-def _raw_spec(folder: TrialFolder) -> dict[str, Any]:
-    # Read without the schema: a thousand trials are listed in a second, and trials of an earlier
-    # version stay readable.
+def raw_spec(folder: TrialFolder) -> dict[str, Any]:
+    """Return the resolved trial as plain JSON values; empty before it is written.
+
+    Read without the schema: a thousand trials are listed in a second, and trials of an earlier
+    version stay readable.
+
+    Raises:
+        RunsError: the file is damaged.
+    """
     path = folder.path / "spec.json"
     if not path.exists():
         return {}

@@ -16,7 +16,7 @@ from rfprune.tables import Column, make_table
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["budget_table", "costs_of", "front_csv", "front_json", "front_table"]
+__all__ = ["budget_table", "front_csv", "front_json", "front_table"]
 
 #: Columns of the terminal table, where they are known.
 _SHOWN = (
@@ -36,11 +36,6 @@ _SHOWN = (
     "kernel_sparsity",
     "sparsity",
 )
-
-
-def costs_of(front: Front) -> list[str]:
-    """Return the objectives that are to be small, in the order of the sweep file."""
-    return [name for name, way in front.view.objectives.items() if way == "min"]
 
 
 def front_json(front: Front, run_ids: Mapping[int, str] | None = None) -> dict[str, Any]:

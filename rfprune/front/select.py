@@ -1,4 +1,4 @@
-"""Picking one network from a sweep: by conditions, and by the largest, the smallest, or the knee.
+"""Picking one network: by conditions, and by the largest, the smallest, the knee, or the last.
 
 Test accuracy never selects: where a condition or a ranking names ``accuracy``, ``val_accuracy``
 stands in for it, and the explanation says so.
@@ -28,11 +28,11 @@ class Ranking:
     """What decides among the points that meet the conditions.
 
     Attributes:
-        way: the largest value, the smallest value, or the knee of their front.
-        metric: the quantity; not used by ``knee``.
+        way: the largest value, the smallest value, the knee of their front, or the last step.
+        metric: the quantity; only ``max`` and ``min`` look at it.
     """
 
-    way: Literal["max", "min", "knee"] = "knee"
+    way: Literal["max", "min", "knee", "last"] = "knee"
     metric: str = "val_accuracy"
 
 
@@ -63,8 +63,16 @@ def choose(front: Front, conditions: Sequence[Condition], ranking: Ranking) -> C
     met = [c for c in feasible if all(_excess(front, c, each) <= 0 for each in conditions)]
     if not met:
         raise RunsError(_nearest_misses(front, feasible, conditions))
-    best = _knee(front, met) if ranking.way == "knee" else _extreme(front, met, ranking)
+    best = _best(front, met, ranking)
     return Choice(best, _explain(best, len(met), conditions, ranking))
+
+
+def _best(front: Front, met: list[Candidate], ranking: Ranking) -> Candidate:
+    if ranking.way == "knee":
+        return _knee(front, met)
+    if ranking.way == "last":
+        return max(met, key=lambda candidate: (candidate.trial, candidate.step))
+    return _extreme(front, met, ranking)
 
 
 def _extreme(front: Front, met: list[Candidate], ranking: Ranking) -> Candidate:
@@ -157,10 +165,11 @@ def _explain(best: Candidate, met: int, conditions: Sequence[Condition], ranking
         "max": f"the largest {metric}",
         "min": f"the smallest {metric}",
         "knee": "the knee of the front (closest to the best value of every objective at once)",
+        "last": "the last accepted step",
     }[ranking.way]
     which = f" that meet {' and '.join(map(str, conditions))}" if conditions else ""
     text = f"{_named(best)}: {rule} among {met} feasible points{which}."
-    by_test = ranking.metric == "accuracy" and ranking.way != "knee"
+    by_test = ranking.metric == "accuracy" and ranking.way in ("max", "min")
     if by_test or any(condition.name == "accuracy" for condition in conditions):
         text += " Test accuracy never selects: val_accuracy was compared in place of accuracy"
         test = best.metrics.get("accuracy")

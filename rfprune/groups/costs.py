@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rfprune.hardware.memory import bram18_column_bits, bram_word_groups
+from rfprune.arrays import FloatArray
+from rfprune.hardware.memory import bram18_column_bits, multipliers_per_word
 from rfprune.hardware.multiplier import dsp_per_product
 from rfprune.network.plan import LayerPlan
 from rfprune.quantities import RESOURCES, Resources
@@ -37,9 +37,9 @@ class UnitCost:
         per_word: of one such set of columns.
     """
 
-    per_multiplier: NDArray[np.float64]
+    per_multiplier: FloatArray
     multipliers_per_word: int
-    per_word: NDArray[np.float64]
+    per_word: FloatArray
 
 
 def unit_cost(plan: LayerPlan) -> UnitCost:
@@ -52,10 +52,10 @@ def unit_cost(plan: LayerPlan) -> UnitCost:
     if plan.strategy == "latency" or plan.reuse_factor == 1:
         return UnitCost(multiplier, 0, _vector(Resources(0, 0, 0, 0)))
     column = bram18_column_bits(plan.reuse_factor)
-    sharing = bram_word_groups(w, plan.reuse_factor)
+    sharing = multipliers_per_word(w, plan.reuse_factor)
     word = _vector(Resources(dsp=0, bram18=sharing * w / column, lut=0, ff=0))
     return UnitCost(multiplier, sharing, word)
 
 
-def _vector(resources: Resources) -> NDArray[np.float64]:
+def _vector(resources: Resources) -> FloatArray:
     return np.array([getattr(resources, name) or 0.0 for name in RESOURCES])

@@ -8,8 +8,8 @@ numbers back).
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rfprune.arrays import BoolArray, FloatArray, IntArray
 from rfprune.groups.costs import UnitCost, unit_cost
 from rfprune.network.plan import LayerPlan
 from rfprune.quantities import RESOURCES
@@ -17,13 +17,13 @@ from rfprune.quantities import RESOURCES
 __all__ = ["group_costs", "live_multipliers", "live_runs", "used", "word_owners"]
 
 
-def live_runs(nonzero: NDArray[np.bool_], run: int) -> NDArray[np.bool_]:
+def live_runs(nonzero: BoolArray, run: int) -> BoolArray:
     """Return (ceil(N / run),): whether each run of weights in HLS order has a non-zero one."""
     starts = np.arange(0, nonzero.size, run)
     return np.logical_or.reduceat(nonzero, starts) if nonzero.size else np.zeros(0, dtype=bool)
 
 
-def live_multipliers(plan: LayerPlan, nonzero: NDArray[np.bool_]) -> int:
+def live_multipliers(plan: LayerPlan, nonzero: BoolArray) -> int:
     """Return how many multipliers hls4ml still generates for this layer.
 
     Args:
@@ -39,14 +39,14 @@ def live_multipliers(plan: LayerPlan, nonzero: NDArray[np.bool_]) -> int:
     return int(np.count_nonzero(live_runs(nonzero, plan.reuse_factor)))
 
 
-def _multipliers(plan: LayerPlan, nonzero: NDArray[np.bool_]) -> float:
+def _multipliers(plan: LayerPlan, nonzero: BoolArray) -> float:
     """Return the live multipliers; constants (latency) share one in time, 1 / RF of it each."""
     if plan.strategy == "latency" and plan.droppable:
         return int(np.count_nonzero(nonzero)) / plan.reuse_factor
     return live_multipliers(plan, nonzero)
 
 
-def group_costs(plan: LayerPlan, label: NDArray[np.int64]) -> NDArray[np.float64]:
+def group_costs(plan: LayerPlan, label: IntArray) -> FloatArray:
     """Return (G_l, R): what each group of a layer that can drop groups frees when it alone goes.
 
     Of the memory that is what no other group shares. A multiplier that several groups share (only
@@ -71,7 +71,7 @@ def group_costs(plan: LayerPlan, label: NDArray[np.int64]) -> NDArray[np.float64
     return cost
 
 
-def word_owners(plan: LayerPlan, label: NDArray[np.int64]) -> NDArray[np.int64]:
+def word_owners(plan: LayerPlan, label: IntArray) -> IntArray:
     """Return, for each set of BRAM columns, the group that fills it alone, or -1.
 
     Args:
@@ -83,7 +83,7 @@ def word_owners(plan: LayerPlan, label: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(least == most, least, -1)
 
 
-def used(plan: LayerPlan, nonzero: NDArray[np.bool_]) -> NDArray[np.float64]:
+def used(plan: LayerPlan, nonzero: BoolArray) -> FloatArray:
     """Return (R,): the resources that this layer's weights hold.
 
     Args:

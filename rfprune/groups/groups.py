@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rfprune.arrays import BoolArray, FloatArray, IntArray
 from rfprune.errors import SpecError
 from rfprune.groups.costs import unit_cost
 from rfprune.groups.count import group_costs, live_multipliers, used, word_owners
@@ -44,7 +44,7 @@ class LayerGroups:
     structure: str
     size: int
     label: Tensor
-    cost: NDArray[np.float64]
+    cost: FloatArray
     floor: int
 
     @property
@@ -53,13 +53,13 @@ class LayerGroups:
         return int(self.cost.shape[0])
 
     @property
-    def least(self) -> NDArray[np.float64]:
+    def least(self) -> FloatArray:
         """(R,) what the layer still holds when only its floor of the cheapest groups is left."""
         keep = np.zeros(self.count, dtype=bool)
         keep[np.argsort(self.cost.sum(axis=1), kind="stable")[: self.floor]] = True
         return self.used(keep)
 
-    def used(self, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def used(self, keep: BoolArray) -> FloatArray:
         """Return (R,) what the layer holds when the groups in `keep` (G_l,) stay."""
         return used(self.plan, keep[self.label.numpy()][self.plan.order])
 
@@ -78,12 +78,12 @@ class LayerGroups:
             return zeros.index_add(0, label, flat.abs())
         return zeros.index_add(0, label, flat * flat).sqrt()
 
-    def mask(self, keep: NDArray[np.bool_]) -> Tensor:
+    def mask(self, keep: BoolArray) -> Tensor:
         """Return the weight mask, in the weight's shape, that keeps the groups in `keep` (G_l,)."""
         kept = torch.from_numpy(np.ascontiguousarray(keep))
         return kept[self.label].reshape(self.plan.layer.weight_shape).to(torch.float32)
 
-    def nonzero(self, weight: Tensor) -> NDArray[np.bool_]:
+    def nonzero(self, weight: Tensor) -> BoolArray:
         """Return (N,) in HLS order: True where the weight is not exactly zero."""
         flat = weight.detach().cpu().reshape(-1).numpy() != 0
         return np.ascontiguousarray(flat[self.plan.order])
@@ -101,12 +101,12 @@ class Groups:
 
     plan: Plan
     layers: tuple[LayerGroups, ...]
-    fixed: NDArray[np.float64]
+    fixed: FloatArray
 
     def __len__(self) -> int:
         return sum(layer.count for layer in self.layers)
 
-    def split(self, vector: NDArray[np.bool_]) -> Iterator[tuple[LayerGroups, NDArray[np.bool_]]]:
+    def split(self, vector: BoolArray) -> Iterator[tuple[LayerGroups, BoolArray]]:
         """Yield each layer with its part of a (G,) vector."""
         start = 0
         for layer in self.layers:
@@ -114,31 +114,31 @@ class Groups:
             start += layer.count
 
     @property
-    def layer_index(self) -> NDArray[np.int64]:
+    def layer_index(self) -> IntArray:
         """(G,) the layer of each group."""
         counts = [layer.count for layer in self.layers]
         return np.repeat(np.arange(len(counts), dtype=np.int64), counts)
 
     @property
-    def cost(self) -> NDArray[np.float64]:
+    def cost(self) -> FloatArray:
         """(G, R) what each group holds."""
         return np.concatenate([layer.cost for layer in self.layers])
 
     @property
-    def floor(self) -> NDArray[np.int64]:
+    def floor(self) -> IntArray:
         """(L,) groups that each layer keeps at least."""
         return np.array([min(layer.floor, layer.count) for layer in self.layers], dtype=np.int64)
 
     @property
-    def dense(self) -> NDArray[np.float64]:
+    def dense(self) -> FloatArray:
         """(R,) what the dense network's weights hold."""
         return self.used_by({})
 
-    def masks(self, keep: NDArray[np.bool_]) -> Masks:
+    def masks(self, keep: BoolArray) -> Masks:
         """Return the weight masks that keep the groups in `keep` (G,)."""
         return {layer.plan.name: layer.mask(part) for layer, part in self.split(keep)}
 
-    def used_by(self, masks: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    def used_by(self, masks: Mapping[str, Tensor]) -> FloatArray:
         """Return (R,) what the network holds under weight masks; a layer without one is dense."""
         total = self.fixed.copy()
         for layer in self.layers:
@@ -146,7 +146,7 @@ class Groups:
             total += layer_used(layer, mask)
         return total
 
-    def used_when(self, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def used_when(self, keep: BoolArray) -> FloatArray:
         """Return (R,) what the network holds when the groups in `keep` (G,) stay."""
         total = self.fixed.copy()
         for layer, part in self.split(keep):
@@ -163,7 +163,7 @@ class Groups:
         return found
 
 
-def layer_used(layer: LayerGroups, mask: Tensor | None) -> NDArray[np.float64]:
+def layer_used(layer: LayerGroups, mask: Tensor | None) -> FloatArray:
     """Return (R,) what one layer holds under its weight mask (None = dense)."""
     if mask is None:
         return used(layer.plan, np.ones(layer.plan.layer.n_weights, dtype=bool))

@@ -11,9 +11,10 @@ block      rows * columns      a rectangle of the (n_out, n_in) weight matrix
 =========  ==================  ===========================================================
 
 All but the last are runs, ``label = arange(N) // run``; ``c`` is
-`rfprune.hardware.memory.bram_word_groups`. A short last group needs no padding. Where a multiplier
-serves several weights, filters and blocks are made as large as holds whole multipliers. hls4ml:
-``backends/vivado/passes/unrolled_codegen.py`` (multiplier m serves ``[m * RF, (m + 1) * RF)``).
+`rfprune.hardware.memory.multipliers_per_word`. A short last group needs no padding. Where a
+multiplier serves several weights, filters and blocks are made as large as holds whole multipliers.
+hls4ml: ``backends/vivado/passes/unrolled_codegen.py`` (multiplier m serves
+``[m * RF, (m + 1) * RF)``).
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from __future__ import annotations
 from math import lcm
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rfprune.arrays import IntArray
 from rfprune.errors import SpecError
-from rfprune.hardware.memory import bram_word_groups
+from rfprune.hardware.memory import multipliers_per_word
 from rfprune.network.plan import LayerPlan
 
 __all__ = ["Block", "default_structure", "group_labels", "group_size", "whole_block"]
@@ -44,7 +45,7 @@ def default_structure(plan: LayerPlan, resources: tuple[str, ...]) -> str:
     return "bram" if "bram18" in resources else "dsp"
 
 
-def group_labels(plan: LayerPlan, structure: str, block: Block | None = None) -> NDArray[np.int64]:
+def group_labels(plan: LayerPlan, structure: str, block: Block | None = None) -> IntArray:
     """Return (N,): the group of each weight in HLS order, from 0.
 
     Args:
@@ -77,7 +78,7 @@ def group_size(plan: LayerPlan, structure: str, block: Block | None = None) -> i
                 f"{plan.name}: structure bram needs weights in memory, but strategy latency turns "
                 "them into constants. Allowed here: auto, weight, dsp, filter, block."
             )
-        return min(rf * bram_word_groups(plan.weight.width, rf), plan.layer.n_weights)
+        return min(rf * multipliers_per_word(plan.weight.width, rf), plan.layer.n_weights)
     if structure == "filter":
         # With RF > n_in a multiplier serves several neurons; groups hold whole multipliers.
         return lcm(plan.layer.n_in, rf) if plan.strategy != "latency" else plan.layer.n_in

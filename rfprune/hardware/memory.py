@@ -11,9 +11,20 @@ RF above 2048 more.
 
 from __future__ import annotations
 
-from math import ceil, gcd, log2
+from math import gcd
 
-__all__ = ["BRAM18_ASPECTS", "bram18_column_bits", "bram_word_groups", "weight_bram18"]
+import numpy as np
+
+from rfprune.arrays import FloatArray
+
+__all__ = [
+    "BRAM18_ASPECTS",
+    "ROM_MIN_BITS",
+    "bram18_blocks",
+    "bram18_column_bits",
+    "multipliers_per_word",
+]
+
 
 #: (depth, width in bits) of one RAMB18: AMD UG953, RAMB18E1; 36 bits with one write and one read
 #: port.
@@ -26,33 +37,22 @@ BRAM18_ASPECTS: tuple[tuple[int, int], ...] = (
     (16384, 1),
 )
 #: A table with fewer bits stays in look-up tables: seen in 688 reports of Vivado HLS 2020.1.
-_ROM_MIN_BITS = 1024
+ROM_MIN_BITS = 1024
 
 
-def weight_bram18(
-    n_multipliers: int, weight_bits: int, reuse_factor: int, n_in: int | None = None
-) -> int:
-    """Return the RAMB18 blocks of a layer's weight memory in the C-synthesis report.
+def bram18_blocks(word_bits: FloatArray, depth: FloatArray) -> FloatArray:
+    """Return the RAMB18 blocks of memories in the C-synthesis report, 0 where nothing is stored.
 
-    The least count over the aspect ratios; plus one for the table of output indices that Resource
-    layers keep when RF > `n_in`, once it has 1024 bits. RF 1 needs no memory.
+    The least count over the aspect ratios. A memory of depth 1 is a set of constants.
 
     Args:
-        n_multipliers: ``ceil(n_in * n_out / RF)``, or the live ones after pruning.
-        weight_bits: width of one weight.
-        reuse_factor: depth of the memory.
-        n_in: inputs of the layer; None leaves the index table out.
+        word_bits: (n,) width of each memory; that of weights has ``multipliers * weight_bits``.
+        depth: (n,) words of each memory; that of weights has RF.
     """
-    word_bits = n_multipliers * weight_bits
-    if reuse_factor <= 1 or word_bits == 0:
-        return 0
-    blocks = min(
-        ceil(word_bits / width) * ceil(reuse_factor / depth) for depth, width in BRAM18_ASPECTS
-    )
-    if n_in is None or reuse_factor <= n_in:
-        return blocks
-    index_bits = reuse_factor * ceil(log2(reuse_factor / n_in))
-    return blocks + int(index_bits >= _ROM_MIN_BITS)
+    best = np.full(word_bits.shape, np.inf)
+    for deep, width in BRAM18_ASPECTS:
+        best = np.minimum(best, np.ceil(word_bits / width) * np.ceil(depth / deep))
+    return np.where((depth > 1) & (word_bits > 0), best, 0.0)
 
 
 def bram18_column_bits(reuse_factor: int) -> int:
@@ -66,7 +66,7 @@ def bram18_column_bits(reuse_factor: int) -> int:
     return 1
 
 
-def bram_word_groups(weight_bits: int, reuse_factor: int) -> int:
+def multipliers_per_word(weight_bits: int, reuse_factor: int) -> int:
     """Return the least number c of consecutive multipliers that fill whole RAMB18 columns.
 
     Zeroing c aligned neighbours frees ``c * weight_bits / column`` columns and leaves none half

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from rfprune.errors import UnknownNameError
 
-__all__ = ["DSP_PORTS", "dsp_per_product", "dsp_tiles"]
+__all__ = [
+    "DSP_PORTS",
+    "HLS_WIDE_BITS",
+    "MIN_BITS",
+    "SYNTHESIS_MIN_SUM",
+    "dsp_per_product",
+    "dsp_tiles",
+]
 
 #: Signed operand widths of one DSP block: AMD DS180 (DSP48E1), AM004 (DSP58, and 27 x 18 for the
 #: DSP48E2 before it).

@@ -65,6 +65,9 @@ class Conversion:
         """Write the HLS project and return its folder.
 
         Every layer's output can be traced: by g++ with ``-DTRACE_LAYERS``, never in synthesis.
+
+        Raises:
+            ConversionError: hls4ml cannot write it.
         """
         with quiet():
             try:

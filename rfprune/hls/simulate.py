@@ -22,7 +22,7 @@ from torch import Tensor
 from rfprune.errors import MissingExtraError, SimulationError
 from rfprune.hls.convert import PROJECT_NAME, Conversion
 
-__all__ = ["Outputs", "simulate", "streamed"]
+__all__ = ["Array", "Outputs", "simulate", "streamed"]
 
 Array = NDArray[np.float64]
 _SHOWN_CHARACTERS = 500

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from rfprune.arrays import IntArray
 from rfprune.errors import NetworkError
 from rfprune.kernels.operations import Kind, keeps_zero, kind_of_function, kind_of_module
 
-__all__ = ["Block", "Channels", "Operation", "find_channels"]
+__all__ = ["Block", "Channels", "Operation", "Shape", "find_channels"]
 
 Shape = tuple[int, ...]
 _WITH_WEIGHTS = (Kind.MIX, Kind.DEPTHWISE, Kind.NORM)
@@ -94,7 +94,7 @@ class Channels:
     graph: fx.Graph
 
     @cached_property
-    def repeats(self) -> NDArray[np.int64]:
+    def repeats(self) -> IntArray:
         """(O, G) features that one channel of a group is in an operation's output."""
         repeats = np.zeros((len(self.operations), len(self.sizes)), dtype=np.int64)
         for i, op in enumerate(self.operations):

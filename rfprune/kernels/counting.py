@@ -10,17 +10,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from rfprune.arrays import IntArray
 from rfprune.kernels.channels import Channels, Operation, Shape, find_channels
 from rfprune.kernels.flow import Flow, find_flow
 from rfprune.kernels.operations import Kind
 
 __all__ = ["Counts", "Formulas", "count", "make_formulas"]
 
-IntArray = NDArray[np.int64]
 FLOAT32_BYTES = 4
 
 

@@ -11,15 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rfprune.arrays import BoolArray, IntArray
 from rfprune.kernels.channels import Channels, Operation
 from rfprune.kernels.operations import Kind
 
 __all__ = ["Flow", "find_flow", "find_silencers"]
-
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

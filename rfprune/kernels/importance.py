@@ -21,7 +21,7 @@ IMPORTANCE: dict[str, Callable[[Tensor], Tensor]] = {
     # Euclidean norm (He et al. 2018, arXiv 1808.06866).
     "l2": lambda absolute: absolute.square().sum(dim=1).sqrt(),
     # Mean absolute weight: coupled kernels of different size count alike.
-    "magnitude": lambda absolute: absolute.mean(dim=1),
+    "mean": lambda absolute: absolute.mean(dim=1),
 }
 
 

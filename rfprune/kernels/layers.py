@@ -9,9 +9,10 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from rfprune.arrays import FloatArray, IntArray
 from rfprune.errors import NetworkError, SpecError, UnknownNameError
 from rfprune.kernels.channels import Channels, Shape, find_channels
 from rfprune.kernels.counting import Counts, Formulas, make_formulas
@@ -21,9 +22,6 @@ from rfprune.kernels.operations import Kind
 from rfprune.registry import nearest
 
 __all__ = ["KernelLayer", "KernelMap", "Masks", "trace_kernels"]
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class KernelMap:
 
         Args:
             model: the network, or one of the same structure.
-            by: l1, l2 or magnitude.
+            by: l1, l2 or mean.
 
         Raises:
             UnknownNameError: no such importance.
@@ -327,7 +325,7 @@ def _layer(channels: Channels, group: int, convs: Sequence[str]) -> KernelLayer:
 
 
 def _limited(found: list[KernelLayer], names: Sequence[str]) -> list[KernelLayer]:
-    """Keep what is not named."""
+    """Return the layers; those that no pattern names keep their kernels."""
     members = [path for layer in found for path in layer.convs]
     for name in names:
         if not any(fnmatchcase(path, name) for path in members):

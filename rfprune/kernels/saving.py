@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from rfprune.errors import InputError, NetworkError
+from rfprune.errors import NetworkError
 from rfprune.kernels.layers import Masks, trace_kernels
 from rfprune.kernels.shrinking import shrink
 from rfprune.models import ModelSpec, build, load_checkpoint, save_checkpoint
+from rfprune.models.checkpoint import fitting_the_network, trusted_spec
 
 __all__ = ["KEPT", "load_shrunk", "save_shrunk"]
 
@@ -56,13 +57,9 @@ def load_shrunk(
     counts = saved.extra.get(KEPT)
     if not isinstance(counts, dict):
         raise NetworkError(f"{path}: a saved network, but not one whose kernels were removed.")
-    if spec is None and (saved.spec.is_function or saved.spec.is_file):
-        raise NetworkError(
-            f"{path}: was built by '{saved.spec.name}', and a file must not decide what code is "
-            "run; give its spec too."
-        )
-    whole = build(spec or saved.spec, saved.input_shape, saved.n_classes, base_dir)
-    try:
+    source = trusted_spec(saved, path, spec)
+    whole = build(source, saved.input_shape, saved.n_classes, base_dir)
+    with fitting_the_network(path):
         kernels = trace_kernels(whole, saved.input_shape)
         sizes = {layer.name: layer.n_kernels for layer in kernels.prunable}
         # Which kernels they were does not matter: their weights come from the file.
@@ -71,7 +68,4 @@ def load_shrunk(
         )
         smaller = shrink(whole, masks)
         smaller.load_state_dict(saved.state_dict)
-    except (InputError, KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise NetworkError(f"{path}: does not fit the network it names: {reason}") from error
     return smaller.eval()

@@ -100,7 +100,13 @@ class Kind:
 
 
 def take(margin: Floats, distance: float, most: int) -> Core:
-    """Return the core of the rows with a margin up to `distance`, about `most` of them at most."""
+    """Return the core of the rows with a margin up to `distance`, about `most` of them at most.
+
+    Args:
+        margin: (N,) of all rows, of either sign.
+        distance: largest size of a margin; inf = all rows.
+        most: about so many rows, those of least margin; ties may add some.
+    """
     size = abs(margin)
     rows = np.flatnonzero(size <= distance)
     if len(rows) <= most:

@@ -17,7 +17,7 @@ _TRIED = 256
 
 
 def greedy(pool: Pool, base: Base) -> tuple[Ints, Floats] | None:
-    """Return rows that differ from the base and the groups kept of them.
+    """Return (n,) rows that differ from the base, and (n,) the groups kept of them.
 
     Without floors there is always an answer, since keeping nothing is one; with floors on groups of
     unlike cost it can fail, and returns None.

@@ -23,6 +23,7 @@ __all__ = [
     "Job",
     "JobState",
     "Note",
+    "State",
     "follow_file",
     "known_jobs",
     "last_line",

@@ -28,6 +28,8 @@ __all__ = ["find", "manifests", "render", "send"]
 
 _JOB_FOLDER = "/etc/rfprune/job"
 _LABEL = "rfprune.dev/job"
+#: Names of the containers.
+_HEAD, _WORKER = "ray-head", "ray-worker"
 _KEEP_SECONDS = 3600
 _POLL_SECONDS = 2.0
 _STATES: dict[str, State] = {
@@ -124,7 +126,7 @@ def _job(plan: Plan, profile: KubernetesProfile, items: list[dict[str, str]]) ->
             "headGroupSpec": {
                 # Trials run on the workers, so that they never take the driver's memory.
                 "rayStartParams": {"num-cpus": "0", "num-gpus": "0"},
-                "template": _pod(plan, profile, items, "ray-head"),
+                "template": _pod(plan, profile, items, _HEAD),
             },
             "workerGroupSpecs": [
                 {
@@ -133,7 +135,7 @@ def _job(plan: Plan, profile: KubernetesProfile, items: list[dict[str, str]]) ->
                     "minReplicas": profile.nodes,
                     "maxReplicas": profile.nodes,
                     "rayStartParams": {},
-                    "template": _pod(plan, profile, items, "ray-worker"),
+                    "template": _pod(plan, profile, items, _WORKER),
                 }
             ],
         },
@@ -146,44 +148,52 @@ def _job(plan: Plan, profile: KubernetesProfile, items: list[dict[str, str]]) ->
 def _pod(
     plan: Plan, profile: KubernetesProfile, items: list[dict[str, str]], name: str
 ) -> dict[str, Any]:
-    is_head = name == "ray-head"
-    amounts = {"cpu": str(profile.head_cpus), "memory": _memory(profile.head_memory_gb)}
-    if not is_head:
-        amounts = {"cpu": str(profile.cpus)}
-        if profile.memory_gb is not None:
-            amounts["memory"] = _memory(profile.memory_gb)
-        if profile.gpus:
-            amounts["nvidia.com/gpu"] = str(profile.gpus)
     pod: dict[str, Any] = {
-        "containers": [
-            {
-                "name": name,
-                "image": profile.image,
-                "env": [
-                    _variable(name, value)
-                    for name, value in profile.environment.items()
-                    if value.secret is not None or value.value is not None
-                ],
-                "resources": {"limits": dict(amounts), "requests": dict(amounts)},
-                "securityContext": {"allowPrivilegeEscalation": False},
-                "volumeMounts": [
-                    {"name": "job", "mountPath": _JOB_FOLDER, "readOnly": True},
-                    {"name": "runs", "mountPath": profile.runs},
-                ],
-            }
-        ],
+        "containers": [_container(profile, name)],
         "volumes": [
             {"name": "job", "configMap": {"name": plan.name, "items": items}},
             {"name": "runs", "persistentVolumeClaim": {"claimName": profile.claim}},
         ],
     }
-    if profile.node_selector and not is_head:
+    if profile.node_selector and name != _HEAD:
         pod["nodeSelector"] = dict(profile.node_selector)
     if profile.service_account is not None:
         pod["serviceAccountName"] = profile.service_account
     if profile.pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret} for secret in profile.pull_secrets]
     return {"spec": pod}
+
+
+def _container(profile: KubernetesProfile, name: str) -> dict[str, Any]:
+    amounts = _head_amounts(profile) if name == _HEAD else _worker_amounts(profile)
+    return {
+        "name": name,
+        "image": profile.image,
+        "env": [
+            _variable(name, value)
+            for name, value in profile.environment.items()
+            if value.secret is not None or value.value is not None
+        ],
+        "resources": {"limits": dict(amounts), "requests": dict(amounts)},
+        "securityContext": {"allowPrivilegeEscalation": False},
+        "volumeMounts": [
+            {"name": "job", "mountPath": _JOB_FOLDER, "readOnly": True},
+            {"name": "runs", "mountPath": profile.runs},
+        ],
+    }
+
+
+def _head_amounts(profile: KubernetesProfile) -> dict[str, str]:
+    return {"cpu": str(profile.head_cpus), "memory": _memory(profile.head_memory_gb)}
+
+
+def _worker_amounts(profile: KubernetesProfile) -> dict[str, str]:
+    amounts = {"cpu": str(profile.cpus)}
+    if profile.memory_gb is not None:
+        amounts["memory"] = _memory(profile.memory_gb)
+    if profile.gpus:
+        amounts["nvidia.com/gpu"] = str(profile.gpus)
+    return amounts
 
 
 def _variable(name: str, variable: Variable) -> dict[str, Any]:

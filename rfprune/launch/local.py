@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rfprune.errors import ClusterError, UnknownNameError
+from rfprune.errors import ClusterError
 from rfprune.launch.advice import explain
 from rfprune.launch.entry import ENTRY_FILE
 from rfprune.launch.jobs import Job, JobState, Note, follow_file, progress, unknown_job
@@ -90,14 +90,10 @@ def find(note: Note, address: str | None) -> Job:
     Raises:
         UnknownNameError: it was not sent from here, or its folder is gone.
     """
-    folder = Path(note.facts.get("folder", "/nonexistent"))
-    if not folder.is_dir():
-        raise _unknown(note.handle)
-    return LocalJob(folder, int(note.facts["process"]))
-
-
-def _unknown(handle: str) -> UnknownNameError:
-    return unknown_job(handle, "on this machine")
+    folder = note.facts.get("folder")
+    if folder is None or not Path(folder).is_dir():
+        raise unknown_job(note.handle, "on this machine")
+    return LocalJob(Path(folder), int(note.facts["process"]))
 
 
 class LocalJob:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rfprune.errors import SpecError
 from rfprune.methods.problem import Choice, Method, Problem, check_choice
 from rfprune.registry import Entry, Registry
 
@@ -37,7 +38,11 @@ def find_method(name: str) -> Method:
 
     Raises:
         UnknownNameError: no such method; names the nearest.
+        SpecError: the name leads to something else.
     """
     method = METHODS.load(name)
-    assert isinstance(method, Method)
+    if not isinstance(method, Method):
+        raise SpecError(
+            f"prune.method: '{name}' is a {type(method).__name__}, not a rfprune.methods.Method."
+        )
     return method

@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rfprune.agent import Outcome, learn
-from rfprune.methods.problem import BoolArray, Choice, FloatArray, Problem
+from rfprune.arrays import BoolArray, FloatArray, IntArray
+from rfprune.methods.problem import Choice, Problem
 
 __all__ = ["HardwareTask", "akperl"]
 
@@ -28,7 +28,10 @@ def akperl(problem: Problem) -> Choice:
     task = problem.task or HardwareTask(problem)
     seed = int(problem.rng.integers(2**31))
     policy = learn(task, problem.agent, seed, problem.agent_folder)
-    return Choice(task.keep(policy.best_choice[0], len(task.layers)))
+    candidates = [task.keep(choice) for choice in policy.shortlist]
+    if problem.tuned is None or len(candidates) == 1:
+        return Choice(candidates[0])
+    return Choice(max(candidates, key=problem.tuned))
 
 
 class HardwareTask:
@@ -48,12 +51,12 @@ class HardwareTask:
         self._dense = problem.used(np.ones(len(problem.value), dtype=bool))
         self._best_first = [self._by_value(index) for index in range(n_layers)]
 
-    def _by_value(self, layer: int) -> NDArray[np.int64]:
+    def _by_value(self, layer: int) -> IntArray:
         members = np.flatnonzero(self._problem.layer == layer)
         return members[np.argsort(-self._problem.value[members], kind="stable")]
 
     def features(self, condition: int) -> FloatArray:
-        """No statistics: the input is always that of the validation rows."""
+        """Return (0,) no statistics: the input is always that of the validation rows."""
         return np.zeros(0)
 
     def layer_features(self) -> FloatArray:
@@ -63,9 +66,9 @@ class HardwareTask:
         sums = [np.bincount(problem.layer, column, len(self.layers)) for column in columns]
         return np.stack([part / max(part.sum(), 1e-12) for part in sums], axis=1)
 
-    def measure(self, choice: NDArray[np.int64], upto: int, condition: int) -> Outcome:
+    def measure(self, choice: IntArray, upto: int, condition: int) -> Outcome:
         """Return accuracy and use with the first `upto` layers pruned, the others dense."""
-        keep = self.keep(choice, upto)
+        keep = self.first(choice, upto)
         return Outcome(self._accuracy(keep), self._share(self._problem.used(keep)))
 
     def _accuracy(self, keep: BoolArray) -> float:
@@ -78,7 +81,11 @@ class HardwareTask:
         counts = np.isfinite(self._problem.budget) & (self._dense > 0)
         return float((used[counts] / self._dense[counts]).max()) if counts.any() else 1.0
 
-    def keep(self, choice: NDArray[np.int64], upto: int) -> BoolArray:
+    def keep(self, choice: IntArray) -> BoolArray:
+        """Return (G,) what is kept in the end."""
+        return self.first(choice, len(self.layers))
+
+    def first(self, choice: IntArray, upto: int) -> BoolArray:
         """Return (G,) what is kept when the first `upto` layers are pruned within the budget."""
         keep = np.zeros(len(self._problem.value), dtype=bool)
         for members, floor in zip(self._best_first, self._problem.floor, strict=True):
@@ -100,7 +107,7 @@ class HardwareTask:
             low, high = (middle, high) if self._fits(keep, members[:middle]) else (low, middle)
         return low
 
-    def _fits(self, keep: BoolArray, more: NDArray[np.int64]) -> bool:
+    def _fits(self, keep: BoolArray, more: IntArray) -> bool:
         tried = keep.copy()
         tried[more] = True
         budget = self._problem.budget

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rfprune.methods.problem import BoolArray, Choice, FloatArray, Problem
+from rfprune.arrays import BoolArray, FloatArray, IntArray
+from rfprune.methods.problem import Choice, Problem
 
 __all__ = ["greedy", "keep_all", "magnitude", "random", "uniform"]
 
@@ -18,7 +19,7 @@ def keep_all(problem: Problem) -> Choice:
     return Choice(np.ones(len(problem.value), dtype=bool))
 
 
-def _floors(problem: Problem, order: np.ndarray) -> BoolArray:
+def _floors(problem: Problem, order: IntArray) -> BoolArray:
     """Return (G,): the first `floor` groups of each layer in `order`."""
     keep = np.zeros(len(problem.value), dtype=bool)
     for layer, floor in enumerate(problem.floor):
@@ -27,7 +28,7 @@ def _floors(problem: Problem, order: np.ndarray) -> BoolArray:
     return keep
 
 
-def _fill(problem: Problem, order: np.ndarray) -> Choice:
+def _fill(problem: Problem, order: IntArray) -> Choice:
     """Take groups in `order` while they fit; a misfit is skipped, not the end."""
     keep = _floors(problem, order)
     room = problem.budget - problem.cost[keep].sum(axis=0)
@@ -58,7 +59,7 @@ def random(problem: Problem) -> Choice:
     return _fill(problem, problem.rng.permutation(len(problem.value)))
 
 
-def _largest_fraction(problem: Problem, kept_at: np.ndarray) -> BoolArray:
+def _largest_fraction(problem: Problem, kept_at: FloatArray) -> BoolArray:
     """Keep group g iff its rank in [0, 1] is below the largest fraction that stays in the budget.
 
     Args:

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from rfprune.methods.problem import BoolArray, Choice, FloatArray, Method, Problem
+from rfprune.arrays import BoolArray, FloatArray
+from rfprune.methods.problem import Choice, Method, Problem
 
 __all__ = ["select_coupled"]
 

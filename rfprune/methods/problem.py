@@ -13,24 +13,21 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rfprune.agent import Task
+from rfprune.arrays import BoolArray, FloatArray, IntArray
 from rfprune.errors import MissingExtraError, SolverError
 from rfprune.quantities import RESOURCES
 from rfprune.spec.agent import AgentSpec
 
 __all__ = ["Choice", "GroupTask", "Method", "Problem", "check_choice"]
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-
 
 class GroupTask(Task, Protocol):
     """A task of the agent whose decisions say which groups stay."""
 
-    def keep(self, choice: NDArray[np.int64], upto: int) -> BoolArray:
-        """Return (G,) what is kept when the first `upto` layers are pruned as in `choice` (L,)."""
+    def keep(self, choice: IntArray) -> BoolArray:
+        """Return (G,) what is kept in the end when the layers are pruned as in `choice` (L,)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,7 @@ class Problem:
         rng: random numbers, seeded by the trial.
         accuracy: measures the validation accuracy of a set of kept groups (G,), without
             fine-tuning; None where there is no network to measure.
+        tuned: measures it after a short fine-tuning; None where that cannot be tried.
         agent: settings of the methods that learn.
         task: what they play; if None, the groups themselves under the budget.
         agent_folder: where they keep their checkpoints; None = nowhere.
@@ -58,11 +56,12 @@ class Problem:
     value: FloatArray
     cost: FloatArray
     budget: FloatArray
-    layer: NDArray[np.int64]
-    floor: NDArray[np.int64]
+    layer: IntArray
+    floor: IntArray
     used: Callable[[BoolArray], FloatArray]
     rng: np.random.Generator
     accuracy: Callable[[BoolArray], float] | None = None
+    tuned: Callable[[BoolArray], float] | None = None
     agent: AgentSpec = field(default_factory=AgentSpec)
     task: GroupTask | None = None
     agent_folder: Path | None = None
@@ -95,6 +94,7 @@ class Method:
         prunes: False for the dense baseline.
         counts: it holds budgets by counting what is used, not by adding up costs.
         learns: it plays a task; see `Problem.task`.
+        kernel_score: score of kernels that the method is named after, or None for the file's.
         needs: packages of the extra ``edge`` without which it cannot select.
     """
 
@@ -104,6 +104,7 @@ class Method:
     prunes: bool = True
     counts: bool = False
     learns: bool = False
+    kernel_score: str | None = None
     needs: tuple[str, ...] = ()
 
     def check_installed(self) -> None:

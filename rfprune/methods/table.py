@@ -14,6 +14,10 @@ AKPERL = Method(akperl, counts=True, learns=True, needs=("stable_baselines3", "g
 GREEDY = Method(baselines.greedy)
 UNIFORM = Method(baselines.uniform, counts=True)
 RANDOM = Method(baselines.random)
-MAGNITUDE = Method(baselines.magnitude, structure="weight", penalty="none", counts=True)
-L1 = Method(baselines.magnitude, structure="weight", penalty="weight", counts=True)
+MAGNITUDE = Method(
+    baselines.magnitude, structure="weight", penalty="none", counts=True, kernel_score="l2"
+)
+L1 = Method(
+    baselines.magnitude, structure="weight", penalty="weight", counts=True, kernel_score="l1"
+)
 NONE = Method(baselines.keep_all, penalty="none", prunes=False)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -17,7 +14,7 @@ from rfprune.models.checkpoint import Checkpoint, load_checkpoint, read_state_di
 from rfprune.models.extra_packages import declare_missing_operators
 from rfprune.models.spec import ModelSpec
 from rfprune.models.table import MODELS
-from rfprune.registry import nearest, resolve
+from rfprune.registry import importable, nearest, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -64,18 +61,25 @@ def build(
     elif spec.weights is not None:
         path = _find(spec.weights, base_dir, "model.weights")
         state = read_state_dict(path)
-    with _importable(base_dir):
+    with importable(base_dir):
         model = _construct(spec, tuple(input_shape), n_classes)
     if path is not None and state is not None:
         _load_weights(model, _without_head(model, state) if spec.new_head else state, path)
     _dry_run(model, spec.name, tuple(input_shape), n_classes)
-    return _channels_last(model).train()
+    return _channels_last(model, tuple(input_shape)).train()
 
 
-def _channels_last(model: nn.Module) -> nn.Module:
+def _channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
+    """Lay the convolutions channels-last, where the network runs so."""
     import torch
 
     changed: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        with torch.no_grad():
+            changed(torch.zeros(2, *input_shape))
+    except RuntimeError:
+        # A feature map that lies channels-last cannot be flattened by `x.view(len(x), -1)`.
+        changed = model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return changed
 
 
@@ -127,19 +131,6 @@ def _find(file: str, base_dir: Path | None, key: str) -> Path:
     raise NetworkError(f"{key}: '{file}' does not exist. Looked for: {looked}.")
 
 
-@contextmanager
-def _importable(base_dir: Path | None) -> Iterator[None]:
-    """Put ``base_dir`` and the current folder on the import path for a while."""
-    before = list(sys.path)
-    folders = [str(folder.resolve()) for folder in (base_dir, Path.cwd()) if folder is not None]
-    sys.path[:0] = folders
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path[:] = before
-
-
 def _construct(spec: ModelSpec, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
     from torch import nn
 
@@ -166,15 +157,7 @@ def _function(spec: ModelSpec) -> _Builder:
         function = MODELS.load(spec.name)
     else:
         declare_missing_operators()  # the user's module may import torchvision
-        try:
-            function = resolve(spec.name)
-        except RfpruneError:
-            raise
-        except Exception as error:
-            raise NetworkError(
-                f"model '{spec.name}': its module cannot be imported: "
-                f"{type(error).__name__}: {error}."
-            ) from error
+        function = resolve(spec.name)
     if not callable(function):
         raise NetworkError(f"model '{spec.name}' is a {type(function).__name__}, not a function.")
     return function  # type: ignore[no-any-return]

@@ -12,20 +12,29 @@ import os
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from rfprune.errors import NetworkError
+from rfprune.atomic import replacing
+from rfprune.errors import InputError, NetworkError
 from rfprune.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Checkpoint", "load_checkpoint", "read_state_dict", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "fitting_the_network",
+    "load_checkpoint",
+    "read_state_dict",
+    "save_checkpoint",
+    "trusted_spec",
+]
 
 FORMAT = "rfprune.network/1"
 #: A saved network has its weights with it.
@@ -80,15 +89,10 @@ def save_checkpoint(
         "state_dict": {name: t.detach().cpu() for name, t in model.state_dict().items()},
         "extra": dict(extra or {}),
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -118,6 +122,42 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise NetworkError(f"{path}: what it was built from is not understood: {reason}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise NetworkError(f"{path}: the saved network is incomplete ({error!r}).") from error
+
+
+def trusted_spec(saved: Checkpoint, path: Path, given: ModelSpec | None = None) -> ModelSpec:
+    """Return what a saved network is built from, which is never code that the file chose.
+
+    Args:
+        saved: the content of `path`.
+        path: for the message.
+        given: what the caller says it is built from; needed for a user's own function.
+
+    Raises:
+        NetworkError: the file names a function, and nothing was given.
+    """
+    if given is None and (saved.spec.is_function or saved.spec.is_file):
+        raise NetworkError(
+            f"{path}: was built by '{saved.spec.name}', and a file must not decide what code is "
+            "run; give its spec too."
+        )
+    return given or saved.spec
+
+
+@contextmanager
+def fitting_the_network(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong when the values of a file are put into its network into one fault.
+
+    Raises:
+        NetworkError: names the file, and the reason in one line.
+    """
+    try:
+        yield
+    except (
+        *(InputError, AttributeError, IndexError, KeyError),
+        *(RuntimeError, TypeError, ValueError),
+    ) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise NetworkError(f"{path}: does not fit the network it names: {reason}") from error
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

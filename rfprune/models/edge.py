@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field
 from torch import Tensor, nn
 
-from rfprune.errors import NetworkError
 from rfprune.models.extra_packages import import_package
+from rfprune.models.networks import Shape, Width, image_shape
 
 __all__ = [
     "edge_cnn",
@@ -28,12 +28,10 @@ __all__ = [
     "squeezenet1_1",
 ]
 
-Width = Annotated[int, Field(strict=True, ge=1, le=65536)]
 Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=16)]
 Scale = Annotated[float, Field(gt=0, le=8)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 StemStride = Literal[1, 2]
-Shape = tuple[int, ...]
 
 
 class Residual(nn.Module):
@@ -72,7 +70,7 @@ def edge_cnn(
         channels: width of the stem and of each stage; every stage halves the image.
         stem_stride: of the first convolution.
     """
-    n_channels = _channels("edge_cnn", input_shape)
+    n_channels = image_shape("edge_cnn", input_shape)[0]
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for i, width in enumerate(channels):
         name, stride = ("stem", stem_stride) if i == 0 else (f"down{i}", 2)
@@ -135,7 +133,7 @@ def squeezenet1_1(
 
     Arguments as `mobilenet_v3_small`.
     """
-    n_channels = _channels("squeezenet1_1", input_shape)
+    n_channels = image_shape("squeezenet1_1", input_shape)[0]
     library = import_package("torchvision.models.squeezenet", "squeezenet1_1")
     model: Any = library.squeezenet1_1(weights=None, num_classes=n_classes, dropout=dropout)
     scaled = partial(_scaled, width=width)
@@ -171,7 +169,7 @@ def efficientnet_lite0(
 
     Arguments as `mobilenet_v3_small`; the stem keeps its 32 filters whatever the width.
     """
-    n_channels = _channels("efficientnet_lite0", input_shape)
+    n_channels = image_shape("efficientnet_lite0", input_shape)[0]
     library = import_package("timm.models.efficientnet", "efficientnet_lite0")
     build: Callable[..., Any] = library._gen_efficientnet_lite
     model: Any = build(
@@ -195,7 +193,7 @@ def _mobilenet_v3(
     dropout: float,
     norm_momentum: float,
 ) -> nn.Module:
-    n_channels = _channels(name, input_shape)
+    n_channels = image_shape(name, input_shape)[0]
     library = import_package("torchvision.models", name)
     model: Any = getattr(library, name)(
         weights=None,
@@ -225,12 +223,3 @@ def _like(conv: nn.Conv2d, n_in: int, n_out: int, stride: tuple[int, ...]) -> nn
 def _scaled(channels: int, width: float) -> int:
     """Return the scaled number of channels, a multiple of 8 unless nothing is scaled."""
     return channels if width == 1 else max(8, 8 * round(channels * width / 8))
-
-
-def _channels(model: str, input_shape: Shape) -> int:
-    if len(input_shape) != 3:
-        raise NetworkError(
-            f"model '{model}' takes images (C, H, W), but a sample has shape {input_shape}; choose "
-            "'mlp' for flat data."
-        )
-    return input_shape[0]

@@ -19,7 +19,7 @@ from torch import nn
 
 from rfprune.errors import NetworkError
 
-__all__ = ["cnn", "lenet", "mlp", "svhn_cnn"]
+__all__ = ["Shape", "Width", "cnn", "image_shape", "lenet", "mlp", "svhn_cnn"]
 
 Width = Annotated[int, Field(strict=True, ge=1, le=65536)]
 Widths = Annotated[tuple[Width, ...], Field(max_length=64)]
@@ -43,6 +43,9 @@ def mlp(
         n_classes: width of the output layer.
         hidden: widths of fc1, fc2, ...
         batch_norm: a batch norm between every hidden layer and its ReLU.
+
+    Raises:
+        NetworkError: the samples are not flat.
     """
     if len(input_shape) != 1:
         raise NetworkError(
@@ -74,7 +77,7 @@ def lenet(
             LeNet-5 has from its 32x32 images, and 0 gives it 256.
     """
     layers: Layers = OrderedDict()
-    shape = _image("lenet", input_shape)
+    shape = image_shape("lenet", input_shape)
     for i, filters in enumerate(channels, start=1):
         conv = nn.Conv2d(shape[0], filters, 5, padding=padding if i == 1 else 0)
         shape = _conv(layers, f"conv{i}", conv, shape)
@@ -100,7 +103,7 @@ def cnn(
         kernel_size: of every convolution.
     """
     layers: Layers = OrderedDict()
-    shape = _image("cnn", input_shape)
+    shape = image_shape("cnn", input_shape)
     for i, filters in enumerate(channels, start=1):
         conv = nn.Conv2d(shape[0], filters, kernel_size, padding=kernel_size // 2, bias=False)
         shape = _conv(layers, f"conv{i}", conv, shape)
@@ -120,7 +123,7 @@ def svhn_cnn(input_shape: Shape, n_classes: int) -> nn.Module:
         n_classes: width of the output layer.
     """
     layers: Layers = OrderedDict()
-    shape = _image("svhn_cnn", input_shape)
+    shape = image_shape("svhn_cnn", input_shape)
     for i, filters in enumerate((16, 16, 24), start=1):
         conv = nn.Conv2d(shape[0], filters, 3, bias=False)
         shape = _conv(layers, f"conv{i}", conv, shape)
@@ -129,7 +132,16 @@ def svhn_cnn(input_shape: Shape, n_classes: int) -> nn.Module:
     return nn.Sequential(layers)
 
 
-def _image(model: str, input_shape: Shape) -> Shape:
+def image_shape(model: str, input_shape: Shape) -> Shape:
+    """Return the shape of a sample, which is that of an image (C, H, W).
+
+    Args:
+        model: name of the network, for the message.
+        input_shape: of one sample.
+
+    Raises:
+        NetworkError: it is not.
+    """
     if len(input_shape) != 3:
         raise NetworkError(
             f"model '{model}' takes images (C, H, W), but a sample has shape {input_shape}; choose "

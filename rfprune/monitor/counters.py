@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from rfprune.errors import MissingExtraError
 
-__all__ = ["POWERCAP", "Counter", "Nvml", "Rapl", "open_nvml", "open_rapl"]
+__all__ = ["POWERCAP", "Counter", "Counts", "Nvml", "Rapl", "open_nvml", "open_rapl"]
 
 POWERCAP = Path("/sys/class/powercap")
 Counts = tuple[int, ...]

@@ -9,16 +9,39 @@ order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
-__all__ = ["WEIGHT_KINDS", "WeightKind", "dense_after_flatten_order", "holds_weights", "kind_of"]
+from rfprune.arrays import IntArray
 
-IntArray = NDArray[np.int64]
+__all__ = [
+    "WEIGHT_KINDS",
+    "WeightKind",
+    "dense_after_flatten_order",
+    "holds_weights",
+    "kind_of",
+    "no_fault",
+]
+
+
+def no_fault(module: Any) -> str | None:
+    """Return None: hls4ml takes every layer of the type."""
+    return None
+
+
+def _conv_fault(module: Any) -> str | None:
+    if module.groups != 1:
+        return f"groups={module.groups} (depthwise and grouped convolutions)"
+    if module.padding_mode != "zeros":
+        return f"padding_mode='{module.padding_mode}' (only zeros)"
+    if isinstance(module.padding, str):
+        return f"padding='{module.padding}' (give whole numbers)"
+    return f"dilation={module.dilation}" if set(module.dilation) != {1} else None
 
 
 @dataclass(frozen=True)
@@ -31,6 +54,7 @@ class WeightKind:
         hls_axes: the weight's axes (output first) in the order in which HLS nests them.
         input_axes: how many axes one sample of the input may have.
         convolves: whether hls4ml builds it as a convolution, once per position.
+        fault: returns what hls4ml cannot take about a layer of the type, or None.
     """
 
     name: str
@@ -38,6 +62,7 @@ class WeightKind:
     hls_axes: tuple[int, ...]
     input_axes: tuple[int, ...]
     convolves: bool
+    fault: Callable[[Any], str | None] = no_fault
 
     def n_out(self, weight_shape: tuple[int, ...]) -> int:
         """Outputs per position: neurons, or filters."""
@@ -53,13 +78,14 @@ class WeightKind:
         return np.ascontiguousarray(index.transpose(self.hls_axes)).reshape(-1)
 
 
-#: A new layer type is one more row here (and, if it is new to it, one in `estimate.analytic`).
+#: A new layer type is one more row here, and in `LAYER_TYPES` of `rfprune.estimate.design` if the
+#: estimators do not know it yet.
 WEIGHT_KINDS: tuple[WeightKind, ...] = (
     WeightKind("dense", nn.Linear, (0, 1), (1,), convolves=False),
     # A Linear at every position of (T, C) or (H, W, C): hls4ml's PointwiseConv1D, PointwiseConv2D.
     WeightKind("pointwise", nn.Linear, (0, 1), (2, 3), convolves=True),
-    WeightKind("conv1d", nn.Conv1d, (0, 2, 1), (2,), convolves=True),
-    WeightKind("conv2d", nn.Conv2d, (0, 2, 3, 1), (3,), convolves=True),
+    WeightKind("conv1d", nn.Conv1d, (0, 2, 1), (2,), convolves=True, fault=_conv_fault),
+    WeightKind("conv2d", nn.Conv2d, (0, 2, 3, 1), (3,), convolves=True, fault=_conv_fault),
 )
 
 

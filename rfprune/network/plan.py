@@ -22,11 +22,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rfprune.arrays import IntArray
 from rfprune.errors import SpecError
 from rfprune.hardware.parts import Part, find_part
 from rfprune.hardware.precision import FixedType
 from rfprune.hardware.reuse import check_reuse_factor, valid_reuse_factors
-from rfprune.network.kinds import IntArray, dense_after_flatten_order
+from rfprune.network.kinds import dense_after_flatten_order
 from rfprune.network.trace import Network, WeightLayer
 from rfprune.network.types import data_types, output_types
 from rfprune.registry import nearest

@@ -16,10 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from rfprune.errors import NetworkError
-from rfprune.network.kinds import WeightKind, holds_weights, kind_of
+from rfprune.network.kinds import WEIGHT_KINDS, WeightKind, holds_weights, kind_of, no_fault
 
 __all__ = ["Network", "Operation", "WeightLayer", "trace"]
 
@@ -128,40 +127,24 @@ def _pool_fault(module: Any) -> str | None:
     return "dilation in pooling" if dilation not in (1, (1,), (1, 1)) else None
 
 
-def _conv_fault(module: Any) -> str | None:
-    if module.groups != 1:
-        return f"groups={module.groups} (depthwise and grouped convolutions)"
-    if module.padding_mode != "zeros":
-        return f"padding_mode='{module.padding_mode}' (only zeros)"
-    if isinstance(module.padding, str):
-        return f"padding='{module.padding}' (give whole numbers)"
-    return f"dilation={module.dilation}" if set(module.dilation) != {1} else None
-
-
-def _none(module: Any) -> str | None:
-    return None
-
-
 #: Torch class -> (type, function that returns what hls4ml cannot take about it, or None).
 _MODULES: dict[type[nn.Module], tuple[str, Callable[[Any], str | None]]] = {
-    nn.Linear: ("dense", _none),
-    nn.Conv1d: ("conv1d", _conv_fault),
-    nn.Conv2d: ("conv2d", _conv_fault),
-    nn.BatchNorm1d: ("batchnorm", _none),
-    nn.BatchNorm2d: ("batchnorm", _none),
-    nn.ReLU: ("relu", _none),
-    nn.LeakyReLU: ("leaky_relu", _none),
-    nn.ELU: ("elu", _none),
-    nn.Sigmoid: ("sigmoid", _none),
-    nn.Tanh: ("tanh", _none),
-    nn.Softmax: ("softmax", _none),
+    **{kind.module: (kind.name, kind.fault) for kind in reversed(WEIGHT_KINDS)},
+    nn.BatchNorm1d: ("batchnorm", no_fault),
+    nn.BatchNorm2d: ("batchnorm", no_fault),
+    nn.ReLU: ("relu", no_fault),
+    nn.LeakyReLU: ("leaky_relu", no_fault),
+    nn.ELU: ("elu", no_fault),
+    nn.Sigmoid: ("sigmoid", no_fault),
+    nn.Tanh: ("tanh", no_fault),
+    nn.Softmax: ("softmax", no_fault),
     nn.MaxPool1d: ("maxpool", _pool_fault),
     nn.MaxPool2d: ("maxpool", _pool_fault),
     nn.AvgPool1d: ("avgpool", _pool_fault),
     nn.AvgPool2d: ("avgpool", _pool_fault),
-    nn.Flatten: ("flatten", _none),
-    nn.Dropout: ("dropout", _none),
-    nn.Identity: ("identity", _none),
+    nn.Flatten: ("flatten", no_fault),
+    nn.Dropout: ("dropout", no_fault),
+    nn.Identity: ("identity", no_fault),
 }
 _FUNCTIONS: dict[Any, str] = {
     torch.relu: "relu",
@@ -171,6 +154,17 @@ _FUNCTIONS: dict[Any, str] = {
     torch.add: "add",
     "relu": "relu",
     "flatten": "flatten",
+}
+_FLATTEN = " Use nn.Flatten, or torch.flatten(x, 1)."
+#: What to write in place of functions that many networks call.
+_INSTEAD = {
+    **dict.fromkeys(("view", "reshape", "size", "getattr"), _FLATTEN),
+    "max_pool1d": " Use nn.MaxPool1d.",
+    "max_pool2d": " Use nn.MaxPool2d.",
+    "avg_pool1d": " Use nn.AvgPool1d.",
+    "avg_pool2d": " Use nn.AvgPool2d.",
+    "log_softmax": " Leave it out: the outputs are logits.",
+    "dropout": " Use nn.Dropout.",
 }
 #: Operations between a Flatten and its Linear that leave hls4ml's graph before conversion.
 _TRANSPARENT = ("dropout", "identity")
@@ -217,7 +211,7 @@ def _propagate(graph: fx.GraphModule, input_shape: Shape) -> None:
     graph.eval()
     try:
         with torch.no_grad():
-            ShapeProp(graph).propagate(torch.zeros(2, *input_shape, device=device))
+            _Shapes(graph).run(torch.zeros(2, *input_shape, device=device))
     except Exception as error:  # shape errors come as RuntimeError, ValueError, IndexError, ...
         reason = str(error).split("\n")[0]
         raise NetworkError(
@@ -227,8 +221,23 @@ def _propagate(graph: fx.GraphModule, input_shape: Shape) -> None:
         graph.train(training)
 
 
+class _Shapes(fx.Interpreter):
+    """Notes the shape of every tensor without its batch.
+
+    torch's own ``ShapeProp`` does, too, but imports sympy and prints the traceback of a fault.
+    """
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node and note its shape."""
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            n.meta["shape"] = tuple(result.shape[1:])
+        return result
+
+
 def _shape(node: fx.Node) -> Shape:
-    return tuple(node.meta["tensor_meta"].shape[1:])
+    shape: Shape = node.meta["shape"]
+    return shape
 
 
 def _operations(graph: fx.GraphModule) -> tuple[tuple[Operation, ...], tuple[WeightLayer, ...]]:
@@ -283,10 +292,10 @@ def _operation(node: fx.Node, modules: dict[str, nn.Module]) -> Operation:
         )
     function = _FUNCTIONS.get(node.target) if node.op.startswith("call_") else None
     if function is None:
-        shown = getattr(node.target, "__name__", node.target)
+        shown = str(getattr(node.target, "__name__", node.target))
         raise NetworkError(
-            f"{node.name}: hls4ml cannot take the operation '{shown}'. Allowed: modules "
-            f"{_allowed()}, and the functions relu, flatten, +."
+            f"{node.name}: hls4ml cannot take the operation '{shown}'.{_INSTEAD.get(shown, '')} "
+            f"Allowed: modules {_allowed()}, and the functions relu, flatten, +."
         )
     return Operation(node.name, function, inputs, in_shape, _shape(node), "")
 
@@ -319,6 +328,8 @@ def _weight_layer(
     weight = module.weight
     assert isinstance(weight, Tensor)
     shape = tuple(weight.shape)
+    if not weight.numel():
+        raise NetworkError(f"{operation.path}: holds no weights, its shape is {shape}.")
     kind = kind_of(module, operation.in_shape)
     if kind is None:
         raise NetworkError(

@@ -7,6 +7,7 @@ device.
 from rfprune.pruning.budget import (
     budget_notes,
     check_reachable,
+    dense_use,
     final_fractions,
     least_use,
     step_budget,
@@ -15,9 +16,10 @@ from rfprune.pruning.loop import State, Step, dense_step, steps
 from rfprune.pruning.neurons import sort_neurons
 from rfprune.pruning.schedule import Schedule
 from rfprune.pruning.session import Session
-from rfprune.pruning.subject import Snapshot, Subject
+from rfprune.pruning.subject import Purpose, Snapshot, Subject
 
 __all__ = [
+    "Purpose",
     "Schedule",
     "Session",
     "Snapshot",
@@ -27,6 +29,7 @@ __all__ = [
     "budget_notes",
     "check_reachable",
     "dense_step",
+    "dense_use",
     "final_fractions",
     "least_use",
     "sort_neurons",

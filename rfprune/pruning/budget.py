@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping
 
+import numpy as np
+
+from rfprune.arrays import FloatArray
 from rfprune.errors import BudgetError
 from rfprune.groups import Groups
 from rfprune.quantities import RESOURCES
 
-__all__ = ["budget_notes", "check_reachable", "final_fractions", "least_use", "step_budget"]
+__all__ = [
+    "budget_notes",
+    "check_reachable",
+    "dense_use",
+    "final_fractions",
+    "least_use",
+    "step_budget",
+    "step_fractions",
+]
 
-FloatArray = NDArray[np.float64]
+
+def dense_use(groups: Groups) -> dict[str, float]:
+    """Return what the dense network's weights hold of each resource."""
+    return dict(zip(RESOURCES, groups.dense.tolist(), strict=True))
 
 
-def final_fractions(groups: Groups, budget: dict[str, float]) -> dict[str, float]:
+def final_fractions(dense: Mapping[str, float], budget: Mapping[str, float]) -> dict[str, float]:
     """Return each budget as a fraction of the dense network's use.
 
-    Values up to 1 are fractions already; above 1 they are counts. A resource that the dense network
-    does not use at all is always within its budget (fraction 1).
+    Values up to 1 are fractions already; above 1 they are amounts. A resource that the dense
+    network does not use at all is always within its budget (fraction 1).
+
+    Args:
+        dense: use of the dense network, by resource.
+        budget: as the file says it, by resource.
     """
-    dense = dict(zip(RESOURCES, groups.dense, strict=True))
     fractions: dict[str, float] = {}
     for name, value in budget.items():
         if dense[name] <= 0:
@@ -32,7 +48,7 @@ def final_fractions(groups: Groups, budget: dict[str, float]) -> dict[str, float
 
 def budget_notes(groups: Groups, budget: dict[str, float]) -> list[str]:
     """Return one sentence per budget that cannot save anything."""
-    dense = dict(zip(RESOURCES, groups.dense, strict=True))
+    dense = dense_use(groups)
     return [
         f"prune.budget.{name}: the dense network uses no {name}, so this budget prunes nothing."
         for name in budget
@@ -40,13 +56,26 @@ def budget_notes(groups: Groups, budget: dict[str, float]) -> list[str]:
     ]
 
 
-def step_budget(groups: Groups, fractions: dict[str, float], progress: float) -> FloatArray:
-    """Return (R,) the budget at `progress` between dense (0) and final (1); inf = not limited."""
-    budget = np.full(len(RESOURCES), np.inf)
-    for name, final in fractions.items():
-        at = RESOURCES.index(name)
-        budget[at] = (1 - progress * (1 - final)) * groups.dense[at]
-    return budget
+def step_fractions(final: Mapping[str, float], progress: float) -> dict[str, float]:
+    """Return the fractions of dense at `progress` between dense (0) and final (1)."""
+    return {name: 1 - progress * (1 - fraction) for name, fraction in final.items()}
+
+
+def step_budget(
+    dense: Mapping[str, float], final: Mapping[str, float], progress: float
+) -> FloatArray:
+    """Return (R,) the budget at `progress` between dense (0) and final (1); inf = not limited.
+
+    Args:
+        dense: use of the dense network, by resource in the order of the resource axis.
+        final: final budget as a fraction of it, by resource.
+        progress: 0 to 1.
+    """
+    fractions = step_fractions(final, progress)
+    amounts = [
+        fractions[name] * use if name in fractions else np.inf for name, use in dense.items()
+    ]
+    return np.array(amounts)
 
 
 def least_use(groups: Groups) -> FloatArray:
@@ -64,7 +93,7 @@ def check_reachable(groups: Groups, fractions: dict[str, float]) -> None:
         BudgetError: names the resource, the least that is possible and what holds it.
     """
     least = least_use(groups)
-    budget = step_budget(groups, fractions, 1.0)
+    budget = step_budget(dense_use(groups), fractions, 1.0)
     for at in np.flatnonzero(least > budget * (1 + 1e-9)):
         name, dense = RESOURCES[at], groups.dense[at]
         held = groups.fixed[at]

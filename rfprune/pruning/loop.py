@@ -12,18 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
+from rfprune.arrays import FloatArray
 from rfprune.methods import Choice
 from rfprune.pruning.schedule import Schedule, first, following
-from rfprune.pruning.subject import Masks, Subject
+from rfprune.pruning.subject import Masks, Purpose, Subject
 from rfprune.spec import TrainSpec, TrialSpec
 from rfprune.training import Fit, Penalty
 
 __all__ = ["State", "Step", "dense_step", "steps"]
-
-#: What random numbers are drawn for; see `Subject.seed`.
-_MASKED, _UNMASKED, _RELEASE = 0, 3, 4
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class State:
     schedule: Schedule
     failed: int = 0
     masks: Masks | None = None
-    prices: np.ndarray | None = None
+    prices: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -121,13 +117,13 @@ def _one_step(subject: Subject, index: int, progress: float, state: State) -> St
     return Step(index, progress, accepted, val_accuracy, subject.accuracy(), masks, choice, after)
 
 
-def _masked(subject: Subject, index: int, masks: Masks, prices: np.ndarray | None) -> None:
+def _masked(subject: Subject, index: int, masks: Masks, prices: FloatArray | None) -> None:
     """Fine-tune under masks; in the last epochs the regularizer lets go and the step anneals."""
     prune = subject.spec.prune
     released = min(prune.regularizer.release_epochs, prune.epochs_per_step - 1)
     _fine_tune(subject, index, prune.epochs_per_step - released, masks, subject.penalty(prices))
     if released:
-        _fine_tune(subject, index, released, masks, None, _RELEASE)
+        _fine_tune(subject, index, released, masks, None, Purpose.RELEASE)
 
 
 def _fine_tune(
@@ -136,11 +132,11 @@ def _fine_tune(
     epochs: int,
     masks: Masks | None,
     penalty: Penalty | None,
-    purpose: int = _MASKED,
+    purpose: Purpose = Purpose.MASKED,
 ) -> None:
     """Train in place; a new optimizer each time, so that no momentum pulls pruned weights back."""
     spec = subject.spec
-    releases = purpose == _RELEASE
+    releases = purpose is Purpose.RELEASE
     rate = spec.prune.learning_rate or spec.train.learning_rate
     how = Fit(
         epochs=epochs,
@@ -165,11 +161,11 @@ def _warm_up(subject: Subject) -> None:
     """Let the regularizer gather the weights in few groups before anything is pruned."""
     epochs = subject.spec.prune.warmup_epochs
     if epochs and subject.penalty(None) is not None:
-        _fine_tune(subject, 0, epochs, None, subject.penalty(None), _UNMASKED)
+        _fine_tune(subject, 0, epochs, None, subject.penalty(None), Purpose.UNMASKED)
 
 
 def _regrow(subject: Subject, index: int, state: State) -> None:
     """Train without masks, so that pruned groups may come back before the next selection."""
     epochs = subject.spec.prune.regrow_epochs
     if epochs:
-        _fine_tune(subject, index, epochs, None, subject.penalty(state.prices), _UNMASKED)
+        _fine_tune(subject, index, epochs, None, subject.penalty(state.prices), Purpose.UNMASKED)

@@ -1,85 +1,54 @@
-"""Everything that one pruning run works on."""
+"""One pruning run on the groups of an FPGA."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rfprune.data import Dataset, Rows
+from rfprune.arrays import BoolArray, FloatArray
 from rfprune.groups import Groups, Masks
-from rfprune.methods import Choice, Method, Problem, check_choice
-from rfprune.pruning.budget import step_budget
-from rfprune.pruning.subject import Snapshot, drawn_seed
+from rfprune.methods import Choice, Problem, check_choice
+from rfprune.pruning.budget import dense_use
+from rfprune.pruning.subject import Purpose, Snapshot, Subject
 from rfprune.quantities import RESOURCES
 from rfprune.scores import score_groups
-from rfprune.spec.trial import TrialSpec
-from rfprune.training import (
-    Fit,
-    Penalty,
-    evaluate,
-    fit,
-    fixed_point,
-    group_penalty,
-    weight_penalty,
-)
+from rfprune.training import Fit, Penalty, fit, fixed_point, group_penalty, weight_penalty
 
 __all__ = ["Session"]
 
-#: Training rows that gradient-based scores look at, and their batch size.
-_SCORE_ROWS, _SCORE_BATCH = 4096, 512
 
+@dataclass(kw_only=True)
+class Session(Subject):
+    """The network with its data, groups and method.
 
-@dataclass(frozen=True)
-class Session:
-    """One pruning run: the network with its data, groups and method.
+    What is pruned is zero among the model's weights.
 
     Attributes:
-        spec: the trial.
-        model: changed in place.
-        data: on the model's device.
         groups: the groups that are pruned.
-        method: how they are chosen.
-        fractions: final budget by resource, as a fraction of dense.
-        dense_val_accuracy: reference of the tolerance.
-        teacher: (N, classes) the dense network's probabilities on the training rows, or None.
     """
 
-    spec: TrialSpec
-    model: nn.Module
-    data: Dataset
     groups: Groups
-    method: Method
-    fractions: dict[str, float]
-    dense_val_accuracy: float
-    teacher: Tensor | None = None
+
+    score_rows: ClassVar[int] = 4096
+    score_batch: ClassVar[int] = 512
 
     @property
-    def accepted_from(self) -> float:
-        """Validation accuracy from which on a step is accepted."""
-        return (1 - self.spec.prune.tolerance) * self.dense_val_accuracy
+    def dense_use(self) -> dict[str, float]:
+        """What the dense network's weights hold of each resource."""
+        return dense_use(self.groups)
 
-    def seed(self, step: int, purpose: int) -> int:
-        """Return a seed that depends on the trial, the step and the purpose alone."""
-        return drawn_seed(self.spec.seed, step, purpose)
-
-    def val_accuracy(self) -> float:
-        """Return the accuracy on the validation rows; it decides."""
-        return self._accuracy(self.data.x_val, self.data.y_val)
-
-    def accuracy(self) -> float:
-        """Return the accuracy on the test rows; it is only reported."""
-        return self._accuracy(self.data.x_test, self.data.y_test)
-
-    def _accuracy(self, x: Rows, y: Tensor) -> float:
-        with fixed_point(self.model, self.groups.plan, self.spec.prune.fixed_point):
-            return evaluate(self.model, x, y)
+    def as_deployed(self) -> AbstractContextManager[Any]:
+        """While open, the model computes in its hls4ml types if the trial asks for that."""
+        return fixed_point(self.model, self.groups.plan, self.spec.prune.fixed_point)
 
     def select(self, step: int, progress: float) -> Choice:
         """Return which groups the method keeps at `progress` of the budgets."""
-        prune, rng = self.spec.prune, np.random.default_rng(self.seed(step, 1))
+        prune, rng = self.spec.prune, self.rng(step, Purpose.SCORE)
         batches = self.score_batches()
         value = score_groups(self.model, self.groups, prune.score, prune.normalize, batches, rng)
         problem = self.problem(value, progress, step)
@@ -94,7 +63,7 @@ class Session:
     def fit(self, how: Fit, masks: Masks | None) -> None:
         """Train under masks, through the layers' types if the trial asks for that."""
         by_path = None if masks is None else self.masks_by_path(masks)
-        with fixed_point(self.model, self.groups.plan, self.spec.prune.fixed_point):
+        with self.as_deployed():
             fit(self.model, self.data.x_train, self.data.y_train, replace(how, masks=by_path))
 
     def snapshot(self) -> Snapshot:
@@ -105,32 +74,32 @@ class Session:
         """Go back to a snapshot."""
         self.model.load_state_dict(snapshot.weights)
 
-    def score_batches(self) -> list[tuple[Tensor, Tensor]]:
-        """Return training rows for gradient-based scores; always the same ones."""
-        x, y = self.data.x_train[:_SCORE_ROWS], self.data.y_train[:_SCORE_ROWS]
-        size = _SCORE_BATCH
-        return list(zip(torch.split(x, size), torch.split(y, size), strict=True))
+    def problem(self, value: FloatArray, progress: float, step: int) -> Problem:
+        """Return the selection problem of one step.
 
-    def problem(self, value: np.ndarray, progress: float, step: int) -> Problem:
-        """Return the selection problem of one step."""
+        Args:
+            value: (G,) what each group is worth.
+            progress: of the budgets, 0 = dense, 1 = final.
+            step: number of the step, for random numbers.
+        """
         groups = self.groups
 
-        def used(keep: np.ndarray) -> np.ndarray:
+        def used(keep: BoolArray) -> FloatArray:
             return groups.used_when(keep) - groups.fixed
 
         return Problem(
             value=value,
             cost=groups.cost,
-            budget=np.maximum(step_budget(groups, self.fractions, progress) - groups.fixed, 0.0),
+            budget=np.maximum(self.budget(progress) - groups.fixed, 0.0),
             layer=groups.layer_index,
             floor=groups.floor,
             used=used,
-            rng=np.random.default_rng(self.seed(step, 2)),
+            rng=self.rng(step, Purpose.SELECT),
             accuracy=self.masked_accuracy,
             agent=self.spec.prune.agent,
         )
 
-    def masked_accuracy(self, keep: np.ndarray) -> float:
+    def masked_accuracy(self, keep: BoolArray) -> float:
         """Return the validation accuracy with only the groups in `keep` (G,), not fine-tuned."""
         masks = self.masks_by_path(self.groups.masks(keep))
         weights = {path: self.model.get_parameter(f"{path}.weight") for path in masks}
@@ -144,7 +113,7 @@ class Session:
                 for path, weight in weights.items():
                     weight.copy_(before[path])
 
-    def penalty(self, prices: np.ndarray | None) -> Penalty | None:
+    def penalty(self, prices: FloatArray | None) -> Penalty | None:
         """Return the regularizer, or None if its weight is 0 in every layer.
 
         A group's factor is ``weight * sqrt(weights in the group)`` (Yuan and Lin 2006), so that one
@@ -160,7 +129,7 @@ class Session:
         form = self.spec.prune.regularizer.form
         return build(self.model, self.groups, strength, form == "proximal")
 
-    def _strength(self, index: int, prices: np.ndarray | None) -> Tensor:
+    def _strength(self, index: int, prices: FloatArray | None) -> Tensor:
         layer = self.groups.layers[index]
         own = self.spec.prune.layers.get(layer.plan.name)
         regularizer = self.spec.prune.regularizer
@@ -182,8 +151,8 @@ class Session:
         paths = {layer.plan.name: layer.plan.layer.path for layer in self.groups.layers}
         return {paths[name]: mask for name, mask in masks.items()}
 
-    def price_table(self, prices: np.ndarray | None) -> dict[str, float]:
-        """Return prices by resource, for those that have a budget."""
+    def price_table(self, prices: FloatArray | None) -> dict[str, float]:
+        """Return (R,) prices by resource, for those that have a budget."""
         if prices is None:
             return {}
         return {name: float(prices[RESOURCES.index(name)]) for name in self.fractions}

@@ -87,7 +87,11 @@ class TrialFolder:
         return records[index]
 
     def steps(self) -> list[StepRecord]:
-        """Return the steps so far; a last line cut off by a crash is left out."""
+        """Return the steps so far; a last line cut off by a crash is left out.
+
+        Raises:
+            RunsError: a line is damaged.
+        """
         path = self.path / "steps.jsonl"
         if not path.exists():
             return []
@@ -168,7 +172,11 @@ class SweepFolder:
         return parse_spec(SweepSpec, self.facts()["spec"], str(self.path / "sweep.json"))
 
     def facts(self) -> dict[str, Any]:
-        """Return everything in ``sweep.json``: the spec and what was fixed at the start."""
+        """Return everything in ``sweep.json``: the spec and what was fixed at the start.
+
+        Raises:
+            RunsError: it is absent, unreadable, or no sweep.
+        """
         facts = _read_json(self.path / "sweep.json")
         if not isinstance(facts, dict) or not isinstance(facts.get("spec"), dict):
             raise RunsError(f"{self.path / 'sweep.json'}: is no sweep of rfprune.")
@@ -196,6 +204,8 @@ def find_sweep(runs: Path, name: str) -> SweepFolder:
     folder = SweepFolder(runs / name)
     if (folder.path / "sweep.json").exists():
         return folder
+    if (folder.path / "trial.json").exists():
+        raise RunsError(f"{folder.path}: is a single trial, and this needs a sweep.")
     known = sorted(p.parent.name for p in runs.glob("*/sweep.json"))
     listed = f" Known: {', '.join(known)}." if known else " No sweep has run there yet."
     raise RunsError(f"no sweep '{name}' under {runs}.{nearest(name, known)}{listed}")

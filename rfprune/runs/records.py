@@ -31,8 +31,8 @@ class StepRecord(_Record):
             them for an edge device.
         kernels: and the further quantities are those of an edge device; None for an FPGA.
         kernel_sparsity: fraction of the kernels that are pruned, of those that may be.
-        live: groups that are left, by layer.
-        groups: groups of the dense layer, by layer.
+        live: multipliers that are left (kernels, for an edge device), by layer.
+        groups: those of the dense network, by layer.
         reuse_factor: by layer.
         strategy: by layer, as hls4ml built it.
         prices: what one unit of each resource is worth in kept value, from the knapsack's dual.

@@ -12,8 +12,8 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rfprune.arrays import FloatArray, IntArray
 from rfprune.front.dominance import pareto_mask
 from rfprune.spec import EarlyStopSpec
 
@@ -31,7 +31,7 @@ class Halving:
     def __init__(self, spec: EarlyStopSpec, objectives: Mapping[str, str]) -> None:
         self._spec = spec
         self._signs = {name: -1.0 if way == "max" else 1.0 for name, way in objectives.items()}
-        self._rungs: dict[int, dict[int, NDArray[np.float64]]] = {}
+        self._rungs: dict[int, dict[int, FloatArray]] = {}
 
     def add(self, trial: int, step: int, metrics: Mapping[str, float | None]) -> None:
         """Take in an accepted step; what is no rung, or lacks an objective, is not compared."""
@@ -73,7 +73,7 @@ class Halving:
         return rest == 1
 
 
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
+def _ranks(values: FloatArray) -> IntArray:
     """Return the front that each row of losses (N, M) belongs to; equal rows share theirs."""
     points, member = np.unique(values, axis=0, return_inverse=True)
     ranks = np.full(len(points), -1)
@@ -81,5 +81,5 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
     while (open_ := np.flatnonzero(ranks < 0)).size:
         ranks[open_[pareto_mask(points[open_])]] = rank
         rank += 1
-    found: NDArray[np.int64] = ranks[member.reshape(-1)]
+    found: IntArray = ranks[member.reshape(-1)]
     return found

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from rich.table import Table
 
-__all__ = ["Importances", "importance_png", "importance_table", "importances"]
+__all__ = ["LEAST_TRIALS", "Importances", "importance_png", "importance_table", "importances"]
 
 #: Share by path, the largest first, by objective.
 Importances = Mapping[str, Mapping[str, float]]

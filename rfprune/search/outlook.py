@@ -27,6 +27,7 @@ from rfprune.search.outlook_edge import (
     EdgeCorner,
     KernelRow,
     check_paths,
+    checked,
     corner_quantities,
     kernel_rows,
 )
@@ -34,9 +35,9 @@ from rfprune.search.record import check_constraints
 from rfprune.search.sampler import choose_sampler
 from rfprune.search.space import ParameterRow, Space
 from rfprune.spec import SweepSpec, TrialSpec
-from rfprune.trial import Prepared, prepare
+from rfprune.trial import prepare
 from rfprune.trial.dense import new_model
-from rfprune.trial.run import check_name
+from rfprune.trial.fpga import check_name
 
 __all__ = ["CostRow", "LayerRow", "Outlook", "ToolRow", "outlook"]
 
@@ -142,7 +143,7 @@ def outlook(spec: SweepSpec, base_dir: Path) -> Outlook:
         return _outlook_edge(spec, data, base_dir)
     network = trace(new_model(spec, data, base_dir), data.input_shape)
     space = expand(spec, network.sizes)
-    _check_choices(space)
+    _check_choices(space, base_dir)
     corners = [_Corner(trial, data, base_dir) for trial in _corner_trials(spec, space)]
     _check_budgets(spec, corners)
     layers = [
@@ -212,17 +213,7 @@ class _Corner:
     """One corner of the space: the dense network there, checked and estimated."""
 
     def __init__(self, trial: TrialSpec, data: Dataset, base_dir: Path) -> None:
-        self.trial = trial
-        self.fault: BudgetError | None = None
-        try:
-            self.prepared: Prepared = prepare(trial, base_dir, data)
-        except BudgetError as error:
-            # One corner out of reach is no fault as long as another one is within it.
-            self.fault = error
-            relaxed = trial.model_copy(
-                update={"prune": trial.prune.model_copy(update={"budget": {"dsp": 1.0}})}
-            )
-            self.prepared = prepare(relaxed, base_dir, data)
+        self.prepared, self.fault = checked(prepare, trial, data, base_dir)
         model = fold_batch_norm(new_model(trial, data, base_dir))
         self.estimate: Estimate = estimate(design_of(self.prepared.plan, model))
         self.least = dict(zip(RESOURCES, least_use(self.prepared.groups), strict=True))
@@ -241,12 +232,12 @@ def _corner_trials(spec: SweepSpec, space: Space) -> Iterator[TrialSpec]:
         yield space.resolve(spec, values)
 
 
-def _check_choices(space: Space) -> None:
+def _check_choices(space: Space, base_dir: Path) -> None:
     """Refuse names that would fail in the middle of the sweep only."""
     for parameter in space.parameters:
         if parameter.path in ("estimator", "prune.method"):
             for value in parameter.samples():
-                check_name(parameter.path, str(value))
+                check_name(parameter.path, str(value), base_dir)
 
 
 def _early_stop(spec: SweepSpec) -> str:

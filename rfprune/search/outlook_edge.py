@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,9 +14,18 @@ from rfprune.edge import EdgeCosts
 from rfprune.errors import BudgetError, SpecError
 from rfprune.quantities import EDGE_RESOURCES
 from rfprune.spec import SweepSpec, TrialSpec
-from rfprune.trial import PreparedEdge, prepare_edge
+from rfprune.trial import prepare_edge
 
-__all__ = ["EdgeCorner", "KernelRow", "check_paths", "corner_quantities", "kernel_rows"]
+__all__ = [
+    "EdgeCorner",
+    "KernelRow",
+    "check_paths",
+    "checked",
+    "corner_quantities",
+    "kernel_rows",
+]
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True)
@@ -39,19 +49,32 @@ class KernelRow:
     kept_because: str | None
 
 
+def checked(
+    prepare: Callable[[TrialSpec, Path, Dataset | None], P],
+    trial: TrialSpec,
+    data: Dataset,
+    base_dir: Path,
+) -> tuple[P, BudgetError | None]:
+    """Return a corner's checked trial; where a budget is out of reach, without it, and the fault.
+
+    One corner out of reach is no fault of the sweep as long as another one is within it.
+
+    Raises:
+        InputError: anything else is wrong.
+    """
+    try:
+        return prepare(trial, base_dir, data), None
+    except BudgetError as error:
+        free = dict.fromkeys(trial.prune.budget, 1.0)
+        prune = trial.prune.model_copy(update={"budget": free})
+        return prepare(trial.model_copy(update={"prune": prune}), base_dir, data), error
+
+
 class EdgeCorner:
     """One corner of the space: the dense network on its device."""
 
     def __init__(self, trial: TrialSpec, data: Dataset, base_dir: Path) -> None:
-        self.fault: BudgetError | None = None
-        try:
-            self.prepared: PreparedEdge = prepare_edge(trial, base_dir, data)
-        except BudgetError as error:
-            # One corner out of reach is no fault as long as another one is within it.
-            self.fault = error
-            prune = trial.prune.model_copy(update={"budget": {"kernels": 1.0}})
-            relaxed = trial.model_copy(update={"prune": prune})
-            self.prepared = prepare_edge(relaxed, base_dir, data)
+        self.prepared, self.fault = checked(prepare_edge, trial, data, base_dir)
 
     @property
     def costs(self) -> EdgeCosts:

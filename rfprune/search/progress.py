@@ -32,9 +32,8 @@ class SweepEvent:
 
     Attributes:
         kind: ``started``, ``step`` (a pruning step was measured), ``complete``, ``stopped`` (ended
-            early), ``failed`` (for
-            good), ``retried`` (its process died; it is queued again) or ``orphaned`` (the driver
-            stops; the next one goes on with it).
+            early), ``failed`` (for good), ``retried`` (its process died; it is queued again) or
+            ``orphaned`` (the driver stops; the next one goes on with it).
         trial: number of the run folder.
         attempt: how many attempts died before.
         values: the point of the search space.

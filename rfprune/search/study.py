@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ def lock(folder: SweepFolder) -> Iterator[None]:
         RunsError: another driver holds it, or the folder cannot be written.
     """
     path = folder.path / _LOCK
+    absent = [place for place in (folder.path, *folder.path.parents) if not place.exists()]
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -71,9 +72,22 @@ def lock(folder: SweepFolder) -> Iterator[None]:
         facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
         os.truncate(handle, 0)
         os.pwrite(handle, json.dumps(facts).encode(), 0)
-        yield
+        try:
+            yield
+        finally:
+            _forget_if_empty(path, absent)
     finally:
         os.close(handle)
+
+
+def _forget_if_empty(path: Path, made: Sequence[Path]) -> None:
+    """Remove the lock and the folders made for it, if nothing else has come: input was refused."""
+    # Where the folder has been set aside, it is gone already.
+    with contextlib.suppress(OSError):
+        if made and os.listdir(path.parent) == [path.name]:
+            path.unlink()
+            for place in made:
+                place.rmdir()
 
 
 def _take(handle: int) -> bool:

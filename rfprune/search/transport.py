@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import os
 import shutil
 import socket
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import rfprune
+from rfprune.atomic import replacing
 from rfprune.data.places import data_dir
 from rfprune.errors import ClusterError, TrialError
 from rfprune.runs import SweepFolder, TrialFolder
@@ -304,12 +304,9 @@ def unpack(parcels: Parcels, root: Path) -> None:
     """Write files below `root`, each whole."""
     for name, pieces in parcels.items():
         target = root / PurePosixPath(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        with partial.open("wb") as file:
+        with replacing(target) as partial, partial.open("wb") as file:
             for piece in pieces:
                 file.write(piece if isinstance(piece, bytes) else _ask(piece))
-        os.replace(partial, target)
 
 
 def _relative_names(spec: TrialSpec) -> list[str]:

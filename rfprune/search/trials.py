@@ -51,6 +51,7 @@ class Counts:
         duplicate: drawn a second time and not run.
         dominated: ended early because others were ahead.
         unreachable: not begun because no pruning can reach a budget.
+        cut_off: left behind by a driver that ended; the next one goes on with them.
     """
 
     complete: int = 0
@@ -61,6 +62,7 @@ class Counts:
     duplicate: int = 0
     dominated: int = 0
     unreachable: int = 0
+    cut_off: int = 0
 
     @property
     def done(self) -> int:
@@ -155,14 +157,16 @@ def count_trials(study: Study) -> Counts:
     """Return how many trials are in which state; retried failures are not counted as failed."""
     trials = study.get_trials(deepcopy=False)
     followed = {trial.user_attrs.get("retry_of") for trial in trials}
-    found = dict.fromkeys(("COMPLETE", "FAIL", "RUNNING", "WAITING"), 0)
+    found = dict.fromkeys(("COMPLETE", "FAIL", "RUNNING", "WAITING", "CUT OFF"), 0)
     infeasible = 0
     reasons = dict.fromkeys(("duplicate", *EARLY), 0)
     for trial in trials:
-        if trial.state.is_finished() and (reason := trial.user_attrs.get("reason")) in reasons:
+        reason = trial.user_attrs.get("reason")
+        if trial.state.is_finished() and reason in reasons:
             reasons[reason] += 1
         elif trial.number not in followed:
-            found[trial.state.name] = found.get(trial.state.name, 0) + 1
+            state = "CUT OFF" if reason == "orphan" else trial.state.name
+            found[state] = found.get(state, 0) + 1
             infeasible += trial.state.name == "COMPLETE" and any(
                 excess > 0 for excess in trial.constraints.values()
             )
@@ -175,4 +179,5 @@ def count_trials(study: Study) -> Counts:
         duplicate=reasons["duplicate"],
         dominated=reasons[DOMINATED],
         unreachable=reasons[UNREACHABLE],
+        cut_off=found["CUT OFF"],
     )

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from rfprune.spec.base import StrictSpec
 
-__all__ = ["AgentSpec", "ExplorationSpec", "RewardSpec", "TargetSpec"]
+__all__ = ["AgentSpec", "Coefficient", "ExplorationSpec", "RewardSpec", "TargetSpec"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -130,6 +130,12 @@ class AgentSpec(StrictSpec):
         5, description="episodes between two trials of the greedy policy; the best one is kept"
     )
     checkpoint_every: PositiveInt = Field(50, description="episodes between two checkpoints")
+    shortlist: PositiveInt = Field(
+        1,
+        description="of the networks that were measured, so many are fine-tuned for a short while, "
+        "and the most accurate one is kept; 1: the best measurement decides",
+    )
+    shortlist_epochs: PositiveInt = Field(2, description="of that fine-tuning")
     measure_every: PositiveInt = Field(
         1, description="layers between two measurements within an episode; the last is always one"
     )

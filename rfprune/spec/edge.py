@@ -61,6 +61,16 @@ class EdgeSpec(StrictSpec):
     agent_rows: PositiveInt = Field(
         512, description="validation rows on which the agent measures accuracy"
     )
+    agent_measure: Literal["accuracy", "probability"] = Field(
+        "accuracy",
+        description="what the agent takes for accuracy; probability: the mean that the right class "
+        "is given, which tells networks apart that are not fine-tuned yet",
+    )
+    settling_rows: Annotated[int, Field(ge=0)] = Field(
+        512,
+        description="training rows on which batch norms are settled before the agent measures; "
+        "0: they keep the dense network's statistics",
+    )
 
     @field_validator("levels")
     @classmethod

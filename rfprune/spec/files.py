@@ -81,7 +81,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """Return the mapping in YAML `text`; `source` names it in messages."""
+    """Return the mapping in YAML `text`; `source` names it in messages.
+
+    Raises:
+        SpecError: YAML syntax (with line and column), or no mapping.
+    """
     try:
         value = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
@@ -138,10 +142,6 @@ def _sentence(model: type[BaseModel], fault: ErrorDetails) -> str:
     )
     prefix = f"{'.'.join(names)}: " if names else ""
     return f"{prefix}{text}." if told else f"{prefix}{text} (value: {_short(shown)})."
-
-
-def _is_told(value: Any, text: str) -> bool:
-    return isinstance(value, list) or str(value) in text
 
 
 def _key(model: type[BaseModel], loc: list[str]) -> list[str]:

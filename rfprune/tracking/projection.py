@@ -25,7 +25,6 @@ from rfprune.front import (
     read_front,
 )
 from rfprune.front.labels import summary
-from rfprune.front.points import sweep_spec
 from rfprune.runs import SweepFolder
 from rfprune.search import Importances, importance_png, importances
 from rfprune.tracking.client import connect, experiment_id, faults_as_sentences, shown_uri
@@ -96,7 +95,7 @@ class Projection:
         self.damaged: dict[int, str] = {}
         self._folder = folder
         self._config = config
-        self._spec = sweep_spec(folder)
+        self._spec = folder.spec()
         self._sweep_id = sweep_id(folder)
         with faults_as_sentences(config):
             self._client: MlflowClient = connect(config)
@@ -108,11 +107,6 @@ class Projection:
     def run_ids(self) -> dict[int, str]:
         """MLflow run id by trial number."""
         return {number: run.run_id for number, run in sorted(self._children.items())}
-
-    @property
-    def parent_run_id(self) -> str:
-        """MLflow run id of the sweep."""
-        return self._parent.run_id
 
     def trial_numbers(self) -> list[int]:
         """Return the numbers of all trials that have begun."""

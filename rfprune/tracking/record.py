@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rfprune.front.points import TrialView, read_trial
+from rfprune.front.points import TrialView, raw_spec, read_trial
 from rfprune.quantities import DIRECTIONS, EDGE
 from rfprune.runs import StepRecord, SweepFolder, TrialFolder, TrialResult
 from rfprune.spec import SweepSpec
@@ -108,7 +108,7 @@ def trial_record(sweep: SweepFolder, number: int, spec: SweepSpec) -> RunRecord:
     view = read_trial(folder, spec)
     result = folder.result()
     steps = folder.steps()
-    raw = _raw_spec(folder)
+    raw = raw_spec(folder)
     files = _files(folder, steps)
     table = table_tag(_TABLE) if _TABLE in files else {}
     start_ms, end_ms = _times(folder, view, result, steps)
@@ -127,12 +127,6 @@ def trial_record(sweep: SweepFolder, number: int, spec: SweepSpec) -> RunRecord:
         metrics=_metrics(steps, view, columns_of(spec), start_ms),
         files=files,
     )
-
-
-def _raw_spec(folder: TrialFolder) -> dict[str, Any]:
-    path = folder.path / "spec.json"
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return values
 
 
 def _times(

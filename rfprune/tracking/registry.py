@@ -55,7 +55,9 @@ def check_model_name(name: str) -> None:
         )
 
 
-def register_model(export: Path, name: str, config: TrackingConfig) -> int:
+def register_model(
+    export: Path, name: str, config: TrackingConfig, *, run_code: bool = False
+) -> int:
     """Register an exported network as the next version of the MLflow model `name`.
 
     The model is stored as a traced graph (``torch.export``), so that it can be loaded and served
@@ -66,6 +68,7 @@ def register_model(export: Path, name: str, config: TrackingConfig) -> int:
         export: a folder made by ``rfprune export``.
         name: of the registered model; created if it does not exist.
         config: where to.
+        run_code: as in `rfprune.load`.
 
     Returns:
         The version number.
@@ -79,7 +82,7 @@ def register_model(export: Path, name: str, config: TrackingConfig) -> int:
 
     check_model_name(name)
 
-    model = load(export)
+    model = load(export, run_code=run_code)
     facts = _facts(export)
     example = _example(export, facts)
     with faults_as_sentences(config), tempfile.TemporaryDirectory(prefix="rfprune-") as scratch:

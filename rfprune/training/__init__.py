@@ -14,6 +14,7 @@ from rfprune.training.fit import (
     select_device,
 )
 from rfprune.training.fixed_point import fixed_point, fixed_point_graph
+from rfprune.training.norms import norms_of, settle_norms
 from rfprune.training.penalty import Penalty, group_penalty, weight_penalty
 
 __all__ = [
@@ -26,8 +27,10 @@ __all__ = [
     "fixed_point",
     "fixed_point_graph",
     "group_penalty",
+    "norms_of",
     "probabilities",
     "seed_everything",
     "select_device",
+    "settle_norms",
     "weight_penalty",
 ]

@@ -112,7 +112,13 @@ def probabilities(model: nn.Module, x: Rows) -> Tensor:
 
 
 def evaluate(model: nn.Module, x: Rows, y: Tensor) -> float:
-    """Return the fraction of rows whose largest logit is their class; `model` keeps its mode."""
+    """Return the fraction of rows whose largest logit is their class; `model` keeps its mode.
+
+    Args:
+        model: on the device of the rows.
+        x: (N, ...) rows.
+        y: (N,) their classes.
+    """
     training = model.training
     model.eval()
     correct = 0

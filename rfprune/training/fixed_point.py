@@ -26,7 +26,10 @@ __all__ = ["fixed_point", "fixed_point_graph", "through"]
 
 
 def through(x: Tensor, kind: FixedType) -> Tensor:
-    """Return `x` on the grid of `kind`; its gradient is that of the identity, or of a clip."""
+    """Return `x`, of any shape, on the grid of `kind`.
+
+    Its gradient is that of the identity (Bengio et al. 2013), and 0 where a saturating type clips.
+    """
     kept = x if kind.saturation == "WRAP" else x.clamp(kind.min, kind.max)
     return kept + (kind.quantize(x.detach()) - kept.detach())
 

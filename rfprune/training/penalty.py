@@ -79,7 +79,10 @@ def group_penalty(
 def weight_penalty(
     model: nn.Module, groups: Groups, strength: Sequence[Tensor], proximal: bool
 ) -> Penalty:
-    """Return the L1 penalty on every weight: the unstructured reference. Arguments as above."""
+    """Return the L1 penalty ``sum_l s_l |w|_1`` on every weight: the unstructured reference.
+
+    Arguments as of `group_penalty`; s_l is the mean of a layer's ``strength`` (G_l,).
+    """
     weights = [layer.weight_of(model) for layer in groups.layers]
     factors = [float(s.mean()) for s in strength]
 

@@ -1,8 +1,9 @@
 """One trial, start to end, in a run folder of its own."""
 
 from rfprune.trial.edge import PreparedEdge, prepare_edge
+from rfprune.trial.fpga import Prepared, open_session, prepare
 from rfprune.trial.restore import restore, restore_edge
-from rfprune.trial.run import Prepared, open_session, prepare, prepare_any, run_trial
+from rfprune.trial.run import prepare_any, run_trial
 
 __all__ = [
     "Prepared",

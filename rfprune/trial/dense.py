@@ -6,7 +6,7 @@ import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from rfprune.runs.files import write_json
 from rfprune.spec import TrialSpec
 from rfprune.training import Fit, evaluate, fit, seed_everything, select_device
 
-__all__ = ["Dense", "dense_network"]
+__all__ = ["Dense", "dense_network", "new_model", "to_device"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,5 @@ def to_device(data: Dataset, device: torch.device) -> Dataset:
     """Return the data set with its tensors on `device`."""
     if device.type == "cpu":
         return data
-    from dataclasses import replace
-
     names = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
     return replace(data, **{name: getattr(data, name).to(device) for name in names})

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rfprune.agent import make_reward
+from rfprune.arrays import IntArray
 from rfprune.data import Dataset, load
 from rfprune.edge import EdgeCosts, KernelSession
 from rfprune.edge.task import fewest_kernels
@@ -21,9 +21,9 @@ from rfprune.kernels import KernelMap, shrink, trace_kernels
 from rfprune.kernels import Masks as KernelMasks
 from rfprune.methods import Method, find_method
 from rfprune.monitor import DeviceProfile, find_device, measure_time
-from rfprune.pruning import Step
+from rfprune.pruning import Step, final_fractions
 from rfprune.quantities import EDGE_RESOURCES
-from rfprune.registry import nearest
+from rfprune.registry import importable, nearest
 from rfprune.runs import StepRecord
 from rfprune.spec import TrialSpec
 from rfprune.training import probabilities
@@ -51,7 +51,7 @@ class PreparedEdge:
     costs: EdgeCosts
     method: Method
     fractions: dict[str, float]
-    floor: NDArray[np.int64]
+    floor: IntArray
 
     def notes(self) -> list[str]:
         """Return what the user should know before training, one sentence each."""
@@ -108,7 +108,8 @@ def prepare_edge(spec: TrialSpec, base_dir: Path, data: Dataset | None = None) -
     """
     assert spec.edge is not None
     try:
-        method = find_method(spec.prune.method)
+        with importable(base_dir):
+            method = find_method(spec.prune.method)
     except UnknownNameError as error:
         raise UnknownNameError(f"prune.method: {error}") from None
     method.check_installed()
@@ -155,7 +156,7 @@ def _kernels(spec: TrialSpec, model: torch.nn.Module, shape: tuple[int, ...]) ->
     return trace_kernels(model, shape, [path for layer in others for path in layer.convs])
 
 
-def _floors(spec: TrialSpec, kernels: KernelMap) -> NDArray[np.int64]:
+def _floors(spec: TrialSpec, kernels: KernelMap) -> IntArray:
     """Return (L,) floors: at least 1 where nothing goes around the layer.
 
     Raises:
@@ -180,17 +181,11 @@ def _floors(spec: TrialSpec, kernels: KernelMap) -> NDArray[np.int64]:
 
 
 def _fractions(spec: TrialSpec, costs: EdgeCosts) -> dict[str, float]:
-    """Return each budget as a fraction of the dense network's use."""
-    dense = dict(zip(EDGE_RESOURCES, costs.dense, strict=True))
-    return {
-        name: min(1.0, value if value <= 1 else value / dense[name])
-        for name, value in spec.prune.budget.items()
-    }
+    dense = dict(zip(EDGE_RESOURCES, costs.dense.tolist(), strict=True))
+    return final_fractions(dense, spec.prune.budget)
 
 
-def _check_reachable(
-    costs: EdgeCosts, fractions: dict[str, float], fewest: NDArray[np.int64]
-) -> None:
+def _check_reachable(costs: EdgeCosts, fractions: dict[str, float], fewest: IntArray) -> None:
     least = dict(zip(EDGE_RESOURCES, costs.resources(fewest), strict=True))
     dense = dict(zip(EDGE_RESOURCES, costs.dense, strict=True))
     for name, fraction in fractions.items():
@@ -223,9 +218,7 @@ class EdgeBench:
         record = StepRecord(
             step=step.index,
             accepted=step.accepted,
-            fraction={
-                name: 1 - step.progress * (1 - final) for name, final in session.fractions.items()
-            },
+            fraction=session.budget_fractions(step.progress),
             val_accuracy=step.val_accuracy,
             accuracy=step.accuracy,
             sparsity=1 - parameters / dense_parameters,
@@ -259,7 +252,7 @@ class EdgeBench:
         assert math.isfinite(seconds)
         return seconds
 
-    def _by_layer(self, kept: NDArray[np.int64]) -> list[dict[str, Any]]:
+    def _by_layer(self, kept: IntArray) -> list[dict[str, Any]]:
         counts = self.subject.costs.counts(kept)
         return [
             {"name": name, "macs": int(macs), "parameters": int(size), "activation_bytes": int(out)}

@@ -16,7 +16,7 @@ from rfprune.hls import convert
 from rfprune.pruning import Session, Step
 from rfprune.runs import StepRecord
 
-__all__ = ["Measurement", "measure"]
+__all__ = ["Measurement", "measure", "step_record"]
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,15 @@ def measure(session: Session, folder: Path) -> Measurement:
     return Measurement(found, live)
 
 
-def record(session: Session, step: Step, measured: Measurement, seconds: float) -> StepRecord:
+def step_record(session: Session, step: Step, measured: Measurement, seconds: float) -> StepRecord:
     """Return the record of one step."""
     groups = session.groups
     zeros = sum(_zeros(session.model, layer.layer.path) for layer in groups.plan.layers)
     total = sum(layer.layer.n_weights for layer in groups.plan.layers)
-    fractions = {name: 1 - step.progress * (1 - final) for name, final in session.fractions.items()}
     return StepRecord(
         step=step.index,
         accepted=step.accepted,
-        fraction=fractions,
+        fraction=session.budget_fractions(step.progress),
         val_accuracy=step.val_accuracy,
         accuracy=step.accuracy,
         sparsity=zeros / max(total, 1),

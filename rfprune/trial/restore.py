@@ -8,11 +8,12 @@ from torch import nn
 
 from rfprune.errors import RunsError
 from rfprune.kernels import Masks
+from rfprune.pruning import State
 from rfprune.runs import TrialFolder
 from rfprune.trial.checkpoints import load_step
 from rfprune.trial.dense import new_model
 from rfprune.trial.edge import PreparedEdge, prepare_edge
-from rfprune.trial.run import Prepared, prepare
+from rfprune.trial.fpga import Prepared, prepare
 
 __all__ = ["restore", "restore_edge"]
 
@@ -25,11 +26,9 @@ def restore(trial: TrialFolder, step: int) -> tuple[Prepared, nn.Module]:
         InputError: the data or modules that the trial names are not there any more.
     """
     path = _checkpoint(trial, step)
-    base_dir = trial.base_dir()
-    prepared = prepare(trial.spec(), base_dir)
-    model = new_model(prepared.spec, prepared.data, base_dir)
-    load_step(path, model)
-    return prepared, model.eval()
+    prepared = prepare(trial.spec(), trial.base_dir())
+    model, _ = _network(prepared, path, trial.base_dir())
+    return prepared, model
 
 
 def restore_edge(trial: TrialFolder, step: int) -> tuple[PreparedEdge, nn.Module, Masks]:
@@ -40,11 +39,18 @@ def restore_edge(trial: TrialFolder, step: int) -> tuple[PreparedEdge, nn.Module
         InputError: the data or modules that the trial names are not there any more.
     """
     path = _checkpoint(trial, step)
-    base_dir = trial.base_dir()
-    prepared = prepare_edge(trial.spec(), base_dir)
+    prepared = prepare_edge(trial.spec(), trial.base_dir())
+    model, state = _network(prepared, path, trial.base_dir())
+    return prepared, model, Masks(prepared.costs.kernels, state.masks or {})
+
+
+def _network(
+    prepared: Prepared | PreparedEdge, path: Path, base_dir: Path
+) -> tuple[nn.Module, State]:
+    """Return the network of a checkpoint, in eval mode, and where the loop stood."""
     model = new_model(prepared.spec, prepared.data, base_dir)
-    masks = load_step(path, model).masks or {}
-    return prepared, model.eval(), Masks(prepared.costs.kernels, masks)
+    state = load_step(path, model)
+    return model.eval(), state
 
 
 def _checkpoint(trial: TrialFolder, step: int) -> Path:

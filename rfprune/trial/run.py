@@ -9,74 +9,29 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from rfprune.data import Dataset, load
-from rfprune.errors import SpecError, TrialError, UnknownNameError
-from rfprune.groups import Groups, build_groups
-from rfprune.methods import METHODS, Method, find_method
-from rfprune.network import Plan, plan, trace
-from rfprune.pruning import (
-    Session,
-    Snapshot,
-    State,
-    Subject,
-    budget_notes,
-    check_reachable,
-    dense_step,
-    final_fractions,
-    sort_neurons,
-    steps,
-)
-from rfprune.pruning.loop import Step
+from rfprune.data import Dataset
+from rfprune.errors import TrialError
+from rfprune.methods import Method
+from rfprune.pruning import Snapshot, State, Step, Subject, dense_step, steps
 from rfprune.runs import StepRecord, TrialFolder, TrialResult
 from rfprune.runs.files import write_json
 from rfprune.spec import TrialSpec
-from rfprune.training import probabilities, select_device
+from rfprune.training import select_device
 from rfprune.trial.checkpoints import load_step, save_step
-from rfprune.trial.dense import Dense, dense_network, new_model, to_device
+from rfprune.trial.dense import dense_network, to_device
 from rfprune.trial.edge import PreparedEdge, prepare_edge
-from rfprune.trial.measure import measure, record
+from rfprune.trial.fpga import Prepared, prepare
 from rfprune.trial.provenance import provenance
 from rfprune.trial.rows import rows
 
-__all__ = ["Prepared", "open_session", "prepare", "prepare_any", "run_trial"]
+__all__ = ["prepare_any", "run_trial"]
 
 OnStep = Callable[[StepRecord], None]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A trial whose input has been checked in full, before anything is trained or written.
-
-    Attributes:
-        spec: the trial.
-        data: the rows.
-        plan: the network on its FPGA.
-        groups: what is pruned.
-        method: how.
-        fractions: final budgets, as fractions of the dense network.
-    """
-
-    spec: TrialSpec
-    data: Dataset
-    plan: Plan
-    groups: Groups
-    method: Method
-    fractions: dict[str, float]
-
-    def notes(self) -> list[str]:
-        """Return what the user should know before training, one sentence each."""
-        budget = self.spec.prune.budget if self.method.prunes else {}
-        return [*self.plan.notes(), *budget_notes(self.groups, budget)]
-
-    def bench(self, dense: Dense, data: Dataset, folder: Path) -> Bench:
-        """Return the pruning run at its start; see `open_session`."""
-        return FpgaBench(open_session(self, dense, data))
 
 
 class Bench(Protocol):
@@ -98,69 +53,11 @@ class Bench(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class FpgaBench:
-    """A pruning run on the groups of an FPGA."""
-
-    subject: Session
-
-    def record(
-        self, step: Step, seconds: float, scratch: Path
-    ) -> tuple[StepRecord, dict[str, Any]]:
-        """Convert and estimate the network as it is now."""
-        measured = measure(self.subject, scratch)
-        found = record(self.subject, step, measured, seconds)
-        return found, measured.as_json(self.subject.groups)
-
-
 def prepare_any(
     spec: TrialSpec, base_dir: Path, data: Dataset | None = None
 ) -> Prepared | PreparedEdge:
     """Check a trial for an FPGA or an edge device; see `prepare` and `prepare_edge`."""
     return (prepare if spec.edge is None else prepare_edge)(spec, base_dir, data)
-
-
-def prepare(spec: TrialSpec, base_dir: Path, data: Dataset | None = None) -> Prepared:
-    """Check everything that can be known before training.
-
-    Args:
-        spec: the trial.
-        base_dir: folder that relative paths refer to.
-        data: the rows, if they are loaded already.
-
-    Raises:
-        InputError: data, network, hardware, groups or budget are wrong, in one sentence.
-    """
-    if spec.edge is not None:
-        raise SpecError("edge: the trial is for an edge device, and this is for an FPGA.")
-    check_name("estimator", spec.estimator)
-    check_name("prune.method", spec.prune.method)
-    method = find_method(spec.prune.method)
-    method.check_installed()
-    rows = load(spec.data, base_dir) if data is None else data
-    model = new_model(spec, rows, base_dir)
-    planned = plan(trace(model, rows.input_shape), spec.hardware)
-    groups = build_groups(planned, spec.prune, method.structure)
-    fractions = final_fractions(groups, spec.prune.budget)
-    if method.prunes:
-        check_reachable(groups, fractions)
-    return Prepared(spec, rows, planned, groups, method, fractions)
-
-
-def check_name(key: str, name: str) -> None:
-    """Raise if `name`, which stands under `key` of a trial, is in no table.
-
-    Raises:
-        UnknownNameError: names the key and the nearest known name.
-    """
-    from rfprune.estimate import ESTIMATORS
-
-    table = {"estimator": ESTIMATORS, "prune.method": METHODS}[key]
-    try:
-        table[name]
-    except UnknownNameError as error:
-        if ":" not in name:
-            raise UnknownNameError(f"{key}: {error}") from None
 
 
 def run_trial(
@@ -220,29 +117,6 @@ def run_trial(
     return result
 
 
-def open_session(prepared: Prepared, dense: Dense, data: Dataset) -> Session:
-    """Return a pruning run at its start: the dense network with its data, groups and method.
-
-    Args:
-        prepared: the checked trial.
-        dense: its dense network, which pruning changes in place.
-        data: the rows, on the network's device.
-    """
-    distills = prepared.spec.prune.distillation > 0
-    if prepared.spec.prune.sort_neurons:
-        sort_neurons(dense.model, prepared.plan.network)
-    return Session(
-        spec=prepared.spec,
-        model=dense.model,
-        data=data,
-        groups=prepared.groups,
-        method=prepared.method,
-        fractions=prepared.fractions,
-        dense_val_accuracy=dense.val_accuracy,
-        teacher=probabilities(dense.model, data.x_train) if distills else None,
-    )
-
-
 def _why(last: Step, method: Method) -> str:
     if not method.prunes:
         return "nothing to prune"
@@ -271,25 +145,17 @@ class _Runner:
     def run(self) -> Step:
         """Run to the end and return the last step."""
         state = self._resume()
-        if state is None:
-            step = self._timed(lambda: dense_step(self.subject))
-            state = step.state
-        else:
-            step = self._step_at(state)
-        loop = steps(self.subject, state)
-        while True:
-            begun = time.monotonic()
-            following = next(loop, None)
-            if following is None:
-                return step
-            step = following
-            self._keep(step, begun)
-
-    def _timed(self, make: Callable[[], Step]) -> Step:
         begun = time.monotonic()
-        step = make()
-        self._keep(step, begun)
-        return step
+        if state is None:
+            last = dense_step(self.subject)
+            self._keep(last, begun)
+        else:
+            last = self._step_at(state)
+        begun = time.monotonic()
+        for step in steps(self.subject, last.state):
+            self._keep(step, begun)
+            last, begun = step, time.monotonic()
+        return last
 
     def _keep(self, step: Step, begun: float) -> None:
         """Write one step: checkpoint and estimate first, its line last."""

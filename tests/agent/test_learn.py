@@ -127,6 +127,15 @@ def test_standardised_rewards_keep_the_order_of_policies() -> None:
     assert np.corrcoef(rewards.sum(axis=1), totals)[0, 1] == pytest.approx(1, abs=1e-5)
 
 
+def test_the_shortlist_holds_the_best_decisions_best_first() -> None:
+    task, spec = Toy(3, n_layers=3), SHORT.model_copy(update={"shortlist": 5})
+    policy = learn(task, spec, 0)
+    ranks = [replay(game_of(task, spec), choice).rank for choice in policy.shortlist]
+    assert len(ranks) == len(set(ranks)) == 5
+    assert ranks == sorted(ranks, reverse=True)
+    assert policy.shortlist[0].tolist() == policy.best_choice[0].tolist()
+
+
 class _Killed(Exception):
     """Stands for a process that died."""
 

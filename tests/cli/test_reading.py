@@ -141,6 +141,8 @@ def test_estimates_of_trial_checkpoint_and_export_agree(run, finished: Path) -> 
         assert ran.code == 0, ran
         assert {name: best[name] for name in QUANTITIES} == ran.json["total"], target
         assert ran.json["source"] == ("codegen" if "codegen" in target else "analytic")
+    Path("best/metrics.json").write_text("{")  # the network itself says what it takes
+    assert run("estimate", "best", "--json").json["total"] == ran.json["total"]
 
 
 def test_an_estimator_whose_tool_is_missing_is_work_that_failed(
@@ -151,6 +153,32 @@ def test_an_estimator_whose_tool_is_missing_is_work_that_failed(
     assert ran.code == 1
     assert "PATH" in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+OWN = """
+from rfprune.estimate.analytic import estimate
+
+def plain(design):
+    return estimate(design)
+
+def wrong(design):
+    return 3
+
+def broken(design):
+    raise ValueError("no tool today")
+"""
+
+
+def test_an_estimator_of_the_user(run, finished: Path, workplace: Path) -> None:
+    (workplace / "own_estimators.py").write_text(OWN)
+    trial = "runs/tiny/trials/0000"
+    ran = run("estimate", trial, "--by", "own_estimators:plain", "--json")
+    assert ran.json["total"] == run("estimate", trial, "--json").json["total"]
+    for name, words in (("wrong", "returned a int"), ("broken", "ValueError: no tool today")):
+        ran = run("estimate", trial, "--by", f"own_estimators:{name}")
+        assert ran.code == 1
+        assert f"'own_estimators:{name}'" in ran.err
+        assert words in ran.err
 
 
 def test_export_takes_the_best_that_meets_the_conditions(run, finished: Path) -> None:

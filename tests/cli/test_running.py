@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shlex
 import signal
@@ -105,6 +106,41 @@ def test_prune_export_and_estimate(run, make) -> None:
     assert run("estimate", "by_name", "--json").json == run("estimate", "by_folder", "--json").json
 
 
+NETWORKS = """
+from torch import nn
+
+def net(input_shape, n_classes):
+    return nn.Sequential(nn.Linear(input_shape[0], 8), nn.ReLU(), nn.Linear(8, n_classes))
+"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_network_of_the_user_is_built_only_by_who_trusts_its_folder(run, make) -> None:
+    (make.folder / "trusted_networks.py").write_text(NETWORKS)
+    assert run("prune", make.trial(model={"name": "trusted_networks:net"})).code == 0
+    ran = run("export", "one", "--out", "o", "--rows", "0", "--register", "one")
+    assert ran.code == 0, ran
+    assert "Registered as 'one' version 1" in ran.out
+    assert "models:/one@champion" in ran.out
+    report = Path("o/report.md").read_text()
+    assert "`trusted_networks` has to be importable" in report
+    assert "run_code=True" in report
+    refused = run("estimate", "o")
+    assert refused.code == 2
+    assert "--run-code" in refused.err
+    assert run("estimate", "o", "--run-code").code == 0
+
+
+def test_a_single_trial_is_exported_at_its_last_accepted_step(run, make) -> None:
+    run("prune", make.trial())
+    steps = run("prune", "one.yml", "--json").json["steps"]
+    last = max(step["step"] for step in steps if step["accepted"])
+    ran = run("export", "one", "--out", "last", "--rows", "0")
+    assert f"trial 0, step {last}: the last accepted step" in ran.out
+    ran = run("export", "one", "--out", "first", "--rows", "0", "--max", "dsp")
+    assert "step 0: the largest dsp" in ran.out
+
+
 def test_prune_goes_on_from_the_last_accepted_step(run, make) -> None:
     trial = make.trial()
     whole = run("prune", trial, "--json").json["steps"]
@@ -118,6 +154,29 @@ def test_prune_goes_on_from_the_last_accepted_step(run, make) -> None:
     resumed = run("prune", trial, "--json").json["steps"]
     for before, after in zip(whole, resumed, strict=True):
         assert {**before, "seconds": 0} == {**after, "seconds": 0}
+
+
+def test_a_full_disk_names_the_run_folder(run, make, monkeypatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("rfprune.runs.folders.append_line", full)
+    ran = run("prune", make.trial())
+    assert ran.code == 1
+    assert ran.err == (
+        "rfprune: runs/one: cannot be written (No space left on device). What is finished is kept; "
+        "the same command goes on from there.\n"
+    )
+    monkeypatch.undo()
+    assert run("prune", make.folder / "one.yml", "--runs", make.folder / "runs").code == 0
+
+
+def test_a_single_trial_is_no_sweep(run, make) -> None:
+    run("prune", make.trial())
+    for command in ("pareto", "track"):
+        ran = run(command, "one")
+        assert ran.code == 2
+        assert "runs/one: is a single trial" in ran.err
 
 
 def test_prune_refuses_a_folder_of_another_trial_until_fresh(run, make) -> None:

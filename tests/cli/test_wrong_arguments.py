@@ -52,6 +52,10 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
         "sweep tiny.yml --set search.prune.budget.dsp.low=2",
         ["search.prune.budget.dsp", "low 2", "high 0.8"],
     ),
+    "storage that cannot be opened": (
+        "sweep tiny.yml --set storage=sqlite:////nowhere/study.db",
+        ["sqlite:////nowhere/study.db", "unable to open"],
+    ),
     "set a sweep's key of a trial": ("prune one.yml --set trials=3", ["'trials'"]),
     "runs is a file": ("sweep tiny.yml --runs tiny.npz", ["tiny.npz", "cannot be made"]),
     "runs of a trial is a file": ("prune one.yml --runs tiny.npz", ["tiny.npz", "cannot be made"]),
@@ -73,8 +77,14 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "estimate of no design file": ("estimate no.yml", ["no.yml: no such file"]),
     "estimate of data": ("estimate tiny.npz", ["tiny.npz", "nothing that can be estimated"]),
     "estimate of a folder": ("estimate .", [".: is neither a trial nor an exported network"]),
-    "estimate of a sweep file": ("estimate tiny.yml", ["tiny.yml", "unknown key"]),
+    "estimate of a sweep file": (
+        "estimate tiny.yml",
+        ["tiny.yml: is a sweep", "rfprune check tiny.yml"],
+    ),
+    "sweep of a trial file": ("sweep one.yml", ["one.yml: is a trial", "rfprune prune one.yml"]),
+    "prune of a sweep file": ("prune tiny.yml", ["tiny.yml: is a sweep", "rfprune sweep tiny.yml"]),
     "step of a design": ("estimate tiny.yml --step 3", ["--step 3", "no steps"]),
+    "estimator of no module": ("estimate tiny.yml --by nowhere:x", ["cannot import 'nowhere'"]),
     "unknown estimator": ("estimate tiny.yml --by analytical", ["'analytical'", "'analytic'"]),
 }
 
@@ -141,7 +151,6 @@ AFTER: dict[str, tuple[str, list[str]]] = {
         "estimate runs/tiny/trials/0009/steps/000.pt",
         ["runs/tiny/trials/0009: no such file or folder"],
     ),
-    "a trial file named as the sweep": ("prune tiny.yml", ["unknown key"]),
 }
 
 

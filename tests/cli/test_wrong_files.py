@@ -105,6 +105,14 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["prune.method", "'gredy'", "'greedy'"],
     ),
     "unknown estimator": ({"estimator": "analytical"}, ["estimator", "'analytical'", "'analytic'"]),
+    "estimator of the user that is not there": (
+        {"estimator": "json:nope"},
+        ["estimator: 'json:nope'", "no 'nope'"],
+    ),
+    "method of the user that is none": (
+        {"prune__method": "json:loads"},
+        ["prune.method: 'json:loads'", "not a rfprune.methods.Method"],
+    ),
     "unknown score": ({"prune__score": "tailor"}, ["prune.score", "'tailor'", "'taylor'"]),
     "unknown sampler": ({"sampler__name": "nsga"}, ["sampler.name", "'nsga'", "nsga2"]),
     "unknown objective": ({"objectives": {"dps": "min"}}, ["objectives", "'dps'", "'dsp'"]),

@@ -8,8 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 from rfprune.data import DataSpec, load
+from rfprune.data.sets import digits
 from rfprune.errors import DataError
 
 
@@ -128,6 +130,12 @@ def test_digits_are_embedded():
     assert images.input_shape == (1, 8, 8)
     assert torch.equal(images.x_val.flatten(1), data.x_val)
     assert torch.equal(load(DataSpec(name="digits_images", flatten=True)).x_train, data.x_train)
+
+
+def test_digits_are_those_of_scikit_learn():
+    ours, theirs = digits(), load_digits()
+    assert np.array_equal(ours.x_train, theirs.data)
+    assert np.array_equal(ours.y_train, theirs.target)
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,15 @@ from rfprune.kernels import shrink, trace_kernels
 from rfprune.models import ModelSpec, build
 from rfprune.monitor import DEVICES
 from rfprune.spec import ConditionsSpec, EdgeSpec
-from rfprune.training import evaluate
+from rfprune.training import evaluate, norms_of
 
 DATA = load(DataSpec(name="digits_images", train_rows=200, test_rows=50), Path())
 LEVELS = [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
-def task_of(budget: float | None = None, levels: list[float] = LEVELS) -> KernelTask:
+def task_of(
+    budget: float | None = None, levels: list[float] = LEVELS, scene: dict[str, Any] | None = None
+) -> KernelTask:
     torch.manual_seed(0)
     model = build(ModelSpec(name="edge_cnn", args={"channels": [4, 6, 8]}), (1, 8, 8), 10).eval()
     kernels = trace_kernels(model, (1, 8, 8))
@@ -34,8 +36,8 @@ def task_of(budget: float | None = None, levels: list[float] = LEVELS) -> Kernel
     strengths = ConditionsSpec(noise=0.3, dark=0.5)
     inputs = under_conditions(DATA.x_val[:25], DATA, strengths, seed=1)
     limit = None if budget is None else np.array([np.inf, np.inf, budget * costs.dense[2]])
-    scene = Scene(inputs, DATA.y_val[:25])
-    return KernelTask(model, costs, kernels.rank(model, "l2"), levels, scene, limit)
+    played = Scene(inputs, DATA.y_val[:25], **(scene or {}))
+    return KernelTask(model, costs, kernels.rank(model, "l2"), levels, played, limit)
 
 
 def test_it_is_a_task_whose_whole_layers_go_only_where_a_skip_path_is() -> None:
@@ -84,7 +86,41 @@ def test_whatever_is_decided_the_budget_holds(data: Any) -> None:
     whole = task.kernels.kept(asked)
     if task._costs.resources(whole)[2] <= share * task._costs.dense[2]:
         assert (got == asked).all()
-    assert task.keep(choice, 5).sum() == kept.sum()
+    assert (kept_in_the_end(task, choice) >= kept).all()
+
+
+def kept_in_the_end(task: KernelTask, choice: np.ndarray) -> np.ndarray:
+    index = np.repeat(np.arange(5), task.kernels.n_kernels)
+    return np.bincount(index[task.keep(choice)], minlength=5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_what_levels_leave_of_the_budget_goes_to_kernels_of_the_same_layers(data: Any) -> None:
+    task = task_of(data.draw(st.floats(0.15, 1.0)))
+    choice = np.array([data.draw(st.sampled_from(np.flatnonzero(row))) for row in task.allowed])
+    decided, found = task.masks(choice, 5).kept, kept_in_the_end(task, choice)
+    assert (found[decided == 0] == 0).all()
+    assert task._budget is not None
+    assert (task._costs.resources(found) <= task._budget * (1 + 1e-9)).all()
+    for layer in np.flatnonzero((found > 0) & (found < task.kernels.n_kernels)):
+        more = found + np.eye(5, dtype=np.int64)[layer]
+        assert (task._costs.resources(more) > task._budget).any()
+
+
+def test_settled_norms_have_the_statistics_of_the_smaller_network() -> None:
+    rows = DATA.x_train[:100]
+    task = task_of(scene={"settling": rows, "by": "probability"})
+    choice = np.array([1, 2, 4, 2, 0])
+    smaller = shrink(task._model, task.masks(choice, 5)).train()
+    for norm in norms_of(smaller).values():
+        norm.momentum = 1.0
+    with torch.no_grad():
+        smaller(rows)
+        expected = smaller.eval()(DATA.x_val[:25]).softmax(dim=1)
+    right = expected[torch.arange(25), DATA.y_val[:25]].mean()
+    assert task.measure(choice, 5, 0).accuracy == pytest.approx(float(right), abs=1e-5)
+    assert task_of().measure(choice, 5, 0) != task.measure(choice, 5, 0)
 
 
 def test_conditions_are_seen_in_the_statistics() -> None:

@@ -89,6 +89,35 @@ def test_a_cut_off_trial_ends_bit_for_bit_like_an_uncut_one(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.parametrize("cut_at", [4, 8])
+def test_an_agent_cut_off_while_it_learned_ends_bit_for_bit_like_an_uncut_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_at: int
+) -> None:
+    learner = pytest.importorskip("rfprune.agent.learner", reason="the extra 'edge' is missing")
+    agent = {"episodes": 12, "warmup_episodes": 3, "gradient_steps": 1, "checkpoint_every": 4}
+    agent |= {"shortlist": 2, "shortlist_epochs": 1}
+    edge = {"agent_rows": 60, "agent_measure": "probability", "conditions": {"dark": 0.5}}
+    spec = small(prune={"method": "akperl", "agent": agent}, edge=edge)
+    whole, _ = run(tmp_path / "whole", spec)
+    save = learner.save_checkpoint
+
+    def save_and_die(path: Path, agent: Any, values: dict[str, Any]) -> None:
+        save(path, agent, values)
+        if path.parent.name == "002" and values["episodes"] == cut_at:
+            raise Cut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(learner, "save_checkpoint", save_and_die)
+        with pytest.raises(Cut):
+            run(tmp_path / "cut", spec)
+    resumed, _ = run(tmp_path / "cut", spec)
+    assert without_times(resumed.steps()) == without_times(whole.steps())
+    ours, theirs = (load_checkpoint(f.checkpoint(2)).state_dict for f in (resumed, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    episodes = [(f.path / "agent/002/episodes.jsonl").read_text() for f in (resumed, whole)]
+    assert episodes[0] == episodes[1]
+
+
 def test_a_restored_step_has_the_accuracy_of_its_record(tmp_path: Path) -> None:
     folder, _ = run(tmp_path, small())
     for record in folder.steps():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from math import ceil, log2
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from rfprune.estimate import ESTIMATORS, estimate
 from rfprune.estimate.analytic import estimate_many
 from rfprune.estimate.design import LAYER_TYPES, MULTIPLYING, Design
 from rfprune.estimate.weights import weight_statistics
-from rfprune.hardware.memory import weight_bram18
+from rfprune.hardware.memory import BRAM18_ASPECTS
 from rfprune.hardware.multiplier import dsp_per_product
 from rfprune.hardware.precision import FixedType
 from rfprune.hardware.reuse import valid_reuse_factors
@@ -25,6 +26,35 @@ def dense(name: str = "fc", n_in: int = 16, n_out: int = 32, **more: Any) -> dic
 
 def design(*layers: dict[str, Any], **more: Any) -> Design:
     return Design.model_validate({"layers": list(layers), **more})
+
+
+def weight_bram18(multipliers: int, weight_bits: int, rf: int, n_in: int) -> int:
+    """Return the blocks of one layer's weights, and of its index table where RF > n_in."""
+    bits = multipliers * weight_bits
+    blocks = min(ceil(bits / width) * ceil(rf / depth) for depth, width in BRAM18_ASPECTS)
+    return blocks + int(rf > n_in and rf * ceil(log2(rf / n_in)) >= 1024)
+
+
+@pytest.mark.parametrize(
+    ("n_in", "n_out", "rf", "blocks"),
+    [
+        (128, 128, 512, 9),
+        (256, 256, 512, 29),
+        (64, 64, 512, 3),
+        (96, 256, 384, 15),
+        (32, 32, 1024, 2),
+    ],
+)
+def test_blocks_are_those_of_reports(n_in: int, n_out: int, rf: int, blocks: int) -> None:
+    """Layers of 8 bits as Vivado HLS 2020.1 reports them."""
+    kind = "fixed<8,4>"
+    layer = dense(
+        n_in=n_in, n_out=n_out, reuse_factor=rf, strategy="resource", weight_precision=kind
+    )
+    found = estimate(design(layer))
+    assert found.hls is not None
+    assert found.hls.bram18 == blocks
+    assert weight_bram18(n_in * n_out // rf, 8, rf, n_in) == blocks
 
 
 @st.composite
@@ -82,7 +112,7 @@ def test_pruned_groups_of_unrolled_layers_free_dsp_and_memory() -> None:
     )
     assert found.predicts == whole.predicts == "synthesis"
     assert (found.total.dsp, whole.total.dsp) == (24, 64)
-    assert found.total.bram18 == weight_bram18(24, 16, 8)
+    assert found.total.bram18 == weight_bram18(24, 16, 8, 16)
     assert found.total.lut is not None
     assert whole.total.lut is not None
     assert found.total.lut < whole.total.lut

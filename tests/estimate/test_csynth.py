@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from rfprune.errors import MissingExtraError, ReportError, SpecError, WorkError
-from rfprune.estimate.csynth import CsynthOptions, estimate, run
+from rfprune.estimate.csynth import (
+    LICENSE_RESOURCE,
+    CsynthOptions,
+    estimate,
+    run,
+    run_licensed,
+)
 from rfprune.estimate.design import Design
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -151,3 +157,23 @@ def test_a_design_file_alone_cannot_be_synthesised() -> None:
     )
     with pytest.raises(SpecError, match=r"holds? no|does not hold"):
         estimate(design)
+
+
+@pytest.mark.slow
+def test_on_a_cluster_no_more_runs_start_than_there_are_licences(project: Path, install) -> None:  # type: ignore[no-untyped-def]
+    import ray
+
+    from rfprune.search.cluster import quiet_environment
+
+    install("vitis-run")
+    design = Design.model_validate({"layers": [{"name": "a", "type": "relu", "n_out": 2}]})
+    with quiet_environment():
+        # No CPU is free, as where every one of them is a trial's.
+        ray.init("local", num_cpus=0, resources={LICENSE_RESOURCE: 1}, include_dashboard=False)
+        try:
+            assert estimate(design, project).total.dsp == 136
+            (project / "mode.txt").write_text("fail 9")
+            with pytest.raises(WorkError, match="License checkout failed"):
+                run_licensed(project, QUICK)
+        finally:
+            ray.shutdown()

@@ -106,3 +106,15 @@ def test_power_of_unknown_resources_is_unknown() -> None:
     )
     assert versal is not None
     assert versal.total_mw is None
+
+
+def test_an_estimate_without_layers_has_no_table_of_layers() -> None:
+    total = Resources(dsp=0, bram18=0, lut=5, ff=3)
+    whole = Estimate(
+        source="da4ml", predicts="synthesis", total=total, latency_cycles=2, ii_cycles=1, clock_ns=5
+    )
+    out = io.StringIO()
+    Console(file=out, width=100).print(table(whole, find_part("pynq-z2"), 100))
+    assert "Whole design" in out.getvalue()
+    assert "Layers" not in out.getvalue()
+    assert "most in" not in out.getvalue()

@@ -14,7 +14,7 @@ import rfprune
 from rfprune.errors import RunsError
 from rfprune.export import Request
 from rfprune.export.bundle import export
-from rfprune.export.subjects import estimate_folder
+from rfprune.export.estimating import estimate_folder
 from rfprune.runs import TrialFolder
 from rfprune.trial import restore
 

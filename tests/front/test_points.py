@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from rfprune.errors import RunsError
@@ -31,6 +33,18 @@ def test_params_are_the_values_at_the_searched_paths(make) -> None:
     expected["prune.regularizer.weight"] = spec.prune.regularizer.weight
     expected["prune.budget.dsp"] = spec.prune.budget["dsp"]
     assert dict(read_sweep(folder).candidates[0].params) == expected
+
+
+@pytest.mark.parametrize(("section", "key"), [("model", "name"), ("data", "name")])
+def test_a_trial_of_another_sweep_is_left_out(make, section: str, key: str) -> None:
+    folder = make.sweep(trials=2)
+    path = folder.trial(1).path / "spec.json"
+    values = json.loads(path.read_text())
+    values[section][key] = "lenet"
+    path.write_text(json.dumps(values))
+    view = read_sweep(folder)
+    assert [trial.number for trial in view.trials] == [0]
+    assert f"is a trial of another sweep ({section}.{key} is 'lenet'" in view.damaged[1]
 
 
 def test_a_wildcard_leaves_out_layers_without_the_value() -> None:

@@ -72,6 +72,16 @@ def test_knee_is_the_closest_to_the_ideal_point(front) -> None:
     assert distance(chosen) == min(distance(p) for p in front.points)
 
 
+def test_last_is_the_last_step_that_meets_the_conditions(front) -> None:
+    trial = where("trial==3")
+    steps = [c.step for c in front.view.candidates if c.trial == 3]
+    last = choose(front, trial, Ranking("last"))
+    assert (last.candidate.trial, last.candidate.step) == (3, max(steps))
+    assert "the last accepted step" in last.explanation
+    earlier = choose(front, [*trial, *where(f"step<{max(steps)}")], Ranking("last")).candidate
+    assert earlier.step == max(step for step in steps if step < max(steps))
+
+
 def test_no_point_names_the_nearest_miss_of_each_condition(front) -> None:
     conditions = where("dsp<=5", "accuracy>=0.999", "power_mw<=3", "lut<=1e9")
     with pytest.raises(RunsError) as caught:

@@ -215,7 +215,7 @@ def test_importance_sums_over_coupled_convolutions():
     expected = {
         "l1": first.abs().sum((1, 2, 3)) + second.abs().sum((1, 2, 3)),
         "l2": first.flatten(1).norm(dim=1) + second.flatten(1).norm(dim=1),
-        "magnitude": first.abs().mean((1, 2, 3)) + second.abs().mean((1, 2, 3)),
+        "mean": first.abs().mean((1, 2, 3)) + second.abs().mean((1, 2, 3)),
     }
     for by, value in expected.items():
         found = kernels.rank(model, by)

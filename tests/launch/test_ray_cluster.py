@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,59 +13,18 @@ from rfprune.launch import find_job
 from rfprune.runs import SweepFolder
 
 from .conftest import Head
+from .users import ROOT, User
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parents[2]
-SMALL = (
-    "train.epochs=2",
-    "prune.steps=1",
-    "prune.epochs_per_step=1",
-    "train.batch_size=256",
-)
-
-
-class User:
-    """Someone with a shell, a home folder and the cluster's token."""
-
-    def __init__(self, head: Head, folder: Path) -> None:
-        self.folder = folder
-        self.runs = folder / "its runs"
-        self.profile = folder / "here.yml"
-        self.profile.write_text(
-            f"kind: ray\naddress: {head.address}\nruns: {self.runs}\n"
-            'environment: {GREETING: "it\'s $(touch hit)", RFPRUNE_TRACKING: 1}\n'
-        )
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
-        self.environment = {
-            **inherited,
-            "HOME": str(folder),
-            "PYTHONPATH": str(ROOT),
-            "RAY_AUTH_TOKEN_PATH": str(head.token_file),
-        }
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "rfprune", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-
-    def submit(self, *arguments: str) -> str:
-        changes = [part for text in SMALL for part in ("--set", text)]
-        sweep = str(ROOT / "sweeps" / "digits.yml")
-        done = self.run("submit", sweep, "--on", str(self.profile), *changes, *arguments)
-        assert done.returncode == 0, done.stderr
-        return next(line for line in done.stdout.splitlines() if "Submitted" in line).split()[1]
 
 
 @pytest.fixture
 def user(ray_head: Head, tmp_path: Path) -> User:
-    return User(ray_head, tmp_path)
+    profile = (
+        f"kind: ray\naddress: {ray_head.address}\n"
+        'environment: {GREETING: "it\'s $(touch hit)", RFPRUNE_TRACKING: 1}\n'
+    )
+    return User(tmp_path, profile, {"RAY_AUTH_TOKEN_PATH": str(ray_head.token_file)})
 
 
 def test_sweep_runs_on_the_cluster_and_can_be_followed(user: User) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,19 +14,12 @@ from rfprune.runs import SweepFolder
 
 from . import slurm_cluster
 from .slurm_cluster import SlurmCluster
+from .users import ROOT, User
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing() or "none"),
 ]
-
-ROOT = Path(__file__).parents[2]
-SMALL = (
-    "train.epochs=2",
-    "prune.steps=1",
-    "prune.epochs_per_step=1",
-    "train.batch_size=256",
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,43 +28,16 @@ def slurm() -> Iterator[SlurmCluster]:
         yield up
 
 
-class User:
+class SlurmUser(User):
     """Someone on a login node of the cluster."""
 
     def __init__(self, cluster: SlurmCluster, folder: Path) -> None:
-        self.cluster, self.folder = cluster, folder
-        self.runs = folder / "its runs"
-        self.profile = folder / "here.yml"
-        self.profile.write_text(
-            f"kind: slurm\nnodes: 2\ncpus: 1\nminutes: 10\nruns: {self.runs}\n"
-            f"interpreter: {sys.executable}\n"
+        profile = (
+            f"kind: slurm\nnodes: 2\ncpus: 1\nminutes: 10\ninterpreter: {sys.executable}\n"
             'environment: {GREETING: "it\'s $(touch hit)", OMP_NUM_THREADS: 1}\n'
         )
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
-        self.environment = {
-            **inherited,
-            **cluster.environment,
-            "HOME": str(folder),
-            "PYTHONPATH": str(ROOT),
-        }
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "rfprune", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-
-    def submit(self, *arguments: str) -> str:
-        changes = [part for text in SMALL for part in ("--set", text)]
-        sweep = str(ROOT / "sweeps" / "digits.yml")
-        done = self.run("submit", sweep, "--on", str(self.profile), *changes, *arguments)
-        assert done.returncode == 0, done.stderr
-        return next(line for line in done.stdout.splitlines() if "Submitted" in line).split()[1]
+        super().__init__(folder, profile, cluster.environment)
+        self.cluster = cluster
 
     def state(self, job: str) -> dict[str, str]:
         done = self.run("status", job, "--json")
@@ -92,11 +56,11 @@ class User:
 
 
 @pytest.fixture
-def user(slurm: SlurmCluster, tmp_path: Path) -> User:
-    return User(slurm, tmp_path)
+def user(slurm: SlurmCluster, tmp_path: Path) -> SlurmUser:
+    return SlurmUser(slurm, tmp_path)
 
 
-def test_sweep_on_two_nodes_that_runs_out_of_time_goes_on(user: User) -> None:
+def test_sweep_on_two_nodes_that_runs_out_of_time_goes_on(user: SlurmUser) -> None:
     job = user.submit("--trials", "6")
     user.wait_for(1, job)
     number = job.partition(":")[2]
@@ -120,7 +84,7 @@ def test_sweep_on_two_nodes_that_runs_out_of_time_goes_on(user: User) -> None:
     assert not list(user.folder.rglob("hit"))
 
 
-def test_cancelled_job(user: User) -> None:
+def test_cancelled_job(user: SlurmUser) -> None:
     job = user.submit("--trials", "100")
     deadline = time.monotonic() + 60
     while user.state(job)["state"] != "running":
@@ -130,7 +94,7 @@ def test_cancelled_job(user: User) -> None:
         assert time.monotonic() < deadline + 60
 
 
-def test_refusal_in_plain_words(user: User) -> None:
+def test_refusal_in_plain_words(user: SlurmUser) -> None:
     user.profile.write_text(user.profile.read_text() + "partition: absent\n")
     done = user.run("submit", str(ROOT / "sweeps" / "digits.yml"), "--on", str(user.profile))
     assert done.returncode == 1

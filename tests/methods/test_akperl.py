@@ -17,7 +17,7 @@ from rfprune.runs import TrialFolder
 from rfprune.spec import AgentSpec
 from rfprune.trial import run_trial
 from rfprune.trial.dense import dense_network
-from rfprune.trial.run import open_session, prepare
+from rfprune.trial.fpga import open_session, prepare
 from tests.trial.conftest import small
 
 LEVEL = st.integers(0, len(LEVELS) - 1)
@@ -46,7 +46,7 @@ def _problem(budget: float, floor: int = 1, **changes) -> Problem:
 @given(st.lists(LEVEL, min_size=3, max_size=3), st.integers(0, 2), st.floats(14, 96))
 def test_any_decisions_hold_budget_and_floors(choice, floor: int, budget: float) -> None:
     problem = _problem(budget, floor)
-    keep = HardwareTask(problem).keep(np.array(choice), 3)
+    keep = HardwareTask(problem).keep(np.array(choice))
     assert problem.used(keep)[0] <= budget
     kept = np.bincount(problem.layer[keep], minlength=3)
     assert (kept >= floor).all()
@@ -61,19 +61,19 @@ def test_any_decisions_hold_budget_and_floors(choice, floor: int, budget: float)
 def test_what_does_not_fit_is_cut_where_it_is_decided() -> None:
     # The first layer and the floors of the others hold 35 of 40: two more at 2 fit, and one at 1.
     task = HardwareTask(_problem(40.0))
-    keep = task.keep(np.zeros(3, dtype=np.int64), 3)
+    keep = task.keep(np.zeros(3, dtype=np.int64))
     assert np.bincount(task._problem.layer[keep]).tolist() == [8, 3, 2]
 
 
 def test_without_a_limit_nothing_has_to_go() -> None:
     task = HardwareTask(_problem(np.inf))
-    assert task.keep(np.zeros(3, dtype=np.int64), 3).all()
+    assert task.keep(np.zeros(3, dtype=np.int64)).all()
     assert task.measure(np.zeros(3, dtype=np.int64), 3, 0).power == 1.0
 
 
 def test_layers_that_are_not_decided_are_dense() -> None:
     task = HardwareTask(_problem(20.0))
-    keep = task.keep(np.array([16, 0, 0]), 1)
+    keep = task.first(np.array([16, 0, 0]), 1)
     assert np.bincount(task._problem.layer[keep]).tolist() == [1, 16, 32]
 
 
@@ -93,8 +93,24 @@ def test_its_choice_is_near_the_best_that_its_levels_allow() -> None:
     check_choice(measured, choice)
     task = HardwareTask(measured)
     every = itertools.product(range(len(LEVELS)), repeat=3)
-    best = max(accuracy(task.keep(np.array(levels), 3)) for levels in every)
+    best = max(accuracy(task.keep(np.array(levels))) for levels in every)
     assert accuracy(choice.keep) >= 0.98 * best
+
+
+def test_of_a_shortlist_the_one_that_tunes_best_is_kept() -> None:
+    _needs_edge()
+    tried: list[np.ndarray] = []
+
+    def tuned(keep: np.ndarray) -> float:
+        tried.append(keep)
+        return float(keep @ np.arange(len(keep)))
+
+    spec = AgentSpec(episodes=20, warmup_episodes=5, hidden=[16], shortlist=4)
+    choice = find_method("akperl").select(_problem(40.0, agent=spec, tuned=tuned))
+    assert len(tried) == 4
+    assert len({keep.tobytes() for keep in tried}) == 4
+    best = max(tried, key=lambda keep: float(keep @ np.arange(len(keep))))
+    assert (choice.keep == best).all()
 
 
 def test_a_trial_prunes_with_the_agent_within_its_budget(tmp_path: Path) -> None:

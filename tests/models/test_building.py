@@ -98,7 +98,7 @@ def test_faults_of_users_modules(tmp_path):
     with pytest.raises(UnknownNameError, match="cannot import 'no_such_module'"):
         build(ModelSpec(name="no_such_module:net"), (4,), 3, base_dir=tmp_path)
     (tmp_path / "syntax_fault.py").write_text("def net(:\n")
-    with pytest.raises(NetworkError, match="module cannot be imported: SyntaxError"):
+    with pytest.raises(UnknownNameError, match=r"cannot import 'syntax_fault' \(SyntaxError"):
         build(ModelSpec(name="syntax_fault:net"), (4,), 3, base_dir=tmp_path)
 
 
@@ -169,6 +169,21 @@ def test_batch_norm_statistics_travel_with_the_weights(tmp_path):
     assert isinstance(again.fc1_bn, nn.BatchNorm1d)
     assert torch.equal(again.fc1_bn.running_mean, model.fc1_bn.running_mean)
     assert int(again.fc1_bn.num_batches_tracked) == 1
+
+
+def test_a_network_may_view_its_feature_maps(tmp_path, monkeypatch):
+    (tmp_path / "viewing_networks.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv, self.output = nn.Conv2d(2, 3, 3), nn.Linear(48, 5)\n"
+        "    def forward(self, x):\n"
+        "        return self.output(self.conv(x).view(len(x), -1))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    model = build(ModelSpec(name="viewing_networks:Net"), (2, 6, 6), 5, base_dir=tmp_path)
+    assert model(torch.zeros(4, 2, 6, 6)).shape == (4, 5)
 
 
 def test_listing_names_loads_no_torch():

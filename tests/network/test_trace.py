@@ -89,6 +89,15 @@ class Exotic(nn.Module):
         return torch.cumsum(self.fc(x), dim=1)
 
 
+class Viewing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.view(-1, 4))
+
+
 @pytest.mark.parametrize(
     ("model", "shape", "words"),
     [
@@ -132,11 +141,24 @@ class Exotic(nn.Module):
         (Branching(), (4,), "cannot trace"),
         (Shared(), (4,), "called twice"),
         (Exotic(), (4,), "cumsum"),
+        (Viewing(), (2, 2), r"view: .*'view'\. Use nn\.Flatten"),
     ],
 )
 def test_refused(model: nn.Module, shape: tuple[int, ...], words: str) -> None:
     with pytest.raises(NetworkError, match=words):
         trace(model, shape)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_layer_without_weights() -> None:
+    with pytest.raises(NetworkError, match=r"0: holds no weights.*\(0, 4\)"):
+        trace(nn.Sequential(nn.Linear(4, 0), nn.Linear(0, 2)), (4,))
+
+
+def test_a_wrong_shape_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(NetworkError):
+        trace(nn.Sequential(nn.Linear(4, 2)), (5,))
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_model_is_left_as_it_was() -> None:

@@ -9,7 +9,13 @@ from torch import nn
 from rfprune.errors import BudgetError
 from rfprune.groups import Groups, build_groups
 from rfprune.network import plan, trace
-from rfprune.pruning import check_reachable, final_fractions, least_use, step_budget
+from rfprune.pruning import (
+    check_reachable,
+    dense_use,
+    final_fractions,
+    least_use,
+    step_budget,
+)
 from rfprune.spec import HardwareSpec, PruneSpec
 
 
@@ -22,19 +28,19 @@ def groups(hardware: dict[str, Any] | None = None, **prune: Any) -> Groups:
 
 
 def test_fractions_and_counts() -> None:
-    found = final_fractions(groups(), {"dsp": 0.25})
+    found = final_fractions(dense_use(groups()), {"dsp": 0.25})
     assert found == {"dsp": 0.25}
-    assert final_fractions(groups(), {"dsp": 10}) == {"dsp": 0.25}
-    assert final_fractions(groups(), {"dsp": 4000}) == {"dsp": 1.0}
+    assert final_fractions(dense_use(groups()), {"dsp": 10}) == {"dsp": 0.25}
+    assert final_fractions(dense_use(groups()), {"dsp": 4000}) == {"dsp": 1.0}
 
 
 def test_a_resource_that_is_not_used_needs_no_pruning() -> None:
     latency = groups({"reuse_factor": 1})
-    assert final_fractions(latency, {"bram18": 0.0}) == {"bram18": 1.0}
+    assert final_fractions(dense_use(latency), {"bram18": 0.0}) == {"bram18": 1.0}
 
 
 def test_step_budget_runs_from_dense_to_final() -> None:
-    case = groups()
+    case = dense_use(groups())
     assert step_budget(case, {"dsp": 0.25}, 0.0)[0] == 40
     assert step_budget(case, {"dsp": 0.25}, 1.0)[0] == 10
     assert step_budget(case, {"dsp": 0.25}, 0.5)[0] == 25

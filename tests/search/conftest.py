@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rfprune.runs import SweepFolder
-from rfprune.search.drive import cluster, quiet_environment
+from rfprune.search.cluster import cluster, quiet_environment
 from rfprune.search.expand import expand
 from rfprune.search.record import Job, Record
 from rfprune.search.study import lock, open_study

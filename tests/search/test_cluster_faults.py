@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from rfprune.errors import ClusterError
-from rfprune.search import drive
-from rfprune.search.drive import cluster, quiet_environment
+from rfprune.search import slots
+from rfprune.search.cluster import cluster, quiet_environment
+from rfprune.search.slots import Slots, needs
 
 from .conftest import Inline, SpecMaker
 
@@ -41,7 +42,7 @@ def test_a_full_disk_is_no_fault_of_the_point(
 
 
 @pytest.mark.parametrize(
-    ("resources", "needs"),
+    ("resources", "expected"),
     [
         ({}, {"cpu": 1.0}),
         ({"cpus": 0.5}, {"cpu": 0.5}),
@@ -49,13 +50,13 @@ def test_a_full_disk_is_no_fault_of_the_point(
     ],
 )
 def test_what_a_trial_needs_reaches_tune(
-    make_spec: SpecMaker, resources: dict[str, Any], needs: dict[str, float]
+    make_spec: SpecMaker, resources: dict[str, Any], expected: dict[str, float]
 ) -> None:
-    assert drive._needs(make_spec(resources=resources)) == needs
+    assert needs(make_spec(resources=resources)) == expected
 
 
 @pytest.mark.parametrize(
-    ("resources", "slots"),
+    ("resources", "expected"),
     [
         ({"cpus": 1}, 6),
         ({"cpus": 0.5}, 12),
@@ -68,17 +69,17 @@ def test_no_more_trials_than_fit_the_nodes(
     make_spec: SpecMaker,
     monkeypatch: pytest.MonkeyPatch,
     resources: dict[str, Any],
-    slots: int,
+    expected: int,
 ) -> None:
     nodes = [{"CPU": 4.0, "GPU": 1.0, "memory": 4e9}, {"CPU": 2.0, "memory": 1e9}]
-    monkeypatch.setattr(drive, "_nodes", lambda: nodes)
-    assert drive._Slots(make_spec(resources=resources), elastic=False)() == slots
-    assert drive._Slots(make_spec(resources=resources), elastic=True)() == slots + 1
+    monkeypatch.setattr(slots, "live_nodes", lambda: nodes)
+    assert Slots(make_spec(resources=resources), elastic=False)() == expected
+    assert Slots(make_spec(resources=resources), elastic=True)() == expected + 1
 
 
 def test_a_trial_that_fits_no_node_is_refused(
     make_spec: SpecMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "_nodes", lambda: [{"CPU": 2.0}])
+    monkeypatch.setattr(slots, "live_nodes", lambda: [{"CPU": 2.0}])
     with pytest.raises(ClusterError, match=r"a trial needs CPU 1, GPU 0.5.*There is: CPU 2, GPU 0"):
-        drive._Slots(make_spec(resources={"gpus": 0.5}), elastic=False)
+        Slots(make_spec(resources={"gpus": 0.5}), elastic=False)

@@ -161,6 +161,18 @@ def test_orphans_go_on_in_their_folders(make_spec: Maker, inline: Maker) -> None
     assert {job.spec.key for job in lost} <= set(keys)
 
 
+def test_what_a_driver_leaves_behind_has_not_failed(make_spec: Maker, inline: Maker) -> None:
+    driver = inline(make_spec(trials=3))
+    driver.work(driver.ask())
+    driver.ask()
+    assert len(driver.record.orphan_live()) == 1
+    counts = count_trials(driver.study)
+    assert (counts.complete, counts.cut_off, counts.failed) == (1, 1, 0)
+    driver = inline(make_spec(trials=3))
+    counts = count_trials(driver.study)
+    assert (counts.cut_off, counts.waiting) == (0, 1)
+
+
 def test_an_orphan_whose_result_was_written_is_not_run_again(
     make_spec: Maker, inline: Maker
 ) -> None:

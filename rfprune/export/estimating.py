@@ -14,6 +14,7 @@ from rfprune.estimate.network import design_of
 from rfprune.export.loading import load
 from rfprune.hardware.parts import Part
 from rfprune.hls import convert
+from rfprune.models import load_checkpoint
 from rfprune.network import Plan, fold_batch_norm, plan, trace
 from rfprune.runs import TrialFolder
 from rfprune.spec import TrialSpec
@@ -85,5 +86,5 @@ def _of_export(folder: Path, run_code: bool) -> tuple[Plan, nn.Module]:
             "are in metrics.json and estimate.json."
         )
     model = load(folder, run_code=run_code)
-    shape = tuple(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["input_shape"])
+    shape = load_checkpoint(folder / "model.pt").input_shape
     return plan(trace(model, shape), spec.hardware), model

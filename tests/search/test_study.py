@@ -203,9 +203,10 @@ def test_setting_aside_keeps_everything(
 
 def test_a_sweep_in_use_is_not_set_aside(make_spec: Maker, tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "demo")
-    with lock(folder), pytest.raises(RunsError, match="in use"):
-        set_aside(make_spec(), folder)
-    assert folder.path.exists()
+    with lock(folder):
+        with pytest.raises(RunsError, match="in use"):
+            set_aside(make_spec(), folder)
+        assert folder.path.exists()
 
 
 def test_reading_a_study_creates_nothing(make_spec: Maker, inline: Maker) -> None:

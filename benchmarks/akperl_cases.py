@@ -10,7 +10,7 @@ from typing import Any
 from rfprune.spec import SweepSpec, TrialSpec
 from rfprune.spec.files import parse_spec, read_yaml, set_path
 
-__all__ = ["BASELINES", "CASES", "METHODS", "SWEEP", "Case", "trial"]
+__all__ = ["BASELINES", "BETA", "CASES", "METHODS", "SWEEP", "Case", "trial"]
 
 SWEEP = Path(__file__).parent.parent / "sweeps" / "akperl_small.yml"
 BASELINES = ("magnitude", "l1", "uniform", "knapsack")
@@ -21,7 +21,7 @@ _BY_METHOD: dict[str, dict[str, Any]] = {
     "l1": {"prune.normalize": "layer_mean", "prune.regularizer.weight": 1e-4},
 }
 #: Weight of power beside an accuracy of weight 1, and the layers of the network.
-_BETA, _LAYERS = 0.5, 5
+BETA, _LAYERS = 0.5, 5
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ CASES: dict[str, Case] = {
         {"edge.agent_measure": "accuracy", "edge.settling_rows": 0},
     ),
     "coefficients per layer": Case(
-        f"no budget; alpha {_last(1.0)}, beta {_last(_BETA)}: the finished network counts",
-        _reward(_last(1.0), _last(_BETA)),
+        f"no budget; alpha {_last(1.0)}, beta {_last(BETA)}: the finished network counts",
+        _reward(_last(1.0), _last(BETA)),
     ),
     "one coefficient": Case(
-        f"no budget; alpha 1 and beta {_BETA} for all layers: every intermediate network counts",
-        _reward(1.0, _BETA),
+        f"no budget; alpha 1 and beta {BETA} for all layers: every intermediate network counts",
+        _reward(1.0, BETA),
     ),
 }
 

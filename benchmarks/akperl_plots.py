@@ -23,6 +23,10 @@ _COLORS = {
 }
 
 
+#: Energies on the axis.
+_TICKS = (0.25, 0.5, 1.0, 2.0)
+
+
 def accuracy_plot(panels: Mapping[str, Sequence[Run]], path: Path) -> None:
     """Draw test accuracy against energy: every seed, and means with standard deviations.
 
@@ -51,9 +55,11 @@ def accuracy_plot(panels: Mapping[str, Sequence[Run]], path: Path) -> None:
                 )
         axis.set_title(title, fontsize=10)
         axis.set_xscale("log")
+        axis.set_xticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
+        axis.minorticks_off()
         axis.set_xlabel("energy per image (mJ, estimated)")
         axis.set_ylabel("test accuracy (%)")
-        axis.grid(alpha=0.3, which="both")
+        axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
     _save(figure, path)
 

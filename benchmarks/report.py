@@ -10,17 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import rfprune
+
 __all__ = ["facts", "print_result", "sentence", "table"]
 
 
 def facts(packages: Sequence[str], seed: int) -> dict[str, Any]:
     """Return machine, Python, versions of the packages (None if absent), load and seed."""
-    versions: dict[str, str | None] = {}
-    for package in packages:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
+    versions = {package: _version(package) for package in packages}
     return {
         "machine": f"{platform.machine()} {platform.system()}",
         "processor": _processor(),
@@ -30,6 +27,13 @@ def facts(packages: Sequence[str], seed: int) -> dict[str, Any]:
         "versions": versions,
         "seed": seed,
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # rfprune itself may run from its folder
+        return rfprune.__version__ if package == "rfprune" else None
 
 
 def _processor() -> str:

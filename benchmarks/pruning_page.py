@@ -156,7 +156,8 @@ def section(path: Path) -> str:
         "",
         f"{len({run.seed for run in runs})} seeds on {whole['machine']}; converged dense network: "
         f"test accuracy {accuracy:.4f}; bar {BAR} of it, {BAR + MARGIN} on validation. "
-        f"Dense training and {rounds} rounds of the knapsack method take {seconds:.1f} CPU seconds on one thread.",
+        f"Dense training and {rounds} rounds of the knapsack method take {seconds:.1f} CPU seconds "
+        "on one thread.",
         "",
     ]
     if len(TASKS[name].methods) > 1:

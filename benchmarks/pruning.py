@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.pruning_tasks import TASKS, Task, settings
+from rfprune.atomic import replacing
 
 METHODS = TASKS["jets"].methods
 BAR = 0.98
@@ -293,10 +294,8 @@ class Results:
             name = (found.case, found.method, found.seed)
             self.runs = [r for r in self.runs if (r.case, r.method, r.seed) != name] + [found]
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            scratch = self.path.with_suffix(".partial")
-            scratch.write_text(json.dumps(self.as_json()) + "\n", encoding="utf-8")
-            scratch.replace(self.path)
+            with replacing(self.path) as partial:
+                partial.write_text(json.dumps(self.as_json()) + "\n", encoding="utf-8")
 
     def ordered(self) -> list[Run]:
         """Return the trajectories in the order of the task's cases, methods and seeds."""

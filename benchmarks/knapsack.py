@@ -5,7 +5,8 @@
 Groups lie in layers; a layer has one cost vector, drawn from 0 to 39 per resource. Budgets are 50,
 40, 45 and 35 % of what all groups hold, so that several bind. Values are drawn per group: chi (the
 magnitude of a normal weight), lognormal, ties (1 to 5), zeros (nine in ten are zero), equal (all
-0.37).
+0.37). In unlike layers a group has 1 to 256 weights, from single weights to memory words: its value
+and its costs go with their number, a quarter of the costs is zero, and large groups are few.
 
 Seconds are the median of the repeats by the wall clock, of a process that has solved before; CPU
 seconds include child processes. The gap of every solver is measured against the bound that `solve`
@@ -53,18 +54,24 @@ def draw_values(name: str, groups: int, rng: np.random.Generator) -> Floats:
 
 @dataclass(frozen=True)
 class Case:
-    """How values are drawn, how many resources, how many distinct cost vectors."""
+    """How values are drawn, how many resources, how many distinct cost vectors, of what size."""
 
     values: str
     resources: int
     vectors: int
+    unlike: bool = False
 
     def draw(self, groups: int, seed: int) -> Instance:
         """Return the instance of this size."""
         rng = np.random.default_rng([seed, groups, self.resources, self.vectors])
         vectors = rng.integers(0, 40, (self.vectors, self.resources)).astype(float)
-        cost = vectors[np.sort(rng.integers(0, self.vectors, groups))]
-        value = draw_values(self.values, groups, rng)
+        weights, share = np.ones(self.vectors), np.full(self.vectors, 1 / self.vectors)
+        if self.unlike:
+            weights = 2 ** rng.uniform(0, 8, self.vectors)
+            spread = 2 ** rng.uniform(-1, 1, vectors.shape) * (rng.random(vectors.shape) < 0.75)
+            vectors, share = np.ceil(weights[:, None] * spread), weights.min() / weights
+        kind = np.sort(rng.choice(self.vectors, groups, p=share / share.sum()))
+        cost, value = vectors[kind], weights[kind] * draw_values(self.values, groups, rng)
         held = cost[value > 0].sum(axis=0)
         return Instance(value, cost, np.floor(held * SHARES[: self.resources]))
 
@@ -80,6 +87,8 @@ CASES = {
     "ties, 2 resources": Case("ties", 2, 11),
     "zeros, 2 resources": Case("zeros", 2, 11),
     "equal, 2 resources": Case("equal", 2, 11),
+    "unlike layers, 2 resources": Case("chi", 2, 11, unlike=True),
+    "unlike layers, 4 resources": Case("lognormal", 4, 11, unlike=True),
 }
 
 #: What is asked for: name, resources, distinct vectors at most, groups, seconds.

@@ -25,8 +25,10 @@ but a few hundred groups is decided by prices:
    bound are looked at, then all that lose a little more: either the first one that fits is the
    optimum, or the bound falls. Each time the kinds are split into two halves, whose choices are
    enumerated and matched.
-5. *Residual core* (`mip`). Where the halves have too many choices, the core goes to CBC through
-   PuLP, as a mixed integer program of at most 300 variables.
+5. *Residual core* (`curves`, `mip`). Where the halves have too many choices, or where few large
+   groups beside many small ones leave more open than they can cover, the core goes to CBC through
+   PuLP: one integer per kind, at most 300 of them, whatever the number of groups. What the best n
+   of a kind are worth is concave in n and enters as a bound that is refined where it matters.
 
 The answer is within the budgets always, by the plain sum ``(cost * keep[:, None]).sum(0) <=
 budget``; the bound is valid whatever the rounding; equal input gives equal output. Up to 2000
@@ -36,7 +38,8 @@ hard are many groups that all differ in cost under four or more budgets that bin
 
 For reading: Martello and Toth, Knapsack Problems, 1990 (reduction); Kellerer, Pferschy and
 Pisinger, Knapsack Problems, 2004, chapters 5 (core) and 9 (several constraints); Dantzig
-and Wolfe, Decomposition Principle for Linear Programs, 1960.
+and Wolfe, Decomposition Principle for Linear Programs, 1960; Duran and Grossmann, An
+outer-approximation algorithm for a class of mixed-integer nonlinear programs, 1986.
 """
 
 from rfprune.knapsack.selection import Selection

@@ -1,7 +1,10 @@
 """The residual core as a mixed integer program, solved by CBC through PuLP.
 
-For cores that the search cannot finish: many kinds, few groups of each, several resources. One
-integer variable per row of the core, one constraint per resource; nothing else is open.
+For cores that the search cannot finish: several resources, and few groups of which each holds much
+beside many that hold little. One integer variable per kind of cost, one constraint per resource;
+what the best n groups of a kind are worth is a concave curve, which goes in as the pieces of a
+bound from above that is exact at some numbers (`curves`). Where the answer lies between such
+numbers, more are set there and it is solved again: outer approximation (Duran and Grossmann 1986).
 
 CBC works with tolerances (1e-7 on constraints, 1e-5 on an improvement of the objective) and PuLP
 hands numbers over with twelve digits. The core is therefore scaled so that the distance that is
@@ -12,17 +15,18 @@ CBC calls it optimal is taken as proof; of the distance it can hide 1e-9.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from rfprune.knapsack.core import Base
+from rfprune.knapsack.curves import Curve
 from rfprune.knapsack.pool import Pool
 from rfprune.knapsack.problem import Floats, Ints
 
-__all__ = ["Answer", "solve_core"]
+__all__ = ["Answer", "Core", "solve_core"]
 
 #: Value of the open distance in the objective that CBC sees.
 _DISTANCE = 1e4
@@ -30,6 +34,53 @@ _DISTANCE = 1e4
 _ROOM = 2.0**20
 #: How often the room is made smaller because what came back does not fit.
 _ATTEMPTS = 3
+#: How often the curves are followed more closely.
+_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Core:
+    """What is open, and how far to go.
+
+    Attributes:
+        pool: all rows.
+        base: the base at the prices.
+        curves: the open rows, by kind.
+        middle: (K,) groups of each kind in the relaxation.
+        distance: between the bound of the prices and the best selection known.
+        allowed: the part of it that needs no closing.
+        nodes: most nodes of one run of CBC.
+        check: tells for groups kept of some rows whether they fit where rounding leaves it open.
+    """
+
+    pool: Pool
+    base: Base
+    curves: Sequence[Curve]
+    middle: Floats
+    distance: float
+    allowed: float
+    nodes: int
+    check: Callable[[Ints, Floats], bool]
+
+    def left(self, number: Floats) -> Floats:
+        """Return (R,) the room that numbers (K,) leave, all other rows as in the base."""
+        shift = [c.cost * (n - c.usual) for c, n in zip(self.curves, number, strict=True)]
+        return np.asarray(self.base.left - np.sum(shift, axis=0))
+
+    def chosen(self, number: Floats) -> tuple[Ints, Floats]:
+        """Return (n,) the open rows and (n,) how many groups of each are kept."""
+        taken = [curve.taken(n) for curve, n in zip(self.curves, number, strict=True)]
+        return np.concatenate([curve.rows for curve in self.curves]), np.concatenate(taken)
+
+    def gain(self, number: Floats) -> float:
+        """Return what numbers (K,) are worth against the base."""
+        return float(sum(c.gain(n) for c, n in zip(self.curves, number, strict=True)))
+
+    def fits(self, number: Floats, left: Floats) -> bool:
+        """Tell whether numbers (K,) that leave this much are within the rooms."""
+        grain = self.pool.grain
+        sure = bool((left >= grain).all())
+        return sure or (bool((left >= -grain).all()) and self.check(*self.chosen(number)))
 
 
 @dataclass(frozen=True)
@@ -37,77 +88,65 @@ class Answer:
     """What CBC found.
 
     Attributes:
-        gain: value of `taken` against the base, -inf if nothing usable came back.
-        taken: (n,) groups kept of each row of the core.
+        gain: value of the best numbers against the base, -inf if nothing usable came back.
+        number: (K,) groups kept of each kind.
         bound: no choice for these rows gains more; inf if CBC did not finish.
     """
 
     gain: float
-    taken: Floats
+    number: Floats
     bound: float
 
 
-def solve_core(
-    pool: Pool,
-    base: Base,
-    rows: Ints,
-    limits: tuple[float, float, int],
-    check: Callable[[Floats], bool],
-) -> Answer:
-    """Find the best choice for some rows while the others stay as they are in the base.
+def solve_core(core: Core) -> Answer:
+    """Find the best choice for the open rows while the others stay as they are in the base."""
+    marks = [curve.marks(n) for curve, n in zip(core.curves, core.middle, strict=True)]
+    best = Answer(-np.inf, core.middle, np.inf)
+    for _ in range(_ROUNDS):
+        answer = _fitting(core, marks)
+        better = answer if answer.gain > best.gain else best
+        best = replace(better, bound=min(best.bound, answer.bound))
+        following = [
+            mark if n in mark else curve.closer(mark, n)
+            for curve, mark, n in zip(core.curves, marks, answer.number, strict=True)
+        ]
+        exact = all(len(a) == len(b) for a, b in zip(marks, following, strict=True))
+        if exact or best.bound - best.gain <= core.allowed or not np.isfinite(answer.bound):
+            break
+        marks = following
+    return best
 
-    Args:
-        pool: all rows.
-        base: the base at the prices.
-        rows: (n,) the open rows.
-        limits: the distance between bound and best selection known, the part of it that needs no
-            closing, and the most nodes.
-        check: tells for numbers of groups (n,) whether they fit where rounding leaves it open.
-    """
-    _, allowed, _ = limits
-    held = pool.cost[:, rows] @ base.taken[rows]
-    left = base.left + held + pool.grain
+
+def _fitting(core: Core, marks: list[Floats]) -> Answer:
+    """Solve with these marks; with less room as long as what comes back does not fit."""
+    room = core.left(np.zeros(len(core.curves))) + core.pool.grain
     bound = np.inf
     for attempt in range(_ATTEMPTS):
-        taken, finished = _run(pool, rows, left, limits)
-        if taken is None:
+        number, finished = _run(core, marks, room)
+        if number is None:
             # Only with the room as given does "infeasible" prove anything.
-            return _nothing(rows, -np.inf if finished and not attempt else bound)
-        gain = float(((taken - base.taken[rows]) * pool.value[rows]).sum())
-        if finished:
-            bound = min(bound, gain + allowed)
-        rest = base.left + held - pool.cost[:, rows] @ taken
-        if (rest >= pool.grain).all() or ((rest >= -pool.grain).all() and check(taken)):
-            return Answer(gain, taken, bound)
-        left = left - np.maximum(2 * (pool.grain - rest), 0)
-    return _nothing(rows, bound)
+            bound = -np.inf if finished and not attempt else bound
+            break
+        if finished and not attempt:
+            each = zip(core.curves, marks, number, strict=True)
+            bound = sum(curve.bounded_gain(mark, n) for curve, mark, n in each) + core.allowed / 2
+        left = core.left(number)
+        if core.fits(number, left):
+            return Answer(core.gain(number), number, bound)
+        room = room - np.maximum(2 * (core.pool.grain - left), 0)
+    return Answer(-np.inf, core.middle, bound)
 
 
-def _nothing(rows: Ints, bound: float) -> Answer:
-    return Answer(-np.inf, np.zeros(len(rows)), bound)
-
-
-def _run(
-    pool: Pool, rows: Ints, left: Floats, limits: tuple[float, float, int]
-) -> tuple[Floats | None, bool]:
-    """Return the numbers of groups CBC proposes, if any, and whether it finished."""
+def _run(core: Core, marks: list[Floats], room: Floats) -> tuple[Floats | None, bool]:
+    """Return the numbers (K,) that CBC proposes, if any, and whether it finished."""
     import pulp
 
-    distance, allowed, nodes = limits
-    scale = _DISTANCE / distance
-    factor = np.where(pool.grain > 0, _ROOM, np.minimum(pool.cost_unit, _ROOM))
-    model = pulp.LpProblem("core", pulp.LpMaximize)
-    number = [
-        model.add_variable(f"x{place}", 0, int(count), pulp.LpInteger)
-        for place, count in enumerate(pool.count[rows])
-    ]
-    model += _sum(number, pool.value[rows] * scale)
-    for cost, room, by in zip(pool.cost[:, rows], left, factor, strict=True):
-        model += _sum(number, cost * by) <= float(room * by)
+    model, number = _model(core, marks, room)
+    allowed = core.allowed / 2 * _DISTANCE / core.distance
     with warnings.catch_warnings():
         # PuLP 3 brings CBC along, PuLP 4 will not; the requirement is below 4.
         warnings.simplefilter("ignore", DeprecationWarning)
-        solver = pulp.PULP_CBC_CMD(msg=False, gapAbs=allowed * scale, gapRel=0, maxNodes=nodes)
+        solver = pulp.PULP_CBC_CMD(msg=False, gapAbs=allowed, gapRel=0, maxNodes=core.nodes)
     try:
         model.solve(solver)
     except pulp.PulpSolverError:
@@ -116,13 +155,36 @@ def _run(
         return None, True
     if model.status != pulp.LpStatusOptimal:
         return None, False
-    taken = np.rint(np.array([variable.value() or 0.0 for variable in number]))
-    return np.clip(taken, 0, pool.count[rows]), model.sol_status == pulp.LpSolutionOptimal
+    proposed = np.rint(np.array([variable.value() or 0.0 for variable in number]))
+    most = np.array([curve.ends[-1] for curve in core.curves])
+    return np.clip(proposed, 0, most), model.sol_status == pulp.LpSolutionOptimal
 
 
-def _sum(number: list[Any], factor: Floats) -> Any:
+def _model(core: Core, marks: list[Floats], room: Floats) -> tuple[Any, list[Any]]:
+    """Return the program, and its variable of each kind's number."""
     import pulp
 
-    return pulp.LpAffineExpression(
-        [(variable, float(f)) for variable, f in zip(number, factor, strict=True) if f]
-    )
+    scale = _DISTANCE / core.distance
+    model = pulp.LpProblem("core", pulp.LpMaximize)
+    number, worth = [], []
+    for kind, (curve, mark) in enumerate(zip(core.curves, marks, strict=True)):
+        n = model.add_variable(f"n{kind}", 0, int(curve.ends[-1]), pulp.LpInteger)
+        number.append(n)
+        lengths, worths = curve.pieces(mark)
+        if len(lengths) == 1:
+            worth.append((n, float(worths[0] * scale)))
+            continue
+        pieces = [model.add_variable(f"p{kind}_{i}", 0, float(x)) for i, x in enumerate(lengths)]
+        worth += list(zip(pieces, (worths * scale).tolist(), strict=True))
+        model += pulp.LpAffineExpression([(n, -1.0), *((piece, 1.0) for piece in pieces)]) == 0
+    model += pulp.LpAffineExpression(worth)
+    grain = core.pool.grain
+    factor = np.where(grain > 0, _ROOM, np.minimum(core.pool.cost_unit, _ROOM))
+    for resource, (most, by) in enumerate(zip(room, factor, strict=True)):
+        held = [
+            (n, float(curve.cost[resource] * by))
+            for n, curve in zip(number, core.curves, strict=True)
+            if curve.cost[resource]
+        ]
+        model += pulp.LpAffineExpression(held) <= float(most * by)
+    return model, number

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rfprune.knapsack.core import Base, Kind, kinds, take
+from rfprune.knapsack.curves import curves
 from rfprune.knapsack.greedy import greedy
-from rfprune.knapsack.mip import solve_core
+from rfprune.knapsack.mip import Core, solve_core
 from rfprune.knapsack.pool import Pool
 from rfprune.knapsack.prices import ROUNDING, Prices
 from rfprune.knapsack.problem import Floats, Ints
@@ -27,8 +28,8 @@ __all__ = ["Best", "Limits", "refine"]
 
 #: Rows in the core, round by round.
 _ROUNDS = (24, 32, 43, 57, 76, 101, 135, 180, 240, 320, 427, 569, 759, 1012, 1349, 1799)
-#: CBC takes long even to start on more rows than this.
-_ROWS_FOR_CBC = 300
+#: CBC takes long even to start on more kinds of cost than this.
+_KINDS_FOR_CBC = 300
 #: Groups that may be summed over in one round where only the caller's own sum can tell.
 _SUMMED = 4_000_000
 
@@ -151,18 +152,26 @@ class _Refiner:
     def residual(self, best: Best) -> Best:
         """Hand what is still open to CBC."""
         distance = self._open(best)
-        core = take(self.base.margin, distance, _ROWS_FOR_CBC)
-        if not core.covers:
+        rows = np.flatnonzero(abs(self.base.margin) <= distance)
+        open_curves = curves(self.pool, self.base, rows)
+        if not 0 < len(open_curves) <= _KINDS_FOR_CBC:
             return best
-        answer = solve_core(
-            self.pool,
-            self.base,
-            core.rows,
-            (min(distance, self.prices.bound), self.limits.gap / 2 * best.bound, self.limits.nodes),
-            lambda taken: self.check(self._changed(best, core.rows, taken).chosen(self.base)),
+        mixed = self.prices.shares(self.pool.value, self.pool.cost) * self.pool.count
+        core = Core(
+            pool=self.pool,
+            base=self.base,
+            curves=open_curves,
+            middle=np.array([np.rint(mixed[curve.rows].sum()) for curve in open_curves]),
+            distance=min(distance, self.prices.bound),
+            allowed=self.limits.gap / 2 * best.bound,
+            nodes=self.limits.nodes,
+            check=lambda rows, taken: self.check(
+                self._changed(best, rows, taken).chosen(self.base)
+            ),
         )
+        answer = solve_core(core)
         if answer.gain > best.gain + self._need(best) / 2:
-            best = self._changed(best, core.rows, answer.taken)
+            best = self._changed(best, *core.chosen(answer.number))
         return self._settled(best, answer.bound)
 
     def _changed(self, best: Best, rows: Ints, taken: Floats) -> Best:

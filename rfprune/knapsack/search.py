@@ -27,7 +27,7 @@ from rfprune.knapsack.problem import Floats, Ints
 __all__ = ["Outcome", "Task", "search"]
 
 #: Choices in one half, products on the way to them, and pairs of halves that are looked at.
-_MOST_CHOICES, _MOST_PRODUCTS, _MOST_PAIRS = 1 << 19, 1 << 24, 1 << 24
+_MOST_CHOICES, _MOST_PRODUCTS, _MOST_PAIRS = 1 << 17, 1 << 24, 1 << 22
 #: Up to this many choices it costs more to look for repetitions than to carry them along.
 _FEW = 512
 #: Resources that span the grid; the others are looked at pair by pair.

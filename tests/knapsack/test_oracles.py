@@ -98,6 +98,31 @@ def test_middle_sized_problems_agree_with_highs(seed: int, groups: int, resource
     assert found.objective >= best * (1 - 1e-6)
 
 
+def unlike_layers(seed: int, resources: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return layers from many single weights to a few memory words of a hundred weights each.
+
+    Not every layer needs every resource, as narrow weights need no DSP and constants no memory.
+    """
+    rng = RNG(seed)
+    weights = 2.0 ** rng.integers(0, 8, int(rng.integers(3, 7)))
+    layer = np.repeat(np.arange(len(weights)), np.ceil(256 / weights).astype(int) + 4)
+    needed = rng.random((len(weights), resources)) < 0.7
+    cost = np.ceil(weights[:, None] * 2 ** rng.uniform(-1, 1, needed.shape)) * needed
+    cost[~needed.any(axis=1), 0] = 1.0
+    value = weights[layer] * rng.lognormal(size=len(layer))
+    return value, cost[layer], cost[layer].sum(axis=0) * rng.uniform(0.03, 0.5, resources)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**9), st.integers(2, 3))
+def test_a_few_large_groups_beside_many_small_ones(seed: int, resources: int) -> None:
+    value, cost, budget = unlike_layers(seed, resources)
+    found = solve(value, cost, budget)
+    check(found, value, cost, budget)
+    assert found.status == "optimal"
+    assert found.objective == pytest.approx(highs(value, cost, budget), rel=1e-7)
+
+
 @settings(max_examples=100)
 @given(st.integers(0, 10**9))
 def test_floors_are_kept_and_the_best_of_each_layer_stays(seed: int) -> None:

@@ -38,6 +38,21 @@ def test_values_of_every_sort(name: str) -> None:
     assert found.gap <= 1e-6
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_memory_words_beside_single_weights(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    number = (2 ** rng.uniform(5, 17, 8)).astype(int)
+    weights = 2.0**17 / number
+    cost = np.ceil(weights[:, None] * 2 ** rng.uniform(-1, 1, (8, 3)))
+    cost[rng.random((8, 3)) < 0.25] = 0.0
+    layer = np.repeat(np.arange(8), number)
+    value, cost = weights[layer] * rng.lognormal(size=len(layer)), cost[layer]
+    budget = cost.sum(axis=0) * rng.uniform(0.03, 0.5, 3)
+    found = solve(value, cost, budget)
+    assert (cost[found.keep].sum(axis=0) <= budget).all()
+    assert found.gap <= 1e-6
+
+
 def test_floors_of_every_layer() -> None:
     rng = np.random.default_rng(2)
     layer = np.sort(rng.integers(0, 24, GROUPS))

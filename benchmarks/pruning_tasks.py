@@ -84,7 +84,7 @@ _PAPER = {"fc1": {"reuse_factor": 25}, "fc2": {"reuse_factor": 12}}
 #: Budgets at which all methods are compared, whatever their accuracy. Values have to add up over
 #: layers here, which the Fisher saliency does and norms do not.
 _LEVELS: dict[str, Any] = {
-    "budget": {"dsp": 0.08, "bram18": 0.06, "lut": 0.08},
+    "budget": {"dsp": 0.1, "bram18": 0.1, "lut": 0.1},
     "score": "fisher",
     "steps": 8,
     "epochs_per_step": 3,
@@ -92,27 +92,30 @@ _LEVELS: dict[str, Any] = {
     "regularizer": {"release_epochs": 2},
 }
 _NARROW_WEIGHTS = {"weight_precision": "fixed<8,3>"}
-_NARROW = {"precision": "fixed<8,3>"}
+#: Its result, the data of the next layer, has 8 bits; its own weights have 16.
+_NARROW_RESULT = {"precision": "fixed<8,3>", "weight_precision": "fixed<16,6>"}
 
-#: Layers that differ in what a group costs, under budgets for DSP, BRAM and LUT at once.
+#: Layers that differ in what a group costs, under budgets for DSP, BRAM and LUT at once: constants
+#: need a DSP each and no memory, products of 8 by 8 bits memory and look-up tables but no DSP, and
+#: all others need all three.
 _MIXED: dict[str, dict[str, Any]] = {
     "reuse factors": {
-        "fc1": {"reuse_factor": 2},
+        "fc1": {"reuse_factor": 1},
         "fc2": {"reuse_factor": 8},
         "fc3": {"reuse_factor": 4},
         "output": {"reuse_factor": 1},
     },
     "8 and 16 bits": {
-        "fc1": {"reuse_factor": 2},
-        "fc2": {"reuse_factor": 2, **_NARROW},
-        "fc3": {"reuse_factor": 2, **_NARROW},
-        "output": {"reuse_factor": 1},
+        "fc1": {"reuse_factor": 4},
+        "fc2": {"reuse_factor": 4, **_NARROW_RESULT},
+        "fc3": {"reuse_factor": 4, **_NARROW_WEIGHTS},
+        "output": {"reuse_factor": 4},
     },
     "both": {
-        "fc1": {"reuse_factor": 2},
-        "fc2": {"reuse_factor": 4, **_NARROW_WEIGHTS},
-        "fc3": {"reuse_factor": 2},
-        "output": {"reuse_factor": 4, **_NARROW_WEIGHTS},
+        "fc1": {"reuse_factor": 1},
+        "fc2": {"reuse_factor": 8, **_NARROW_RESULT},
+        "fc3": {"reuse_factor": 8, **_NARROW_WEIGHTS},
+        "output": {"reuse_factor": 1},
     },
 }
 
@@ -142,7 +145,7 @@ TASKS: dict[str, Task] = {
         spec=settings(_JETS, {"prune": _LEVELS}),
         cases={name: {"hardware": {"layers": layers}} for name, layers in _MIXED.items()},
         further_epochs=15,
-        methods=("knapsack", "greedy", "uniform", "magnitude"),
+        methods=("knapsack", "greedy", "hls4ml_greedy", "uniform", "magnitude"),
         refines=False,
     ),
     "jets_levers": Task(

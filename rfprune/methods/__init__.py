@@ -18,6 +18,10 @@ METHODS = Registry(
         "greedy": Entry(
             "rfprune.methods.table:GREEDY", "by value per share of the scarcest budget"
         ),
+        "hls4ml_greedy": Entry(
+            "rfprune.methods.table:HLS4ML_GREEDY",
+            "by value per cost until one does not fit, as in hls4ml's own API",
+        ),
         "akperl": Entry(
             "rfprune.methods.table:AKPERL",
             "a deep Q-network decides layer by layer, from validation accuracy (extra: edge)",

@@ -11,7 +11,7 @@ import numpy as np
 from rfprune.arrays import BoolArray, FloatArray, IntArray
 from rfprune.methods.problem import Choice, Problem
 
-__all__ = ["greedy", "keep_all", "magnitude", "random", "uniform"]
+__all__ = ["greedy", "hls4ml_greedy", "keep_all", "magnitude", "random", "uniform"]
 
 
 def keep_all(problem: Problem) -> Choice:
@@ -28,15 +28,22 @@ def _floors(problem: Problem, order: IntArray) -> BoolArray:
     return keep
 
 
-def _fill(problem: Problem, order: IntArray) -> Choice:
-    """Take groups in `order` while they fit; a misfit is skipped, not the end."""
+def _fill(problem: Problem, order: IntArray, to_first_misfit: bool = False) -> Choice:
+    """Take groups in `order` while they fit; a misfit is skipped, or is the end."""
     keep = _floors(problem, order)
     room = problem.budget - problem.cost[keep].sum(axis=0)
-    for group in order:
-        if not keep[group] and np.all(problem.cost[group] <= room):
+    for group in order[~keep[order]]:
+        if np.all(problem.cost[group] <= room):
             keep[group] = True
             room -= problem.cost[group]
+        elif to_first_misfit:
+            break
     return Choice(keep)
+
+
+def _density(value: FloatArray, share: FloatArray) -> FloatArray:
+    """Return (G,) value per share; what has no share comes first."""
+    return np.where(share > 0, value / np.where(share > 0, share, 1.0), np.inf)
 
 
 def _share(problem: Problem) -> FloatArray:
@@ -49,9 +56,20 @@ def _share(problem: Problem) -> FloatArray:
 
 def greedy(problem: Problem) -> Choice:
     """Take groups by value per share of the scarcest budget they touch."""
-    share = _share(problem)
-    density = np.where(share > 0, problem.value / np.where(share > 0, share, 1.0), np.inf)
+    density = _density(problem.value, _share(problem))
     return _fill(problem, np.argsort(-density, kind="stable"))
+
+
+def hls4ml_greedy(problem: Problem) -> Choice:
+    """Take groups as hls4ml's own API does, whatever the budgets: up to the first misfit.
+
+    By value per sum of costs, each resource in units of its dearest group
+    (``__solve_knapsack_greedy`` in hls4ml/optimization/dsp_aware_pruning/knapsack.py).
+    """
+    limited = np.isfinite(problem.budget)
+    dearest = np.maximum(problem.cost.max(axis=0), np.finfo(float).tiny)
+    density = _density(problem.value, (problem.cost / dearest)[:, limited].sum(axis=1))
+    return _fill(problem, np.argsort(-density, kind="stable"), to_first_misfit=True)
 
 
 def random(problem: Problem) -> Choice:

@@ -7,11 +7,22 @@ from rfprune.methods.akperl import akperl
 from rfprune.methods.knapsack import knapsack
 from rfprune.methods.problem import Method
 
-__all__ = ["AKPERL", "GREEDY", "KNAPSACK", "L1", "MAGNITUDE", "NONE", "RANDOM", "UNIFORM"]
+__all__ = [
+    "AKPERL",
+    "GREEDY",
+    "HLS4ML_GREEDY",
+    "KNAPSACK",
+    "L1",
+    "MAGNITUDE",
+    "NONE",
+    "RANDOM",
+    "UNIFORM",
+]
 
 KNAPSACK = Method(knapsack)
 AKPERL = Method(akperl, counts=True, learns=True, needs=("stable_baselines3", "gymnasium"))
 GREEDY = Method(baselines.greedy)
+HLS4ML_GREEDY = Method(baselines.hls4ml_greedy)
 UNIFORM = Method(baselines.uniform, counts=True)
 RANDOM = Method(baselines.random)
 MAGNITUDE = Method(

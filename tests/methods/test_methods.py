@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import knapsack_solvers as solvers
 from rfprune.errors import SolverError, UnknownNameError
 from rfprune.methods import METHODS, Choice, Problem, check_choice, find_method
-from rfprune.methods.baselines import greedy, magnitude, random, uniform
+from rfprune.methods.baselines import greedy, hls4ml_greedy, magnitude, random, uniform
 from rfprune.spec import AgentSpec
 
 SELECTING = sorted(set(METHODS) - {"none"})
@@ -66,7 +67,7 @@ def test_the_knapsack_is_never_beaten(seed: int) -> None:
     )
     found = find_method("knapsack").select(small)
     assert small.value[found.keep].sum() == pytest.approx(best, rel=1e-9)
-    for other in (greedy, uniform, random, magnitude):
+    for other in (greedy, hls4ml_greedy, uniform, random, magnitude):
         assert small.value[other(small).keep].sum() <= best * (1 + 1e-9)
 
 
@@ -82,6 +83,28 @@ def test_greedy_goes_on_after_a_misfit() -> None:
         rng=np.random.default_rng(0),
     )
     assert greedy(case).keep.tolist() == [True, False, True, True]
+
+
+def test_hls4mls_greedy_ends_at_the_first_misfit() -> None:
+    cost = np.array([[4.0], [5.0], [1.0], [1.0]])
+    case = Problem(
+        value=np.array([20, 9.9, 0.9, 0.8]),
+        cost=cost,
+        budget=np.array([6.0]),
+        layer=np.zeros(4, dtype=np.int64),
+        floor=np.zeros(1, dtype=np.int64),
+        used=lambda keep: cost[keep].sum(axis=0),
+        rng=np.random.default_rng(0),
+    )
+    assert hls4ml_greedy(case).keep.tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_hls4mls_greedy_keeps_what_hls4ml_keeps(seed: int) -> None:
+    own = problem(seed, groups=60, floor=0)
+    theirs = solvers.hls4ml_greedy(solvers.Instance(own.value, own.cost, own.budget), 1.0)
+    assert theirs is not None
+    np.testing.assert_array_equal(hls4ml_greedy(own).keep, theirs)
 
 
 def test_uniform_keeps_the_same_fraction() -> None:

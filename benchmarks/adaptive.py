@@ -44,7 +44,7 @@ from rfprune.adaptive import (
 )
 from rfprune.kernels import shrink, trace_kernels
 from rfprune.models import ModelSpec, build
-from rfprune.monitor import DEVICES, measure_time
+from rfprune.monitor import DEVICES, input_statistics, measure_time
 from rfprune.spec.trial import AugmentSpec, TrainSpec
 from rfprune.training import Fit, evaluate, fit, seed_everything
 
@@ -183,35 +183,42 @@ def switching(model: AdaptiveModel, x: Tensor, repeats: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
-            decisions = [_seconds(model.decide, x) for _ in range(5 * repeats)]
-            turns = np.array([_turn(model.network, x) for _ in range(repeats)])
+            again = [_seconds(model.decide, x) for _ in range(5 * repeats)]
+            turns = 1e3 * np.array([_turn(model, x) for _ in range(repeats)])
     finally:
         torch.set_num_threads(before)
     # Other processes only add time: of small differences the lower quartile tells more.
-    decided = float(np.percentile(decisions, 25))
-    rows = [
-        {
-            "level": level,
-            "batch ms": 1e3 * stay,
-            "after a switch ms": 1e3 * change,
-            "decision ms": 1e3 * decided,
-            "switch and decision %": 100 * (max(change - stay, 0) + decided) / stay,
-        }
-        for level, (change, stay) in enumerate(np.percentile(turns, 25, axis=0))
-    ]
+    decision = 1e3 * float(np.percentile(again, 25))
+    rows = []
+    for level, turn in enumerate(turns.swapaxes(0, 1)):
+        change, stay, between = np.percentile(turn, 25, axis=0)
+        low, median, high = np.percentile(turn[:, 0] - turn[:, 1], [25, 50, 75])
+        switch = max(change - stay, 0)
+        rows.append(
+            {
+                "level": level,
+                "batch ms": stay,
+                "after a switch ms": change,
+                "of a turn, dearer by ms": f"{median:.3f} [{low:.3f}, {high:.3f}]",
+                "decision ms": decision,
+                "switch and decision %": 100 * (switch + decision) / stay,
+                "decision between batches ms": between,
+                "with it %": 100 * (switch + between) / stay,
+            }
+        )
     return {"rows": rows, "images": len(x)}
 
 
-def _turn(network: SlimmableNetwork, x: Tensor) -> list[tuple[float, float]]:
-    """Return, per level, the seconds of a batch after one at another level, and of the next.
+def _turn(model: AdaptiveModel, x: Tensor) -> list[tuple[float, float, float]]:
+    """Return, per level, the seconds of a batch after another level's, of the next, of a decision.
 
-    In turns, so that a change of the machine's load meets both alike.
+    In turns, so that a change of the machine's load meets all alike.
     """
     found = []
-    for level in range(len(network.levels)):
-        part = network.at(level)
-        network.at((level - 1) % len(network.levels))(x)
-        found.append((_seconds(part, x), _seconds(part, x)))
+    for level in range(len(model.network.levels)):
+        part = model.network.at(level)
+        model.network.at((level - 1) % len(model.network.levels))(x)
+        found.append((_seconds(part, x), _seconds(part, x), _seconds(model.decide, x)))
     return found
 
 
@@ -224,6 +231,7 @@ def _seconds(call: Callable[[Tensor], Any], x: Tensor) -> float:
 def drift(model: AdaptiveModel, data: Images, setting: Setting, seed: int) -> list[dict[str, Any]]:
     """Return one row per batch of the stream: what was chosen, and what each level would get."""
     rows = []
+    by_all_images = LevelPolicy(model.policy.rule, model.policy.hold)
     with torch.inference_mode():
         for batch in stream(*data.test, setting.batch_size, seed):
             model.power_budget_share = batch.budget
@@ -236,6 +244,9 @@ def drift(model: AdaptiveModel, data: Images, setting: Setting, seed: int) -> li
                     "condition": batch.condition,
                     "budget_mw": model.power_budget_mw,
                     "level": model.level,
+                    "level_by_all_images": by_all_images.choose(
+                        input_statistics(batch.x).mean, model.power_budget_mw
+                    ),
                     "power_mw": model.history[-1].power_mw,
                     "accuracy": right[0],
                     "accuracy_of_levels": right[1:],

@@ -31,8 +31,11 @@ def page(result: dict[str, Any], about: str) -> str:
         "## Time",
         f"One thread, batches of {switched['images']} images, median of repeated passes.",
         table(result["times"], list(result["times"][0])),
-        "A decision is the input statistics and the policy's answer. After a switch the caches "
-        "hold the weights of another level; both times were taken in turns, lower quartiles.",
+        "A decision is the input statistics and the policy's answer, here again and again. After "
+        "a switch the caches hold the feature maps of another level; both times were taken in "
+        "turns, lower quartiles, and beside them the difference of the two in one turn, median "
+        "[quartiles]. Between two batches a decision finds its code and its pixels in no cache; "
+        "the last columns count it so.",
         table(switched["rows"], list(switched["rows"][0])),
         "## Accuracy",
         "Together: the levels in one set of weights. Alone: a network per level, from the same "
@@ -46,6 +49,7 @@ def page(result: dict[str, Any], about: str) -> str:
         "![level, accuracy and power over the stream](adaptive/stream.png)",
         table(_summary(result), ("", "mean accuracy", "mean power mW", "batches above the budget")),
         table(_answers(result), ("condition", "budget", "batches", "mean level", "mean power mW")),
+        _sampled(result["stream"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -128,6 +132,15 @@ def plot(result: dict[str, Any], path: Path) -> None:
         _shade(axis, rows, labelled=axis is top)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
+
+
+def _sampled(rows: list[dict[str, Any]]) -> str:
+    """Return what it changes that decisions look at a sample of the images."""
+    same = sum(row["level"] == row["level_by_all_images"] for row in rows)
+    return (
+        f"Decisions look at 8 of the images of a batch: {same} of {len(rows)} batches got the "
+        "level that the statistics of all images would have given."
+    )
 
 
 def _rolling(values: list[float]) -> Any:

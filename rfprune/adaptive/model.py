@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor, nn
 
 from rfprune.adaptive.policy import LevelPolicy
 from rfprune.adaptive.slimmable import SlimmableNetwork
-from rfprune.arrays import FloatArray
 from rfprune.models import ModelSpec
 from rfprune.monitor import input_statistics
 
@@ -88,8 +86,7 @@ class AdaptiveModel(nn.Module):
             DataError: an empty batch, or rows of another kind than the policy's table knows.
         """
         sample = x[:: max(1, len(x) // SAMPLE)]
-        features: FloatArray = input_statistics(sample).mean.cpu().numpy().astype(np.float64)
-        return self.policy.choose(features, self.power_budget_mw)
+        return self.policy.choose(input_statistics(sample).mean, self.power_budget_mw)
 
     @contextmanager
     def pinned(self, level: int) -> Iterator[AdaptiveModel]:

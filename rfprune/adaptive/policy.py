@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,7 @@ import numpy as np
 from rfprune.adaptive.levels import Levels
 from rfprune.adaptive.table import LevelTable
 from rfprune.agent import Policy
-from rfprune.arrays import BoolArray, FloatArray
+from rfprune.arrays import FloatArray
 from rfprune.errors import DataError, SpecError
 
 __all__ = ["AgentRule", "LevelPolicy", "Rule", "TableRule", "affordable", "agent_rule"]
@@ -59,14 +60,13 @@ class TableRule:
 
     def wanted(self, features: FloatArray, power_budget_mw: float | None) -> int:
         """Return the level; see the class."""
-        accuracy = self.table.accuracy[self.table.nearest(features)]
+        accuracy = self.table.accuracy[self.table.nearest(features)].tolist()
         allowed = affordable(self.power_mw, power_budget_mw)
+        good = max(accuracy[level] for level in allowed)
         if self.least_accuracy is not None:
-            enough = allowed & (accuracy >= self.least_accuracy)
-            if enough.any():
-                return int(np.argmin(np.where(enough, self.power_mw, np.inf)))
-        best = allowed & (accuracy == accuracy[allowed].max())
-        return int(np.argmin(np.where(best, self.power_mw, np.inf)))
+            good = min(good, self.least_accuracy)
+        enough = [level for level in allowed if accuracy[level] >= good]
+        return min(enough, key=self.power_mw.tolist().__getitem__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +85,8 @@ class AgentRule:
 
     def wanted(self, features: FloatArray, power_budget_mw: float | None) -> int:
         """Return the level; see the class."""
-        distance = np.abs(self.fractions - self.agent.levels(features)).mean(axis=1)
-        allowed = affordable(self.power_mw, power_budget_mw)
-        return int(np.argmin(np.where(allowed, distance, np.inf)))
+        distance = np.abs(self.fractions - self.agent.levels(features)).mean(axis=1).tolist()
+        return min(affordable(self.power_mw, power_budget_mw), key=distance.__getitem__)
 
 
 def agent_rule(agent: Policy, levels: Levels, power_mw: FloatArray) -> AgentRule:
@@ -114,18 +113,19 @@ def agent_rule(agent: Policy, levels: Levels, power_mw: FloatArray) -> AgentRule
     return AgentRule(agent, fractions, np.asarray(power_mw, dtype=float))
 
 
-def affordable(power_mw: FloatArray, power_budget_mw: float | None) -> BoolArray:
-    """Return (A,) which levels are within the budget; that of least power if none is.
+def affordable(power_mw: FloatArray, power_budget_mw: float | None) -> list[int]:
+    """Return the levels within the budget; those of least power if none is.
 
     Raises:
         DataError: a budget that is not a number.
     """
     if power_budget_mw is None:
-        return np.ones(len(power_mw), dtype=bool)
-    if np.isnan(power_budget_mw):
+        return list(range(len(power_mw)))
+    if math.isnan(power_budget_mw):
         raise DataError("power budget: nan. Allowed: a number of mW, or none.")
-    within = power_mw <= power_budget_mw
-    return within if within.any() else power_mw == power_mw.min()
+    powers = power_mw.tolist()
+    limit = max(power_budget_mw, min(powers))
+    return [level for level, power in enumerate(powers) if power <= limit]
 
 
 class LevelPolicy:
@@ -163,11 +163,7 @@ class LevelPolicy:
         wanted = self.rule.wanted(features, power_budget_mw)
         self._batches = self._batches + 1 if wanted == self._waiting else 1
         self._waiting = wanted
-        stays = (
-            self.level is not None
-            and self._batches < self.hold
-            and bool(affordable(self.rule.power_mw, power_budget_mw)[self.level])
-        )
-        if self.level is None or not stays:
+        affords = self.level in affordable(self.rule.power_mw, power_budget_mw)
+        if self.level is None or not affords or self._batches >= self.hold:
             self.level = wanted
         return self.level

@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from rfprune.adaptive.levels import Levels
 from rfprune.errors import SpecError
-from rfprune.kernels import kept_indices, shrink
+from rfprune.kernels import kept_indices, kept_part, shrink
 from rfprune.training import norms_of
 
 __all__ = ["SlimmableNetwork"]
@@ -100,10 +100,7 @@ class SlimmableNetwork(nn.Module):
     def _weights(self, level: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the slices of the shared weights that a level computes with."""
         for name, indices in self._slices[level - 1].items():
-            weight: Tensor = self.network.get_parameter(name)
-            for axis, index in enumerate(indices):
-                weight = weight.index_select(axis, index.to(weight.device))
-            yield name, weight
+            yield name, kept_part(self.network.get_parameter(name), indices)
 
 
 def _shared_slices(smaller: nn.Module, kept: Mapping[str, tuple[Tensor, ...]]) -> _Slices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,12 +74,18 @@ class LevelTable:
         Raises:
             DataError: another number of statistics, or one that is not finite.
         """
-        if features.shape != self.scale.shape or not np.isfinite(features).all():
+        given = features.tolist()
+        if len(given) != len(self.statistics) or not all(map(math.isfinite, given)):
             raise DataError(
-                f"input statistics: {features.tolist()}; expected {len(self.statistics)} finite "
-                f"numbers ({', '.join(self.statistics)})."
+                f"input statistics: {given}; expected {len(self.statistics)} finite numbers "
+                f"({', '.join(self.statistics)})."
             )
-        return int(np.argmin((((self.mean - features) / self.scale) ** 2).sum(axis=1)))
+        scale = self.scale.tolist()
+        distances = [
+            sum(((m - x) / s) ** 2 for m, x, s in zip(mean, given, scale, strict=True))
+            for mean in self.mean.tolist()
+        ]
+        return distances.index(min(distances))
 
 
 def measure_levels(
@@ -105,15 +112,13 @@ def measure_levels(
         [evaluate(network.at(level), x, y) for level in range(len(network.levels))]
         for x in rows.values()
     ]
-    variances = np.stack(
-        [part.values.double().var(dim=0, correction=0).cpu().numpy() for part in found.values()]
-    )
+    variance = np.mean([part.values.var(axis=0) for part in found.values()], axis=0)
     return LevelTable(
         conditions=tuple(found),
         statistics=next(iter(found.values())).names,
-        mean=np.stack([part.values.double().mean(dim=0).cpu().numpy() for part in found.values()]),
+        mean=np.stack([part.mean for part in found.values()]),
         # Rounding alone makes a spread where all images are alike.
-        scale=np.maximum(np.sqrt(variances.mean(axis=0)), 1e-6),
+        scale=np.maximum(np.sqrt(variance), 1e-6),
         accuracy=np.array(accuracy),
         power_mw=np.array([reading.value for reading in power]),
         power_source="; ".join(dict.fromkeys(f"{p.kind}: {p.source}" for p in power)),

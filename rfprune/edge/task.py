@@ -100,7 +100,7 @@ class KernelTask:
 
     def features(self, condition: int) -> FloatArray:
         """Return (F,) mean statistics of the input under a condition."""
-        return input_statistics(self._inputs[condition]).mean.cpu().numpy().astype(np.float64)
+        return input_statistics(self._inputs[condition]).mean
 
     def layer_features(self) -> FloatArray:
         """Return (L, 5): shares of kernels, MACs and parameters, whether it may go, mean rank.

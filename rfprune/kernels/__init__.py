@@ -15,7 +15,7 @@ from rfprune.kernels.counting import Counts, count
 from rfprune.kernels.layers import KernelLayer, KernelMap, Masks, trace_kernels
 from rfprune.kernels.masking import masked, parameter_masks
 from rfprune.kernels.saving import load_shrunk, save_shrunk
-from rfprune.kernels.shrinking import kept_indices, shrink
+from rfprune.kernels.shrinking import kept_indices, kept_part, shrink
 
 __all__ = [
     "Counts",
@@ -24,6 +24,7 @@ __all__ = [
     "Masks",
     "count",
     "kept_indices",
+    "kept_part",
     "load_shrunk",
     "masked",
     "parameter_masks",

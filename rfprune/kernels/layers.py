@@ -330,7 +330,7 @@ def _limited(found: list[KernelLayer], names: Sequence[str]) -> list[KernelLayer
     for name in names:
         if not any(fnmatchcase(path, name) for path in members):
             raise UnknownNameError(
-                f"layers: '{name}' names no convolution.{nearest(name, members)} "
+                f"edge.layers: '{name}' names no convolution.{nearest(name, members)} "
                 f"Known: {', '.join(members)}."
             )
     return [

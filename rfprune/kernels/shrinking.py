@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from rfprune.kernels.layers import Masks
 from rfprune.kernels.operations import Kind
 
-__all__ = ["kept_indices", "shrink"]
+__all__ = ["kept_indices", "kept_part", "shrink"]
 
 Indices = tuple[Tensor, ...]
 _NORM = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), "o")
@@ -83,8 +83,8 @@ def _shorter(graph: fx.Graph, node: fx.Node, operands: list[fx.Node]) -> fx.Node
 def kept_indices(masks: Masks) -> dict[str, Indices]:
     """Return what stays of each tensor that gets smaller: indices along its first axes.
 
-    ``weight[outputs][:, inputs]`` of a network is the same weight of what `shrink` makes of it.
-    Tensors that a module has not (a bias) are named as well.
+    By `kept_part`, a tensor of the network becomes that of what `shrink` makes of it. Tensors that
+    a module has not (a bias) are named as well.
 
     Args:
         masks: which kernels stay.
@@ -99,6 +99,22 @@ def kept_indices(masks: Masks) -> dict[str, Indices]:
             for name, axes in _AXES[op.kind].items():
                 found[f"{op.path}.{name}"] = tuple(kept[axis] for axis in axes)
     return found
+
+
+def kept_part(tensor: Tensor, indices: Indices) -> Tensor:
+    """Return the entries at indices along the first axes; they lie in memory as `tensor` does.
+
+    Args:
+        tensor: of a network; gradients reach it.
+        indices: as `kept_indices` finds them.
+    """
+    part = tensor
+    for axis, index in enumerate(indices):
+        part = part.index_select(axis, index.to(tensor.device))
+    # `index_select` forgets that weights lie channels-last: up to three times slower convolutions.
+    if tensor.ndim == 4 and tensor.stride(1) < tensor.stride(2):
+        part = part.contiguous(memory_format=torch.channels_last)
+    return part
 
 
 def _parts(model: nn.Module, masks: Masks) -> dict[str, Any]:
@@ -133,9 +149,7 @@ def _take(module: nn.Module, name: str, indices: Indices) -> None:
     tensor = getattr(module, name, None)
     if tensor is None:
         return
-    taken = tensor.detach()
-    for axis, index in enumerate(indices):
-        taken = taken.index_select(axis, index.to(tensor.device))
+    taken = kept_part(tensor.detach(), indices)
     if isinstance(tensor, nn.Parameter):
         taken = nn.Parameter(taken, requires_grad=tensor.requires_grad)
     setattr(module, name, taken)

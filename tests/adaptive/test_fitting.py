@@ -68,8 +68,7 @@ def test_table_of_measurements():
     assert table.power_source == "estimated: energy model of raspberry_pi_4"
     for number, condition in enumerate(rows.values()):
         for batch in condition.split(10):
-            found = input_statistics(batch).mean.double().numpy()
-            assert table.nearest(found) == number
+            assert table.nearest(input_statistics(batch).mean) == number
 
 
 def test_a_table_needs_conditions_and_a_power_per_level():

@@ -26,6 +26,7 @@ from benchmarks.akperl_plots import accuracy_plot, learning_plot
 from benchmarks.akperl_statistics import analysis_of_variance, compare, hedges_g, line
 from benchmarks.akperl_streams import summary
 from benchmarks.pruning_compare import holm
+from benchmarks.report import facts
 from rfprune.search.expand import expand
 from rfprune.spec import SweepSpec
 from rfprune.spec.files import parse_spec, read_yaml
@@ -126,15 +127,7 @@ def made(case: str, method: str, seed: int, accuracy: float) -> Run:
 
 def study(path: Path) -> Results:
     results = Results(path)
-    results.facts = {
-        "machine": "m",
-        "processor": "p",
-        "cpus": 1,
-        "load": 0.0,
-        "python": "3",
-        "versions": {"torch": "2"},
-        "seed": 0,
-    }
+    results.facts = facts(["torch"], seed=0)
     level = {"none": 0.6, "akperl": 0.55, "knapsack": 0.5, "magnitude": 0.4, "l1": 0.4}
     for case in CASES:
         for method in CASES[case].methods:

@@ -81,6 +81,16 @@ def test_kept_indices_slice_every_tensor_of_the_smaller_network(name):
         assert torch.equal(tensor, expected), path
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("name", ["edge_cnn", "mobilenet_v3_small", "squeezenet1_1"])
+def test_a_smaller_network_lies_in_memory_as_the_whole_one(name, layout):
+    model = network(name).to(memory_format=layout)
+    smaller = shrink(model, random_masks(trace_kernels(model, SHAPE), 3))
+    for path, weight in smaller.named_parameters():
+        if weight.ndim == 4:
+            assert weight.is_contiguous(memory_format=layout), path
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1", "resnet18"])
 def test_macs_are_half_of_what_torch_counts(name):
     model = network(name)

@@ -73,12 +73,12 @@ def _ape(p: F, y: F) -> F:
     return 100 * np.abs(p - y)[y > 0] / y[y > 0]
 
 
-def _median(p: F, y: F) -> float:
-    return float(np.median(_ape(p, y)))
+def _median(p: F, y: F) -> float | None:
+    return float(np.median(_ape(p, y))) if (y > 0).any() else None
 
 
-def _mean(p: F, y: F) -> float:
-    return float(_ape(p, y).mean())
+def _mean(p: F, y: F) -> float | None:
+    return float(_ape(p, y).mean()) if (y > 0).any() else None
 
 
 def _smape(p: F, y: F) -> float:
@@ -93,7 +93,7 @@ class _Target:
     measure: str
     target: float
     at_least: bool
-    score: Callable[[F, F], float]
+    score: Callable[[F, F], float | None]
     chosen: Callable[[Pair], bool]
     modules: bool = False
 

@@ -149,6 +149,11 @@ def left_out(reports: list[Reported]) -> dict[str, int]:
     return dict(Counter(f"{r.source}: {r.reason}" for r in reports if r.design is None))
 
 
+def assumed(reports: list[Reported]) -> dict[str, int]:
+    """Return assumption -> number of reports whose rows left something open."""
+    return dict(Counter(f"{r.source}: {text}" for r in reports for text in r.assumed))
+
+
 def measure(designs: Path, layers: Path | None) -> dict[str, Any]:
     """Return everything that is printed, as plain values."""
     reports = read_designs(designs)
@@ -160,6 +165,7 @@ def measure(designs: Path, layers: Path | None) -> dict[str, Any]:
         "rows": len(reports),
         "left_out": left_out(reports),
         "left_out_modules": left_out(modules),
+        "assumed": assumed(reports),
         "intervals": interval_rows([*reports, *modules]),
         "scores": [asdict(s) for s in scores(pairs)],
         "targets": target_rows(pairs, module_pairs),
@@ -186,6 +192,10 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 def report(result: dict[str, Any]) -> str:
     """Return the whole result as markdown."""
     missing = [{"n": n, "why": why} for why, n in result["left_out"].items()]
+    missing += [
+        {"n": n, "why": f"module of {why}"} for why, n in result["left_out_modules"].items()
+    ]
+    taken = [{"n": n, "what": what} for what, n in result["assumed"].items()]
     cost = [{"case": k, "microseconds": 1e6 * v} for k, v in result["cost"].items()]
     return "\n".join(
         [
@@ -198,6 +208,8 @@ def report(result: dict[str, Any]) -> str:
             markdown(result["scores"]),
             "## Left out\n",
             markdown(missing),
+            "## Assumed, since the row leaves it open\n",
+            markdown(taken),
             "## Cost per design\n",
             markdown(cost),
         ]

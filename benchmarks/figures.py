@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from benchmarks.report import ROOT
 from rfprune.groups import LayerGroups, build_groups
 from rfprune.network import plan, trace
 from rfprune.spec import HardwareSpec, PruneSpec
 
-IMAGES = Path(__file__).parent.parent / "docs" / "images"
+IMAGES = ROOT / "docs" / "images"
 _CASES: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("one multiplier: RF 4", {"reuse_factor": 4}, "dsp"),
     ("one multiplier: RF 32", {"reuse_factor": 32}, "dsp"),

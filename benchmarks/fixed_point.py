@@ -26,7 +26,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from benchmarks.report import facts, print_result, sentence, table
+from benchmarks.report import RESULTS, facts, print_result, sentence, table
 from rfprune.data import Dataset, load
 from rfprune.network import plan, trace
 from rfprune.pruning import State, steps
@@ -36,7 +36,7 @@ from rfprune.training import evaluate, fixed_point
 from rfprune.trial import open_session, prepare
 from rfprune.trial.dense import dense_network
 
-PAGE = Path(__file__).parent.parent / "docs" / "results" / "fixed_point.md"
+PAGE = RESULTS / "fixed_point.md"
 PACKAGES = ("rfprune", "numpy", "torch", "hls4ml")
 #: Types of activations and weights by width. Activations need a range, weights resolution.
 TYPES = {

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from benchmarks.report import RESULTS
 from rfprune.front import Front, front_png, read_front
 from rfprune.runs import Provenance, SweepFolder, find_sweep
 
-PAGE = Path(__file__).parent.parent / "docs" / "results"
 _COLUMNS = ("val_accuracy", "accuracy", "dsp", "bram18", "lut", "latency_cycles", "sparsity")
 _INTRO = """# Fronts of the sweeps that come with rfprune
 
@@ -55,7 +55,7 @@ def section(name: str, runs: Path) -> str:
     folder = find_sweep(runs, name)
     front = read_front(folder)
     facts, seconds = provenance(folder)
-    picture = PAGE / "fronts" / f"{name}.png"
+    picture = RESULTS / "fronts" / f"{name}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.write_bytes(front_png(front))
     versions = ", ".join(f"{package} {version}" for package, version in facts.packages.items())
@@ -84,8 +84,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
     sections = [section(name, arguments.runs) for name in arguments.names]
-    (PAGE / "fronts.md").write_text("\n".join([_INTRO, *sections]), encoding="utf-8")
-    print(f"written: {PAGE / 'fronts.md'}")
+    (RESULTS / "fronts.md").write_text("\n".join([_INTRO, *sections]), encoding="utf-8")
+    print(f"written: {RESULTS / 'fronts.md'}")
 
 
 if __name__ == "__main__":

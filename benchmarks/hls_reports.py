@@ -1,24 +1,28 @@
 """Reads published synthesis reports (the schema of ``hls_reports``) as designs with targets.
 
-A row that cannot be read as a design is kept with the reason, never dropped silently.
+A row that cannot be read as a design is kept with the reason, never dropped silently; what a row
+leaves open and is assumed in its place is kept beside it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rfprune.errors import RfpruneError
-from rfprune.estimate.design import Design
+from rfprune.errors import DataError, RfpruneError
+from rfprune.estimate.design import LAYER_TYPES, MULTIPLYING, Design
 from rfprune.hardware.parts import PARTS
 
 __all__ = ["Reported", "read_designs", "read_layers"]
 
-_TYPES = {
+#: No count of a report is as large: an overflow, or a mark for what is missing.
+_BEYOND = 1e15
+_TYPES = {alias: name for name, aliases in LAYER_TYPES.items() for alias in aliases} | {
     "conv_2d_cl": "conv2d",
     "conv_1d_cl": "conv1d",
     "pointwise_conv_2d_cl": "conv2d",
@@ -54,6 +58,14 @@ _PRECISIONS = {
     "accum_precision": "accum_prec",
     "output_precision": "out_prec",
 }
+_STRATEGIES = {
+    "latency": "latency",
+    "resource": "resource",
+    "unrolled": "resource_unrolled",
+    "resource_unrolled": "resource_unrolled",
+}
+#: Begin of the part numbers that are not in the catalogue -> one with the same DSP blocks.
+_KIN = {"xc7": "xc7z020", "xcv[cehmp]": "xcvc1902"}
 _TARGETS = {
     "hls_dsp": "hls_dsp",
     "hls_bram18": "hls_bram18",
@@ -73,6 +85,7 @@ class Reported:
         row: the row as it stands in the file.
         design: what was built, or None if the row does not say.
         reason: why there is no design.
+        assumed: what the row leaves open, and what was taken in its place.
         targets: quantity -> reported value; absent where not reported.
     """
 
@@ -80,6 +93,7 @@ class Reported:
     design: Design | None
     reason: str = ""
     targets: dict[str, float] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -102,24 +116,28 @@ def _number(value: Any) -> float | None:
         number = float(value)
     except (TypeError, ValueError):
         return None
-    return number if number == number else None
+    return number if math.isfinite(number) else None
 
 
 def _fixed(text: Any) -> str | None:
-    """Return the fixed-point type inside `text` (``nnet::array<...>`` too), or None."""
+    """Return the fixed-point type inside `text` (``nnet::array<...>`` too), or None.
+
+    Types of more than 64 bits count as 64; an unknown position of the point decides nothing.
+    """
     if not isinstance(text, str):
         return None
     match = re.search(r"(?:ap_|ac_)?(u?)(fixed|int)<\s*(\d+)\s*(?:,\s*(-?\d+|\?))?([^>]*)", text)
     if match is None:
         return None
     unsigned, kind, width, integer, modes = match.groups()
-    if not 1 <= int(width) <= 64:
+    if int(width) < 1:
         return None
+    bits = min(int(width), 64)
     if kind == "int":
-        return f"{unsigned}int<{width}>"
+        return f"{unsigned}int<{bits}>"
     whole = integer if integer not in (None, "?") else "1"
-    named = [m for m in re.findall(r"[A-Z_]+", modes.replace("AP_", "")) if m != "TRN"]
-    return f"{unsigned}fixed<{width},{whole}{''.join(',' + m for m in named[:2])}>"
+    named = re.findall(r"[A-Z_]+", re.sub(r"\bA[PC]_", "", modes))
+    return f"{unsigned}fixed<{bits},{whole}{''.join(',' + m for m in named[:2])}>"
 
 
 def _weights(layer: dict[str, Any]) -> dict[str, int] | None:
@@ -173,19 +191,27 @@ def _shrunk(layer: dict[str, Any], most: float) -> dict[str, Any]:
     return {**layer, **counts, "w_zero": count - most, "w_maxbits": layer.get("w_maxbits")}
 
 
+def _kind(layer: dict[str, Any]) -> str:
+    stated = str(layer.get("type")).lower()
+    return _TYPES.get(str(layer.get("fn")), _TYPES.get(stated, stated))
+
+
 def _layer(layer: dict[str, Any], name: str, row: dict[str, Any]) -> dict[str, Any]:
-    kind = _TYPES.get(str(layer.get("fn")), str(layer.get("type")))
+    kind = _kind(layer)
     values: dict[str, Any] = {"name": name, "type": kind}
     requested = _number(row.get("rf_requested"))
-    for field_name, keys in (("n_in", ("n_in",)), ("n_out", ("n_out", "n_filt", "n_chan", "n_in"))):
+    outputs: tuple[str, ...] = ("n_out", "n_filt", "n_chan", "n_in", "n_elem")
+    if kind == "batchnorm":  # `n_filt` says how many scales there are, `n_in` how many elements
+        outputs = ("n_in", *outputs)
+    for field_name, keys in (("n_in", ("n_in",)), ("n_out", outputs)):
         found = [v for v in (_number(layer.get(key)) for key in keys) if v and v >= 1]
         if found:
             values[field_name] = int(found[0])
     reuse_factor = _number(layer.get("rf"))
     if reuse_factor:
         values["reuse_factor"] = int(reuse_factor)
-    if layer.get("strategy") in ("latency", "resource", "resource_unrolled"):
-        values["strategy"] = layer["strategy"]
+    if kind in MULTIPLYING and (strategy := _strategy(layer) or _strategy(row)):
+        values["strategy"] = strategy
     values |= {k: t for k, v in _PRECISIONS.items() if (t := _fixed(layer.get(v))) is not None}
     values |= {k: int(n) for k, v in _GEOMETRY.items() if (n := _number(layer.get(v))) and n > 0}
     if values["type"] in ("gru", "lstm") and requested:
@@ -202,16 +228,76 @@ def _layer(layer: dict[str, Any], name: str, row: dict[str, Any]) -> dict[str, A
     return values
 
 
+def _strategy(named: dict[str, Any]) -> str | None:
+    """Return the strategy that a row or layer names, None if it names none.
+
+    Raises:
+        DataError: a strategy that the estimator has no rules for.
+    """
+    text = named.get("strategy")
+    if not isinstance(text, str) or not text:
+        return None
+    if text.lower() not in _STRATEGIES:
+        raise DataError(f"no rules for the strategy '{text}'")
+    return _STRATEGIES[text.lower()]
+
+
+def _tool(row: dict[str, Any]) -> tuple[str, str | None]:
+    """Return the HLS tool of a row and its version.
+
+    Vivado HLS ended with 2020.1, which tells the tool where only a version is named.
+
+    Raises:
+        DataError: a tool of another kind, for which there are no rules.
+    """
+    found = re.search(r"20\d\d\.\d", str(row.get("tool_version") or ""))
+    version = found[0] if found else None
+    stated = str(row.get("tool") or row.get("backend") or "")
+    named = [tool for tool in ("Vitis HLS", "Vivado HLS") if tool.split()[0] in stated.title()]
+    if stated and not named:
+        raise DataError(f"no rules for the tool '{stated}'")
+    older = version is not None and version < "2020.2"
+    return named[0] if named else "Vivado HLS" if older else "Vitis HLS", version
+
+
+def _part(row: dict[str, Any]) -> str:
+    """Return the part of a row, or where the catalogue lacks it one with the same DSP blocks."""
+    name = str(row.get("part") or "")
+    if PARTS.lookup(name):
+        return name
+    kin = (part for begin, part in _KIN.items() if re.match(begin, name.lower()))
+    return next(kin, "xcu250")
+
+
+def _assumed(row: dict[str, Any], layers: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return what a readable row leaves open, and what `_design` takes in its place."""
+    assumed = []
+    if (part := _part(row)) != row.get("part"):
+        assumed.append(f"DSP blocks of {part} for part {row.get('part')}")
+    if not _number(row.get("clock_ns")):
+        assumed.append("clock of 5 ns")
+    default = _fixed(row.get("default_prec")) or "fixed<16,6>"
+    for layer in layers:
+        if _kind(layer) not in MULTIPLYING:
+            continue
+        if not _number(layer.get("rf")):
+            assumed.append("reuse factor 1")
+        if not _strategy(layer) and not _strategy(row):
+            assumed.append("strategy latency")
+        unread = [k for k in ("in_prec", "w_prec", "accum_prec") if _fixed(layer.get(k)) is None]
+        assumed += [f"{key} {default}" for key in unread]
+    return tuple(dict.fromkeys(assumed))
+
+
 def _design(row: dict[str, Any], layers: list[dict[str, Any]]) -> Design:
-    tool = str(row.get("tool") or "")
-    version = re.match(r"\d{4}\.\d", str(row.get("tool_version") or ""))
-    vivado = tool.startswith("Vivado") or (not tool and version is not None and version[0] < "2021")
+    tool, version = _tool(row)
     values: dict[str, Any] = {
         "name": str(row.get("design_id")),
-        "part": row["part"] if PARTS.lookup(str(row.get("part"))) else "xcu250",
+        "part": _part(row),
         "clock_ns": _number(row.get("clock_ns")) or 5.0,
-        "backend": "Vivado" if vivado else "Vitis",
-        "tool": "Vivado HLS" if vivado else "Vitis HLS",
+        "backend": tool.split()[0],
+        "tool": tool,
+        "tool_version": version,
         "io_type": "io_stream" if row.get("io_type") == "io_stream" else "io_parallel",
         "precision": _fixed(row.get("default_prec")) or "fixed<16,6>",
         "layers": [
@@ -219,14 +305,6 @@ def _design(row: dict[str, Any], layers: list[dict[str, Any]]) -> Design:
             for i, layer in enumerate(layers)
         ],
     }
-    if version is not None:
-        values["tool_version"] = version[0]
-    strategy = str(row.get("strategy")).lower()
-    if strategy in ("latency", "resource", "resource_unrolled"):
-        values["strategy"] = strategy
-        for layer in values["layers"]:
-            if layer["type"] in ("gru", "lstm"):
-                layer.setdefault("strategy", strategy)
     return _checked(values)
 
 
@@ -245,7 +323,7 @@ def _targets(row: dict[str, Any]) -> dict[str, float]:
     stream = row.get("io_type") == "io_stream"
     found["latency_cycles"] = _number(row.get("hls_lat_max" if stream else "hls_lat_min"))
     found["ii_cycles"] = _number(row.get("hls_ii_max" if stream else "hls_ii_min"))
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: n for name, n in found.items() if n is not None and 0 <= n < _BEYOND}
 
 
 def _missing_layers(row: dict[str, Any], layers: list[dict[str, Any]]) -> bool:
@@ -257,21 +335,42 @@ def _missing_layers(row: dict[str, Any], layers: list[dict[str, Any]]) -> bool:
     return headless or (not bool(row.get("config_complete", True)) and (stated or named) > named)
 
 
-def _read(row: dict[str, Any], layers_text: Any, whole: bool) -> Reported:
-    targets = _targets(row)
-    if not isinstance(layers_text, str) or not layers_text.strip():
-        return Reported(row, None, "the file does not say which layers", targets)
+def _decoded(cell: Any) -> Any:
+    """Return what a JSON text holds; anything else, and a damaged text, as it is."""
     try:
-        layers = json.loads(layers_text)
-        layers = layers if isinstance(layers, list) else [layers]
-        if not layers:
-            return Reported(row, None, "the file does not say which layers", targets)
+        return json.loads(cell) if isinstance(cell, str) else cell
+    except json.JSONDecodeError:
+        return cell
+
+
+def _listed(cell: Any) -> list[dict[str, Any]]:
+    """Return the layers of a decoded cell.
+
+    Raises:
+        DataError: the cell does not say which layers there are.
+    """
+    if isinstance(cell, str) and cell.strip():
+        raise DataError(f"the layers are no JSON, they begin with '{cell[:20]}'")
+    found = [cell] if isinstance(cell, dict) else list(cell) if _is_list(cell) else []
+    if not found or not all(isinstance(layer, dict) for layer in found):
+        raise DataError("the file does not say which layers")
+    return found
+
+
+def _is_list(cell: Any) -> bool:
+    return isinstance(cell, list | tuple) or type(cell).__name__ == "ndarray"
+
+
+def _read(row: dict[str, Any], cell: Any, whole: bool) -> Reported:
+    targets = _targets(row)
+    try:
+        layers = _listed(_decoded(cell))
         if whole and _missing_layers(row, layers):
-            return Reported(row, None, "the file leaves out layers that the design has", targets)
+            raise DataError("the file leaves out layers that the design has")
         layers = _without_removed(layers) if whole else layers
-        return Reported(row, _design(row, layers), "", targets)
-    except (json.JSONDecodeError, RfpruneError, AttributeError) as error:
-        return Reported(row, None, str(error).split(": ", 1)[-1], targets)
+        return Reported(row, _design(row, layers), "", targets, _assumed(row, layers))
+    except RfpruneError as error:
+        return Reported(row, None, str(error).removeprefix(f"{row.get('design_id')}: "), targets)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -290,19 +389,20 @@ def read_designs(path: Path) -> list[Reported]:
 def read_layers(path: Path) -> list[Reported]:
     """Return every row of a ``layers.parquet`` as a design of one layer."""
     rows = _rows(path)
-    texts = [row.get("layer") for row in rows]
-    for chain in _dense_chains(rows):
-        layers = _without_removed([json.loads(str(texts[i])) for i in chain])
+    cells = [_decoded(row.get("layer")) for row in rows]
+    for chain in _dense_chains(rows, cells):
+        layers = _without_removed([cells[i] for i in chain])
         for i, layer in zip(chain, layers, strict=True):
-            texts[i] = json.dumps(layer)
-    return [_read(row, text, False) for row, text in zip(rows, texts, strict=True)]
+            cells[i] = layer
+    return [_read(row, cell, False) for row, cell in zip(rows, cells, strict=True)]
 
 
-def _dense_chains(rows: list[dict[str, Any]]) -> list[list[int]]:
+def _dense_chains(rows: list[dict[str, Any]], cells: list[Any]) -> list[list[int]]:
     """Return the rows of each design's dense Latency kernels, in order of hls4ml's numbering."""
     chains: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        number = re.search(r'"config": "config(\d+)', str(row.get("layer")))
+    for i, (row, layer) in enumerate(zip(rows, cells, strict=True)):
+        named = layer.get("config") if isinstance(layer, dict) else None
+        number = re.match(r"config(\d+)", str(named))
         if row.get("kernel") == "dense_latency" and row.get("layer_type") == "dense" and number:
             chains[str(row.get("design_id"))].append((int(number[1]), i))
     return [[i for _, i in sorted(chain)] for chain in chains.values()]

@@ -12,7 +12,11 @@ from typing import Any
 
 import rfprune
 
-__all__ = ["facts", "print_result", "sentence", "table"]
+__all__ = ["RESULTS", "ROOT", "facts", "print_result", "sentence", "table"]
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Where the committed pages are.
+RESULTS = ROOT / "docs" / "results"
 
 
 def facts(packages: Sequence[str], seed: int) -> dict[str, Any]:

@@ -23,13 +23,13 @@ from benchmarks.browser import (
     runs_url,
     unfold,
 )
+from benchmarks.report import ROOT
 from rfprune.runs import SweepFolder, find_sweep
 from rfprune.tracking import TrackingConfig, project
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 SWEEP = "digits"
 _COLUMNS = tuple(

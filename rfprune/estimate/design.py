@@ -27,7 +27,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
-    PositiveInt,
     field_validator,
     model_validator,
 )
@@ -51,6 +50,8 @@ __all__ = [
 ]
 
 Strategy = Literal["latency", "resource", "resource_unrolled"]
+#: Sizes beyond those of any device are slips of the pen, and would take for ever to factorise.
+Size = Annotated[int, Field(ge=1, le=2**31)]
 
 #: Layer types and the other names that a file may use for them.
 LAYER_TYPES: dict[str, tuple[str, ...]] = {
@@ -69,7 +70,7 @@ LAYER_TYPES: dict[str, tuple[str, ...]] = {
     "maxpool1d": ("pooling1d", "avgpool1d"),
     "maxpool2d": ("pooling2d", "avgpool2d", "maxpool", "avgpool"),
     "globalpool": ("global_pooling1d", "global_pooling2d"),
-    "batchnorm": ("batch_normalization", "normalize", "apply_alpha"),
+    "batchnorm": ("batch_normalization", "batchnormalization", "normalize", "apply_alpha"),
     "merge": ("add", "subtract", "multiply", "average", "maximum", "minimum"),
     "concatenate": ("concat",),
     "padding": ("padding1d", "padding2d", "zeropad1d", "zeropad2d"),
@@ -116,27 +117,27 @@ class LayerDesign(_Strict):
 
     name: str
     type: str
-    n_in: PositiveInt | None = None
-    n_out: PositiveInt
-    reuse_factor: PositiveInt = 1
-    recurrent_reuse_factor: PositiveInt | None = None
+    n_in: Size | None = None
+    n_out: Size
+    reuse_factor: Size = 1
+    recurrent_reuse_factor: Size | None = None
     strategy: Strategy | None = None
     weight_precision: str | None = None
     bias_precision: str | None = None
     input_precision: str | None = None
     output_precision: str | None = None
     accum_precision: str | None = None
-    in_height: PositiveInt = 1
-    in_width: PositiveInt = 1
-    in_channels: PositiveInt | None = None
-    out_height: PositiveInt = 1
-    out_width: PositiveInt = 1
-    kernel_height: PositiveInt = 1
-    kernel_width: PositiveInt = 1
-    stride: PositiveInt = 1
-    parallelization: PositiveInt = 1
-    n_sequence: PositiveInt = 1
-    table_size: PositiveInt = 1024
+    in_height: Size = 1
+    in_width: Size = 1
+    in_channels: Size | None = None
+    out_height: Size = 1
+    out_width: Size = 1
+    kernel_height: Size = 1
+    kernel_width: Size = 1
+    stride: Size = 1
+    parallelization: Size = 1
+    n_sequence: Size = 1
+    table_size: Size = 1024
     multiplier: Literal["dsp", "fabric"] | None = None
     weights: WeightStatistics | None = None
 

@@ -1,4 +1,4 @@
-"""What stands around the multipliers: stream FIFOs, tables of activations, recurrent cells.
+"""What stands around the multipliers: FIFOs, tables of activations, recurrent cells.
 
 Counts follow from hls4ml's templates (how many products, look-ups and FIFOs there are); the few
 factors per bit are from the published module reports that stand beside them. What it does not know:
@@ -12,20 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rfprune.estimate.fifo import Fifos, fifos
 from rfprune.estimate.layers import Columns, Kinds
-from rfprune.estimate.terms import Facts, rule
-from rfprune.hardware.memory import bram18_blocks
+from rfprune.estimate.terms import Facts, parallel_elements, rule
 
 __all__ = ["FF_RATIO", "LUT_RATIO", "Around", "around"]
 
 F = NDArray[np.float64]
 
-#: Deepest FIFO between two stream layers that stays in shift registers: one look-up table makes one
-#: of 32 bits (AMD UG474).
-_SHIFT_REGISTER_DEPTH = 32
-#: Registers and LUTs per bit of a FIFO's word: 2391 FF and 1269 LUT for five FIFOs of 896 bits in
-#: all, Vitis HLS 2024.1.
-_FIFO = {"lut": 1.4, "ff": 2.6}
 #: LUTs per bit of one look-up in a sigmoid or tanh table (scaling, clipping): nine module reports
 #: of Vivado HLS 2019 with 16 and 20 bits say 7.9 to 9.0.
 _LOOKUP_LUT = 8.3
@@ -51,7 +45,8 @@ class Around:
     """Costs beside the multipliers, (n_layers,) each; `synthesis_*` after logic synthesis."""
 
     dsp: F
-    bram18: F
+    hls_bram18: F
+    synthesis_bram18: F
     hls_lut: F
     synthesis_lut: F
     hls_ff: F
@@ -66,14 +61,9 @@ def _outputs(c: Columns) -> F:
     return np.where(silent, np.ceil(elements), stated)
 
 
-def _width(c: Columns) -> F:
-    """Elements that are handled side by side."""
-    return np.where(c.stream == 1, c.channels, c.n_out)
-
-
 def _lookups(c: Columns) -> F:
     per_state = sum(count * c.is_type(kind) for kind, count in _LOOKUPS.items())
-    return np.where(c.is_type("sigmoid", "tanh"), _width(c), per_state * c.n_out)
+    return np.where(c.is_type("sigmoid", "tanh"), parallel_elements(c), per_state * c.n_out)
 
 
 def _dsp(c: Columns, f: Facts, k: Kinds) -> F:
@@ -84,21 +74,15 @@ def _dsp(c: Columns, f: Facts, k: Kinds) -> F:
     has exactly one DSP per state and class.
     """
     softmax = np.where(k.softmax & (c.binding != 2), c.n_out, 0.0)
-    scaled = np.where(k.batchnorm & f.hls_dsp & (c.binding == 0), _width(c) * f.tiles, 0.0)
+    scales = k.batchnorm & f.hls_dsp & (c.binding == 0)
+    scaled = np.where(scales, parallel_elements(c) * f.tiles, 0.0)
     wide = np.where(f.hls_dsp, _PRODUCTS * f.tiles, c.is_type("gru").astype(np.float64))
     return softmax + scaled + np.where(k.recurrent, c.n_out * wide, 0.0)
 
 
-def _fifo(c: Columns) -> tuple[F, F]:
-    """Bits of a word and words of the FIFO behind a layer on a stream."""
-    held = (c.stream == 1) & ~c.is_type("reshape", "concatenate")
-    bits = np.where(held, c.channels * c.output_bits, 0.0)
-    return bits, np.where(held, _outputs(c), 0.0)
-
-
 def _glue_lut(c: Columns, f: Facts, k: Kinds) -> F:
     """LUTs of one layer without weights."""
-    bits = _width(c) * np.maximum(c.data_bits, c.output_bits)
+    bits = parallel_elements(c) * np.maximum(c.data_bits, c.output_bits)
     simple = k.batchnorm | c.is_type("merge", "argmax", "padding", "resize")
     products = k.batchnorm & ~f.hls_dsp
     lut = np.where(simple, _BIT_LUT * bits * np.where(products, 1 + c.weight_bits, 1.0), 0.0)
@@ -107,24 +91,43 @@ def _glue_lut(c: Columns, f: Facts, k: Kinds) -> F:
     return np.where(k.softmax, rule("softmax_lut", c, f), lut)
 
 
+def _registers(c: Columns, f: Facts, k: Kinds, between: Fifos) -> F:
+    """Flip-flops of one layer without weights.
+
+    A scaled element is registered as datum, product and sum. In io_parallel a process holds what it
+    hands to FIFOs: the reports of two ReLU say 15 bits for each of 2048 and of 64 elements.
+    """
+    n = parallel_elements(c)
+    held = k.relu & (c.stream == 0) & (between.ff > 0)
+    registers = np.where(held, n * c.output_bits, 0.0)
+    registers = np.where(k.pool, rule("pool_ff", c, f), registers)
+    registers = np.where(k.softmax, rule("softmax_ff", c, f), registers)
+    stages = 2 * c.data_bits + c.weight_bits + c.output_bits
+    return np.where(k.batchnorm, n * stages, registers)
+
+
 def around(c: Columns, f: Facts, k: Kinds) -> Around:
-    """Return what every layer costs beside its multipliers."""
+    """Return what every layer costs beside its multipliers.
+
+    A block RAM has two ports. C synthesis counts a copy of the table of exponentials per class all
+    the same; after logic synthesis two classes share one, beside the table of inverses.
+    """
     lookups = _lookups(c)
     state = np.where(k.recurrent, c.n_out * c.data_bits, 0.0)
     steps = np.where(k.recurrent & (c.stream == 0) & (c.n_sequence > 1), c.n_sequence, 0.0)
-    bits, depth = _fifo(c)
-    memory = np.where(depth > _SHIFT_REGISTER_DEPTH, bram18_blocks(bits, depth), 0.0)
-    registers = np.where(k.pool, rule("pool_ff", c, f), 0.0)
-    registers = np.where(k.softmax, rule("softmax_ff", c, f), registers)
-    ff = registers + _CELL["ff"] * state + _FIFO["ff"] * bits
-    lut = _glue_lut(c, f, k) + _CELL["lut"] * state + _FIFO["lut"] * bits
-    lut = lut + _LOOKUP_LUT * lookups * c.data_bits
+    between = fifos(c, k, _outputs(c))
+    later = ~between.fitted
+    ff = _registers(c, f, k, between) + _CELL["ff"] * state
+    lut = _glue_lut(c, f, k) + _CELL["lut"] * state + _LOOKUP_LUT * lookups * c.data_bits
     selected = steps * c.n_in**2 * c.data_bits
+    tables = np.ceil(lookups / 2)
+    shared = np.ceil(c.n_out / 2) + 1
     return Around(
         dsp=_dsp(c, f, k),
-        bram18=np.where(k.softmax, c.n_out, 0.0) + np.ceil(lookups / 2) + memory,
-        hls_lut=lut + _STEP_LUT["hls"] * selected,
-        synthesis_lut=lut / LUT_RATIO + _STEP_LUT["synthesis"] * selected,
-        hls_ff=ff,
-        synthesis_ff=ff / FF_RATIO,
+        hls_bram18=np.where(k.softmax, c.n_out, 0.0) + tables + between.hls_bram18,
+        synthesis_bram18=np.where(k.softmax, shared, 0.0) + tables + between.synthesis_bram18,
+        hls_lut=lut + between.lut + _STEP_LUT["hls"] * selected,
+        synthesis_lut=(lut + between.lut * later) / LUT_RATIO + _STEP_LUT["synthesis"] * selected,
+        hls_ff=ff + between.ff,
+        synthesis_ff=(ff + between.ff * later) / FF_RATIO,
     )

@@ -140,12 +140,14 @@ def _interval(c: Columns, f: Facts, k: Kinds) -> F:
 
     A multiplier of a Latency layer is used ``uniq3 / multipliers`` times, less than the reuse
     factor asks for when constants repeat or vanish; two more cycles fill and drain it (55 layers),
-    four where a directive binds it to a DSP (37 layers).
+    four where a directive binds it to a DSP (37 layers). A Resource kernel with RF 1 is no
+    pipeline: the next run waits for the end of the last (28 layers).
     """
     turns = np.ceil(f.uniq3 / np.maximum(f.shared, 1))
     filling = np.where(c.binding == 1, 4.0, 2.0)
     waits = np.where(turns > 1, turns + filling, np.where(f.staged, 3.0, 1.0))
-    constant = np.where(c.reuse_factor > 1, np.minimum(c.reuse_factor, waits), 1.0)
+    single = np.where(c.is_strategy("resource"), _depth(c, f) + 1, 1.0)
+    constant = np.where(c.reuse_factor > 1, np.minimum(c.reuse_factor, waits), single)
     return np.where(k.constant, constant, np.where(k.memory, c.reuse_factor, 1.0))
 
 
@@ -203,11 +205,11 @@ def layer_costs(c: Columns) -> LayerCosts:
     latency, ii = _cycles(c, f, k)
     costs = LayerCosts(
         hls_dsp=dsp[0] + glue.dsp,
-        hls_bram18=bram[0] + glue.bram18,
+        hls_bram18=bram[0] + glue.hls_bram18,
         hls_lut=lut[0],
         hls_ff=ff[0],
         synthesis_dsp=dsp[1] + glue.dsp,
-        synthesis_bram18=bram[1] + glue.bram18,
+        synthesis_bram18=bram[1] + glue.synthesis_bram18,
         synthesis_lut=lut[1],
         synthesis_ff=ff[1],
         latency=latency,

@@ -14,22 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rfprune.estimate.constants import rule_constants
+from rfprune.estimate.fifo import next_power
 from rfprune.estimate.layers import Columns
-from rfprune.estimate.weights import WIDE_CODE
+from rfprune.estimate.weights import MEAN_WIDE_DIGITS, NARROW_BITS, NARROW_CODES, WIDE_CODE
 from rfprune.hardware.multiplier import (
     DSP_PORTS,
+    DSP_SHIFT,
     HLS_WIDE_BITS,
     MIN_BITS,
     SYNTHESIS_MIN_SUM,
 )
 
-__all__ = ["RULES", "Facts", "facts", "rule"]
+__all__ = ["RULES", "Facts", "facts", "parallel_elements", "rule"]
 
 F = NDArray[np.float64]
 B = NDArray[np.bool_]
 Terms = dict[str, F]
 
-_PORTS = np.array(list(DSP_PORTS.values()), dtype=np.float64)
+#: Wide port, narrow port and shift of each DSP type, (n_types, 3).
+_PORTS = np.array([(*DSP_PORTS[name], DSP_SHIFT[name]) for name in DSP_PORTS], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Facts:
         tiles: DSP blocks per product.
         hls_dsp: C synthesis gives products of memory and data a DSP.
         synthesis_dsp: logic synthesis does.
+        narrow: constants of `NARROW_CODES` that are sums of shifts, not counted in `uniq3`.
         dsp_share: share of the products of constants and data that get a DSP.
         shared: multipliers of constants that are left when one is used `reuse_factor` times.
         staged: the adder trees of a Latency layer need a pipeline stage at 5 ns: from 3 addends per
@@ -68,6 +72,7 @@ class Facts:
     tiles: F
     hls_dsp: B
     synthesis_dsp: B
+    narrow: F
     dsp_share: F
     shared: F
     limit: F
@@ -75,8 +80,9 @@ class Facts:
 
 
 def _tiles(a: F, b: F, ports: F) -> F:
-    across = np.maximum(1, np.ceil((a - 1) / (ports[:, 0] - 1)))
-    return across * np.maximum(1, np.ceil((b - 1) / (ports[:, 1] - 1)))
+    across: F = np.maximum(1, 1 + np.ceil((a - ports[:, 0]) / ports[:, 2]))
+    down: F = np.maximum(1, 1 + np.ceil((b - ports[:, 1]) / ports[:, 2]))
+    return across * down
 
 
 def _multipliers(c: Columns, gates: F) -> tuple[F, F]:
@@ -92,15 +98,18 @@ def _multipliers(c: Columns, gates: F) -> tuple[F, F]:
 def _digit_counts(c: Columns, weights: F) -> tuple[F, F, F]:
     """Non-zero weights, and distinct constants per input with exactly two and with three digits.
 
-    Where only the digits in all are known, the weights with three or more have 3.5 on average;
-    where nothing is known, a dense layer whose weights fill a quarter of their type's range.
+    Where only the digits in all are known, the weights with three or more have as many on average
+    as all constants with one bit less than the largest; where nothing is known, a dense layer whose
+    weights fill a quarter of their type's range.
     """
     nnz = np.where(np.isnan(c.nnz), weights, c.nnz)
     rest = nnz - np.where(np.isnan(c.pow2), 0.0, c.pow2)
     digits = np.where(np.isnan(c.naf_digits), np.nan, c.naf_digits - c.pow2)
     span = 2.0 ** np.clip(c.weight_bits - 2, 1, 20)
     typical = np.where(c.weight_bits >= 5, 1 - 2.0 ** (4 - c.weight_bits), 0.0)
-    three = np.where(np.isnan(digits), typical * nnz, np.clip((digits - 2 * rest) / 1.5, 0, rest))
+    excess = MEAN_WIDE_DIGITS[np.maximum(_code_bits(c) - 1, 0).astype(np.intp)] - 2
+    counted = np.clip((digits - 2 * rest) / excess, 0, rest)
+    three = np.where(np.isnan(digits), typical * nnz, counted)
     per_input = three / np.maximum(c.n_in, 1)
     distinct = c.n_in * span * (1 - np.exp(-per_input / span))
     uniq3 = np.where(np.isnan(c.uniq3), np.minimum(distinct, three), c.uniq3)
@@ -108,19 +117,38 @@ def _digit_counts(c: Columns, weights: F) -> tuple[F, F, F]:
     return nnz, np.where(np.isnan(c.uniq2), two, c.uniq2), uniq3
 
 
-def _dsp_share(c: Columns, uniq3: F) -> F:
-    """Share of the constants with three digits that get a DSP where no directive binds them.
+def _code_bits(c: Columns) -> F:
+    """Significant bits of the largest weight, without weights those of the typical one."""
+    return np.where(np.isnan(c.max_bits), np.maximum(c.weight_bits - 3, 0), c.max_bits)
 
-    Wide data: all but the narrow constants. Narrow data: the wide constants; where those are not
-    counted, as many as if the sizes were spread evenly up to one and a half times the largest power
-    of two.
+
+def _narrow(c: Columns, uniq3: F) -> F:
+    """Narrow constants that take no multiplier, or where they are not counted the likeliest number.
+
+    A shared multiplier takes them too: 18 layers with RF > 1 have the interval that this says.
+    A code near 0 is as frequent as an average power of two. Where it is not, and zeros are more
+    than twice as many, small weights were pruned away and narrow constants with them.
+    """
+    each = c.pow2 / np.maximum(2 * c.max_bits, 1)
+    inputs = len(NARROW_CODES) * c.n_in
+    likeliest = np.floor(inputs * (1 - np.exp(-each / np.maximum(c.n_in, 1))))
+    spread = c.count - c.nnz <= 2 * (each + 1)
+    guess = np.where(spread, np.minimum(likeliest, uniq3), 0.0)
+    counted = np.where(np.isnan(c.narrow3), guess, c.narrow3)
+    alone = (c.binding == 0) & (c.reuse_factor == 1) & (c.data_bits >= HLS_WIDE_BITS)
+    return np.where(alone, counted, 0.0)
+
+
+def _dsp_share(c: Columns, uniq3: F) -> F:
+    """Share of the multipliers of constants that are DSPs where no directive binds them.
+
+    Wide data: all. Narrow data: those of wide constants; where these are not counted, as many as if
+    the sizes were spread evenly up to one and a half times the largest power of two.
     """
     some = np.maximum(uniq3, 1)
-    bits = np.where(np.isnan(c.max_bits), c.weight_bits - 3, c.max_bits)
-    spread = np.clip(1 - WIDE_CODE / (0.75 * 2.0**bits), 0, 1)
+    spread = np.clip(1 - WIDE_CODE / (0.75 * 2.0 ** _code_bits(c)), 0, 1)
     wide = np.where(np.isnan(c.wide3), spread, c.wide3 / some)
-    kept = 1 - np.where(np.isnan(c.narrow3), 0.0, c.narrow3) / some
-    return np.where(c.data_bits >= HLS_WIDE_BITS, kept, wide * (c.data_bits >= MIN_BITS))
+    return np.where(c.data_bits >= HLS_WIDE_BITS, 1.0, wide * (c.data_bits >= MIN_BITS))
 
 
 def facts(c: Columns) -> Facts:
@@ -130,6 +158,8 @@ def facts(c: Columns) -> Facts:
     weights = gates * c.n_out * (c.n_in + np.where(recurrent, c.n_out, 0.0))
     built, live = _multipliers(c, gates)
     nnz, uniq2, uniq3 = _digit_counts(c, weights)
+    narrow = _narrow(c, uniq3)
+    uniq3 = uniq3 - narrow
     ports = _PORTS[c.dsp_type.astype(np.intp)]
     tiles = np.minimum(
         _tiles(c.weight_bits, c.data_bits, ports), _tiles(c.data_bits, c.weight_bits, ports)
@@ -154,15 +184,12 @@ def facts(c: Columns) -> Facts:
         tiles=tiles,
         hls_dsp=(narrower >= MIN_BITS) & (wider >= HLS_WIDE_BITS),
         synthesis_dsp=(narrower >= MIN_BITS) & (both >= SYNTHESIS_MIN_SUM),
+        narrow=narrow,
         dsp_share=np.where(c.binding == 0, _dsp_share(c, uniq3), c.binding == 1),
         shared=np.where(c.reuse_factor > 1, np.minimum(uniq3, limit), uniq3),
         limit=limit,
         staged=nnz / np.maximum(c.n_out, 1) >= np.where((uniq2 == 0) & (uniq3 == 0), 13.0, 3.0),
     )
-
-
-def _next_power(x: F) -> F:
-    return 2.0 ** np.ceil(np.log2(np.maximum(x, 1)))
 
 
 def resource_lut(c: Columns, f: Facts) -> Terms:
@@ -172,7 +199,7 @@ def resource_lut(c: Columns, f: Facts) -> Terms:
     multiplier when RF > 2 n_in (`select`) or of the datum when RF < n_in (`pick`), an adder each.
     """
     turns = f.depth / f.fan_in
-    select = np.where(turns > 2, _next_power(f.fan_out) - 1, 0.0)
+    select = np.where(turns > 2, next_power(f.fan_out) - 1, 0.0)
     return {
         "input": f.fan_in * c.data_bits,
         "output": f.fan_out * c.accum_bits,
@@ -231,10 +258,11 @@ def resource_ff_synthesis(c: Columns, f: Facts) -> Terms:
 def latency_lut(c: Columns, f: Facts) -> Terms:
     """C-synthesis LUTs of Latency layers: adders of the sums, shift-adds, products of constants."""
     copies = c.parallelization
+    constant_bits = f.shared * (1 - f.dsp_share) * c.weight_bits + f.narrow * NARROW_BITS
     return {
         "adder": f.nnz * c.accum_bits * copies,
         "shift_add": f.uniq2 * c.data_bits * copies,
-        "fabric": f.shared * c.data_bits * c.weight_bits * (1 - f.dsp_share) * copies,
+        "fabric": c.data_bits * constant_bits * copies,
         "dsp": f.uniq3 * c.data_bits * f.dsp_share * copies,
     }
 
@@ -256,12 +284,13 @@ def latency_ff(c: Columns, f: Facts) -> Terms:
 
 def relu_lut(c: Columns, _f: Facts) -> Terms:
     """C-synthesis LUTs of ReLU: compare and select per element, more to round and saturate."""
-    n = _parallel_elements(c)
+    n = parallel_elements(c)
     return {"element": n * c.output_bits, "rounding": n * c.data_bits * c.rounds}
 
 
-def _parallel_elements(c: Columns) -> F:
-    return np.where(c.stream == 1, c.channels, c.n_out)
+def parallel_elements(c: Columns) -> F:
+    """Return the elements that a layer without weights handles side by side."""
+    return np.where(c.stream == 1, c.channels, c.n_out * c.out_height * c.out_width)
 
 
 def pool_lut(c: Columns, _f: Facts) -> Terms:

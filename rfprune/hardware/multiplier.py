@@ -11,6 +11,7 @@ from rfprune.errors import UnknownNameError
 
 __all__ = [
     "DSP_PORTS",
+    "DSP_SHIFT",
     "HLS_WIDE_BITS",
     "MIN_BITS",
     "SYNTHESIS_MIN_SUM",
@@ -26,6 +27,10 @@ DSP_PORTS: dict[str, tuple[int, int]] = {
     "DSP58": (27, 24),
 }
 
+#: Bits by which a block shifts the sum that it hands to its neighbour, so the width that a further
+#: block adds to an operand: AMD AM004, "Differences from Previous Generations" (17 before, 23 now).
+DSP_SHIFT: dict[str, int] = {"DSP48E1": 17, "DSP48E2": 17, "DSP58": 23}
+
 #: C synthesis gives a product a DSP where the wider operand has this many bits or more. Multipliers
 #: listed in reports of Vitis HLS 2024.1: 7 x 7 to 10 x 10 bits none, 8 x 11, 11 x 9 and 12 x 6 one.
 HLS_WIDE_BITS = 11
@@ -40,10 +45,9 @@ SYNTHESIS_MIN_SUM = 24
 def dsp_tiles(a_bits: int, b_bits: int, dsp_type: str = "DSP48E2") -> int:
     """Return how many DSP blocks tile a signed `a_bits` x `b_bits` product, at least 1.
 
-    The first tile of an operand holds the port's width P, each further one P - 1 bits, since the
-    lower parts are unsigned. The better of both orientations is taken: two blocks for 20 x 20 bits
-    on a DSP48E1, as three published layers have, and for 47 x 27 and 50 x 24 bits on a DSP58, as
-    AMD AM004 lists.
+    The first tile of an operand holds the port's width, each further one the `DSP_SHIFT` between
+    neighbours. The better of both orientations is taken: two blocks for 20 x 20 bits on a DSP48E1,
+    as three published layers have, and for 47 x 27 and 50 x 24 bits on a DSP58, as AMD AM004 lists.
 
     Raises:
         UnknownNameError: no such DSP type.
@@ -51,9 +55,10 @@ def dsp_tiles(a_bits: int, b_bits: int, dsp_type: str = "DSP48E2") -> int:
     if dsp_type not in DSP_PORTS:
         raise UnknownNameError(f"unknown DSP type '{dsp_type}'. Known: {', '.join(DSP_PORTS)}.")
     wide, narrow = DSP_PORTS[dsp_type]
+    shift = DSP_SHIFT[dsp_type]
 
     def tiles(x: int, y: int) -> int:
-        return max(1, -((1 - x) // (wide - 1))) * max(1, -((1 - y) // (narrow - 1)))
+        return max(1, 1 - (wide - x) // shift) * max(1, 1 - (narrow - y) // shift)
 
     return min(tiles(a_bits, b_bits), tiles(b_bits, a_bits))
 

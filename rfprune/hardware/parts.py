@@ -27,7 +27,7 @@ class Part:
 
     Attributes:
         name: device name without package and speed grade, e.g. ``xc7z020``.
-        boards: other names it is known by (boards, cards).
+        boards: other names it is known by: boards, cards, devices with the same logic.
         family: AMD device family.
         dsp_type: DSP48E1 (25 x 18 bits), DSP48E2 (27 x 18) or DSP58 (27 x 24).
         dsp: DSP blocks.
@@ -62,6 +62,8 @@ class Part:
 _E1, _E2, _D58 = "DSP48E1", "DSP48E2", "DSP58"
 
 _Row = tuple[str, tuple[str, ...], str, str, int, int, int, int, int]
+# Zynq UltraScale+ devices of one number differ in their processors only (CG, EG, EV): Arm Trusted
+# Firmware (`plat/xilinx/zynqmp/aarch64/zynqmp_common.c`) knows them by one identity code.
 # name, boards, family, DSP type, DSP, BRAM18, LUT, FF, URAM
 _ROWS: tuple[_Row, ...] = (
     ("xc7a35t", ("arty-a7-35", "basys3"), "Artix-7", _E1, 90, 100, 20800, 41600, 0),
@@ -163,11 +165,11 @@ _ROWS: tuple[_Row, ...] = (
         2607360,
         960,
     ),
-    ("xczu1eg", ("zuboard-1cg",), "Zynq UltraScale+", _E2, 216, 216, 37440, 74880, 0),
-    ("xczu2eg", (), "Zynq UltraScale+", _E2, 240, 300, 47232, 94464, 0),
+    ("xczu1eg", ("xczu1cg", "zuboard-1cg"), "Zynq UltraScale+", _E2, 216, 216, 37440, 74880, 0),
+    ("xczu2eg", ("xczu2cg",), "Zynq UltraScale+", _E2, 240, 300, 47232, 94464, 0),
     (
         "xczu3eg",
-        ("ultra96", "ultra96-v2", "zu3eg"),
+        ("xczu3cg", "ultra96", "ultra96-v2"),
         "Zynq UltraScale+",
         _E2,
         360,
@@ -176,11 +178,21 @@ _ROWS: tuple[_Row, ...] = (
         141120,
         0,
     ),
-    ("xczu5ev", ("zu5ev",), "Zynq UltraScale+", _E2, 1248, 288, 117120, 234240, 64),
+    (
+        "xczu5ev",
+        ("xczu5eg", "xczu5cg"),
+        "Zynq UltraScale+",
+        _E2,
+        1248,
+        288,
+        117120,
+        234240,
+        64,
+    ),
     ("xck26", ("kv260", "kr260", "k26"), "Zynq UltraScale+", _E2, 1248, 288, 117120, 234240, 64),
     (
         "xczu7ev",
-        ("zcu104", "zcu106", "zu7ev"),
+        ("xczu7eg", "xczu7cg", "zcu104", "zcu106"),
         "Zynq UltraScale+",
         _E2,
         1728,
@@ -189,7 +201,7 @@ _ROWS: tuple[_Row, ...] = (
         460800,
         96,
     ),
-    ("xczu9eg", ("zcu102", "zu9eg"), "Zynq UltraScale+", _E2, 2520, 1824, 274080, 548160, 0),
+    ("xczu9eg", ("xczu9cg", "zcu102"), "Zynq UltraScale+", _E2, 2520, 1824, 274080, 548160, 0),
     ("xczu28dr", ("zcu111",), "Zynq UltraScale+ RFSoC", _E2, 4272, 2160, 425280, 850560, 80),
     (
         "xczu48dr",
@@ -235,14 +247,14 @@ class PartTable(Mapping[str, Part]):
     def lookup(self, name: str) -> Part | None:
         """Return the part with this device name, board name or full part number, or None."""
         key = name.strip().lower().replace("_", "-")
-        exact = self._parts.get(key) or self._boards.get(key) or self._parts.get(f"xc{key}")
-        if exact is not None:
+        named = {**self._boards, **self._parts}
+        if (exact := named.get(key) or named.get(f"xc{key}")) is not None:
             return exact
         if re.match(r"^\d", key):  # Vivado writes `7z020clg400-1`
             key = f"xc{key}"
-        starts = [part for device, part in self._parts.items() if key.startswith(device)]
-        starts = [part for part in starts if _SUFFIXES.match(key[len(part.name) :])]
-        return max(starts, key=lambda part: len(part.name), default=None)
+        devices = [name for name in named if name.startswith("xc") and key.startswith(name)]
+        fitting = [name for name in devices if _SUFFIXES.match(key[len(name) :])]
+        return named[max(fitting, key=len)] if fitting else None
 
     def names(self) -> list[str]:
         """Return every device and board name."""

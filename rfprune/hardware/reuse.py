@@ -8,13 +8,45 @@ weights. hls4ml (`backends/fpga/fpga_backend.py`, ``get_valid_reuse_factors``) a
 and otherwise rounds to the nearest valid value with a printed line. Rounding moves the borders of
 the weights that one multiplier serves, so nothing here ever rounds on its own: it only says what is
 valid.
+
+Above ``n_in`` hls4ml keeps a factor in convolutions of io_parallel, too, but what it builds there
+in strategy resource sums the wrong products (`nnet_conv2d_resource.h`) or stops at an assertion
+(`nnet_conv1d_resource.h`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from rfprune.errors import ReuseFactorError
 
-__all__ = ["check_reuse_factor", "nearest_valid_reuse_factor", "valid_reuse_factors"]
+__all__ = [
+    "LayerSize",
+    "LayerSizes",
+    "check_reuse_factor",
+    "nearest_valid_reuse_factor",
+    "valid_reuse_factors",
+]
+
+
+class LayerSize(NamedTuple):
+    """What decides which reuse factors a layer can have.
+
+    Attributes:
+        n_in: products per output.
+        n_out: outputs per position.
+        largest: reuse factor above which hls4ml builds something wrong, outside strategy latency;
+            None if there is none.
+    """
+
+    n_in: int
+    n_out: int
+    largest: int | None = None
+
+
+#: Layer name to size; a plain ``(n_in, n_out)`` has no largest.
+LayerSizes = Mapping[str, LayerSize | tuple[int, int]]
 
 
 def _divisors(n: int) -> list[int]:
@@ -22,7 +54,9 @@ def _divisors(n: int) -> list[int]:
     return sorted({*small, *(n // d for d in small)})
 
 
-def valid_reuse_factors(n_in: int, n_out: int, strategy: str = "auto") -> list[int]:
+def valid_reuse_factors(
+    n_in: int, n_out: int, strategy: str = "auto", largest: int | None = None
+) -> list[int]:
     """Return every reuse factor that hls4ml keeps for an ``n_in`` x ``n_out`` layer, ascending.
 
     Closed form of hls4ml's own O(n_in * n_out) loop: the divisors of ``n_in``, and ``k * n_in`` for
@@ -33,10 +67,14 @@ def valid_reuse_factors(n_in: int, n_out: int, strategy: str = "auto") -> list[i
         n_out: outputs per position.
         strategy: resource_unrolled (which auto takes above 1) loses the largest value: there
             hls4ml drops it before it looks for the nearest (``set_closest_reuse_factor``).
+        largest: see `LayerSize`.
     """
     valid = sorted({*_divisors(n_in), *(k * n_in for k in _divisors(n_out))})
-    unrolled = strategy in ("auto", "resource_unrolled")
-    return valid[:-1] if unrolled and len(valid) > 1 else valid
+    if strategy in ("auto", "resource_unrolled") and len(valid) > 1:
+        valid = valid[:-1]
+    if largest is None or strategy == "latency":
+        return valid
+    return [rf for rf in valid if rf <= largest]
 
 
 def nearest_valid_reuse_factor(
@@ -48,17 +86,28 @@ def nearest_valid_reuse_factor(
 
 
 def check_reuse_factor(
-    name: str, n_in: int, n_out: int, reuse_factor: int, strategy: str = "auto"
+    name: str,
+    n_in: int,
+    n_out: int,
+    reuse_factor: int,
+    strategy: str = "auto",
+    largest: int | None = None,
 ) -> None:
-    """Raise if hls4ml would build layer `name` with another reuse factor than the one asked for.
+    """Raise if hls4ml would build layer `name` otherwise than with the reuse factor asked for.
 
     Raises:
-        ReuseFactorError: names the layer, what hls4ml would use, and every valid value.
+        ReuseFactorError: names the layer, what hls4ml would do, and every valid value.
     """
-    valid = valid_reuse_factors(n_in, n_out, strategy)
-    if reuse_factor not in valid:
-        nearest = nearest_valid_reuse_factor(n_in, n_out, reuse_factor, strategy)
-        raise ReuseFactorError(
-            f"{name}: reuse factor {reuse_factor} does not suit {n_in}x{n_out}; hls4ml would "
-            f"silently use {nearest}. Valid: {' '.join(map(str, valid))}."
-        )
+    valid = valid_reuse_factors(n_in, n_out, strategy, largest)
+    if reuse_factor in valid:
+        return
+    nearest = nearest_valid_reuse_factor(n_in, n_out, reuse_factor, strategy)
+    does = (
+        "build a convolution in io_parallel that sums wrong products"
+        if nearest == reuse_factor
+        else f"silently use {nearest}"
+    )
+    raise ReuseFactorError(
+        f"{name}: reuse factor {reuse_factor} does not suit {n_in}x{n_out}; hls4ml would {does}. "
+        f"Valid: {' '.join(map(str, valid))}."
+    )

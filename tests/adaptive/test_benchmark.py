@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.adaptive import PACKAGES, Setting, conditioned, drift, measure, with_levels
-from benchmarks.adaptive_data import CONDITIONS, PHASES, disturbed, images, mixed, stream
-from benchmarks.adaptive_page import page, plot
+from benchmarks.adaptive.data import CONDITIONS, PHASES, disturbed, images, mixed, stream
+from benchmarks.adaptive.measure import PACKAGES, Setting, conditioned, drift, measure, with_levels
+from benchmarks.adaptive.page import page, plot
 from benchmarks.report import facts
 from rfprune.adaptive import AdaptiveModel, LevelPolicy, TableRule, level_power, measure_levels
 from rfprune.models import ModelSpec, build

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.akperl import Job, Point, Results, Run, jobs
-from benchmarks.akperl_cases import BASELINES, CASES, METHODS, SWEEP, trial
-from benchmarks.akperl_page import (
+from benchmarks.akperl.cases import BASELINES, CASES, METHODS, SWEEP, trial
+from benchmarks.akperl.page import (
     ablations,
     comparisons,
     main_table,
@@ -22,10 +21,11 @@ from benchmarks.akperl_page import (
     variance_rows,
     verdicts,
 )
-from benchmarks.akperl_plots import accuracy_plot, learning_plot
-from benchmarks.akperl_statistics import analysis_of_variance, compare, hedges_g, line
-from benchmarks.akperl_streams import summary
-from benchmarks.pruning_compare import holm
+from benchmarks.akperl.plots import accuracy_plot, learning_plot
+from benchmarks.akperl.statistics import analysis_of_variance, compare, hedges_g, line
+from benchmarks.akperl.streams import summary
+from benchmarks.akperl.study import Job, Point, Results, Run, jobs
+from benchmarks.pruning.compare import holm
 from benchmarks.report import facts
 from rfprune.search.expand import expand
 from rfprune.spec import SweepSpec

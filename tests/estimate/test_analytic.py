@@ -101,6 +101,15 @@ def test_latency_of_two_resource_layers_is_the_reported_one(
     assert estimate(design(*layers)).latency_cycles == latency
 
 
+@pytest.mark.parametrize(("n_in", "latency", "ii"), [(16, 1, 2), (2, 0, 1)])
+def test_resource_layers_without_reuse_are_no_pipelines(n_in: int, latency: int, ii: int) -> None:
+    """As 28 layers in reports of Vivado HLS 2020.1, each beside its Latency twin with II 1."""
+    layer = dense(n_in=n_in, strategy="resource")
+    found = estimate(design(layer))
+    assert (found.latency_cycles, found.ii_cycles) == (latency, ii)
+    assert estimate(design({**layer, "strategy": "latency"})).ii_cycles == 1
+
+
 def test_pruned_groups_of_unrolled_layers_free_dsp_and_memory() -> None:
     weight = np.full((32, 16), 0.3)
     weight[:20] = 0.0
@@ -134,6 +143,42 @@ def test_latency_layers_cost_their_distinct_constants() -> None:
     assert counts.uniq3 == 16
     assert found.total.dsp == 16
     assert found.intervals == {}
+
+
+@pytest.mark.parametrize(("bits", "n_out"), [(8, 32), (8, 96), (10, 64), (12, 96)])
+def test_uncounted_narrow_constants_are_guessed_where_weights_are_spread(
+    bits: int, n_out: int
+) -> None:
+    weight = np.random.default_rng(bits).uniform(-0.3, 0.3, (n_out, 96))
+    kind = f"fixed<{bits},1>"
+    counted = weight_statistics(weight, FixedType.parse(kind)).model_dump()
+    rough = {**counted, "narrow3": None}
+    pruned = {**rough, "nnz": counted["nnz"] // 2, "uniq3": counted["uniq3"] // 2}
+
+    def dsp(counts: dict[str, Any], **more: Any) -> int:
+        layer = dense(n_in=96, n_out=n_out, weight_precision=kind, weights=counts, **more)
+        found = estimate(design(layer)).total.dsp
+        assert found is not None
+        return found
+
+    assert dsp(counted) == counted["uniq3"] - counted["narrow3"]
+    assert abs(dsp(rough) - dsp(counted)) <= 4 * counted["narrow3"] ** 0.5
+    assert dsp(rough) < counted["uniq3"]
+    assert dsp({**pruned, "pow2": 4}) == pruned["uniq3"]
+    # A shared multiplier takes the narrow constants too.
+    assert dsp(rough, reuse_factor=2) == dsp(counted, reuse_factor=2)
+
+
+def test_digits_alone_tell_about_how_many_multipliers_there_are() -> None:
+    weight = np.random.default_rng(0).normal(0, 0.3, (16, 27))
+    kind = "fixed<12,2>"
+    counts = weight_statistics(weight, FixedType.parse(kind)).model_dump()
+    layer = dense(n_in=27, n_out=16, weight_precision=kind)
+    known = estimate(design({**layer, "weights": counts})).total.dsp
+    rough = {**counts, "uniq3": None, "uniq2": None, "narrow3": None, "wide3": None}
+    guessed = estimate(design({**layer, "weights": rough})).total.dsp
+    assert known is not None
+    assert guessed == pytest.approx(known, rel=0.1)
 
 
 @settings(deadline=None)

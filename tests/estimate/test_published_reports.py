@@ -124,13 +124,21 @@ def test_odd_rows_are_left_out_with_a_reason_and_never_crash(tmp_path: Path) -> 
         {"layers": json.dumps([{**DENSE, "w_prec": "auto", "in_prec": None, "rf": None}])},
         {"layers": json.dumps([{"type": "relu", "n_in": 9}]), "config_complete": False},
         {"part": "no-such-part", "tool": None, "tool_version": None, "clock_ns": None},
+        {"layers": json.dumps([DENSE, "relu"])},
+        {"layers": json.dumps([{**DENSE, "n_out": 1e30}])},
+        {"layers": json.dumps([{**DENSE, "strategy": "distributed_arithmetic"}])},
+        {"tool": "Intel HLS"},
+        {"hls_lut": float("inf"), "hls_ff": -1.0, "clock_ns": float("nan")},
     )
     result = measure(path, None)
     reasons = " ".join(result["left_out"])
-    assert result["rows"] == 9
-    assert sum(result["left_out"].values()) == 6
-    assert "hologram" in reasons
-    assert "n_in" in reasons
+    assert result["rows"] == 14
+    assert sum(result["left_out"].values()) == 10
+    for named in ("hologram", "n_in", "{not json", "distributed_arithmetic", "Intel HLS", "n_out"):
+        assert named in reasons
+    assumed = " ".join(result["assumed"])
+    for named in ("no-such-part", "5 ns", "w_prec fixed<16,6>", "reuse factor 1"):
+        assert named in assumed
     text = report(result)
     assert "## Left out" in text
     json.dumps(result)
@@ -141,3 +149,69 @@ def test_a_file_without_any_usable_row(tmp_path: Path) -> None:
     assert result["scores"] == []
     assert result["cost"] == {}
     assert "(none)" in report(result)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("ap_fixed<16,6,AP_TRN,AP_WRAP,0>", "fixed<16,6>"),
+        ("ap_fixed<16,6,AP_TRN,AP_SAT>", "fixed<16,6,TRN,SAT>"),
+        ("nnet::array<ap_ufixed<6,0,AP_RND_CONV,AP_SAT,0>, 16*1>", "ufixed<6,0,RND_CONV,SAT>"),
+        ("ac_fixed<12,4,true,AC_RND,AC_SAT>", "fixed<12,4,RND,SAT>"),
+        ("ap_fixed<8,?>", "fixed<8,1>"),
+        ("ap_fixed<78,40>", "fixed<64,40>"),
+    ],
+)
+def test_types_in_every_spelling_of_the_tools(tmp_path: Path, text: str, kind: str) -> None:
+    layer = {**DENSE, "in_prec": text}
+    (found,) = read_designs(rows_to(tmp_path / "d.parquet", {"layers": json.dumps([layer])}))
+    assert found.design is not None
+    assert found.design.layers[0].input_precision == kind
+    assert found.assumed == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "tool"),
+    [
+        ({"tool": "Vitis HLS + Vivado", "tool_version": "2023.2"}, "Vitis HLS"),
+        ({"tool": "vivado_hls", "tool_version": "2019.2.1"}, "Vivado HLS"),
+        (
+            {"tool": None, "backend": "VitisUnified", "tool_version": "v2025.1 (64-bit)"},
+            "Vitis HLS",
+        ),
+        ({"tool": None, "tool_version": "2020.1"}, "Vivado HLS"),
+        ({"tool": None, "tool_version": "2022.1"}, "Vitis HLS"),
+    ],
+)
+def test_tools_by_name_backend_or_version(
+    tmp_path: Path, changes: dict[str, Any], tool: str
+) -> None:
+    (found,) = read_designs(rows_to(tmp_path / "d.parquet", changes))
+    assert found.design is not None
+    assert found.design.tool == tool
+
+
+def test_layers_may_be_objects_and_columns_may_be_missing(tmp_path: Path) -> None:
+    row = {"layers": [DENSE], "hls_lut": 10623.0}
+    pandas.DataFrame([row]).to_parquet(tmp_path / "d.parquet")
+    result = measure(tmp_path / "d.parquet", None)
+    assert result["left_out"] == {}
+    assert [s["quantity"] for s in result["scores"]] == ["hls_lut"]
+
+
+def test_damaged_modules_are_left_out_by_name(tmp_path: Path) -> None:
+    module = {"design_id": "a", "repo": "r", "kernel": "dense_latency", "layer_type": "dense"}
+    layer = {**DENSE, "config": "config2", "strategy": "latency", "rf": 1}
+    cells = [json.dumps(layer), json.dumps(layer)[:-1]]
+    path = tmp_path / "l.parquet"
+    pandas.DataFrame([{**module, "layer": cell, "hls_lut": 5.0} for cell in cells]).to_parquet(path)
+    result = measure(rows_to(tmp_path / "d.parquet", {}), path)
+    assert list(result["left_out_modules"].values()) == [1]
+    assert "no JSON" in report(result)
+
+
+def test_values_that_are_all_zero_have_no_relative_error(tmp_path: Path) -> None:
+    result = measure(rows_to(tmp_path / "d.parquet", {"hls_lut": 0.0}), None)
+    (found,) = [r for r in result["targets"] if (r["n"], r["quantity"]) == (1, "hls_lut")]
+    assert (found["measured"], found["met"]) == (None, "-")
+    json.dumps(result, allow_nan=False)

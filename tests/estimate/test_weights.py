@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rfprune.errors import DataError
-from rfprune.estimate.weights import naf_digits, quantized_codes, weight_statistics
+from rfprune.estimate.weights import (
+    MEAN_WIDE_DIGITS,
+    naf_digits,
+    quantized_codes,
+    weight_statistics,
+)
 from rfprune.hardware.precision import FixedType
 
 
@@ -86,3 +91,10 @@ def test_a_weight_that_only_rounds_to_zero_keeps_its_group() -> None:
 def test_bad_weights_are_refused(bad: np.ndarray) -> None:
     with pytest.raises(DataError, match="Allowed"):
         weight_statistics(bad, FixedType.parse("fixed<16,6>"))
+
+
+@pytest.mark.parametrize("bits", range(5, 15))
+def test_mean_digits_are_those_of_every_form(bits: int) -> None:
+    # All forms of so many places are the numbers up to a third of 2^(bits + 1), either sign.
+    digits = naf_digits(np.arange(2 ** (bits + 1) // 3 + 1))
+    assert MEAN_WIDE_DIGITS[bits] == pytest.approx(digits[digits >= 3].mean())

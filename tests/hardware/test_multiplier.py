@@ -25,6 +25,10 @@ BITS = st.integers(1, 64)
         (28, 24, "DSP58", 2),
         (47, 27, "DSP58", 2),
         (50, 24, "DSP58", 2),
+        (51, 24, "DSP58", 3),
+        (53, 24, "DSP58", 3),
+        (44, 18, "DSP48E2", 2),
+        (45, 18, "DSP48E2", 3),
     ],
 )
 def test_tiles_of_known_products(a: int, b: int, dsp_type: str, tiles: int) -> None:

@@ -30,6 +30,11 @@ SAMPLES = Path(os.environ.get("RFPRUNE_DATA", "../shared/data")) / "report_sampl
         ("xc7vx690tffg1927-2", "xc7vx690t"),
         ("XC7A100TCSG324-1", "xc7a100t"),
         ("ultra96_v2", "xczu3eg"),
+        ("XCZU9CG", "xczu9eg"),
+        ("xczu3cg-sbva484-1-e", "xczu3eg"),
+        ("xczu3cgsbva484-1", "xczu3eg"),
+        ("zu5cg", "xczu5ev"),
+        ("xczu7eg-ffvc1156-2-e", "xczu7ev"),
     ],
 )
 def test_a_part_is_found_by_any_of_its_names(name: str, device: str) -> None:

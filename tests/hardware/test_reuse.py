@@ -46,6 +46,15 @@ def test_nearest_is_what_hls4ml_takes(n_in: int, n_out: int, asked: int, taken: 
     assert nearest_valid_reuse_factor(n_in, n_out, asked) == taken
 
 
+def test_a_convolution_in_io_parallel_ends_at_its_inputs() -> None:
+    assert valid_reuse_factors(18, 4, "auto", largest=18) == [1, 2, 3, 6, 9, 18]
+    assert 36 in valid_reuse_factors(18, 4, "latency", largest=18)
+    with pytest.raises(
+        ReuseFactorError, match=r"conv: .* 36 .* sums wrong products\. Valid: 1 .* 18\.$"
+    ):
+        check_reuse_factor("conv", 18, 4, 36, largest=18)
+
+
 def test_message_names_layer_choice_and_list() -> None:
     with pytest.raises(ReuseFactorError) as caught:
         check_reuse_factor("fc1", 16, 32, 24)

@@ -1,13 +1,14 @@
 """Every method keeps its budget and its floors; the baselines do what their names say."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import knapsack_solvers as solvers
+from benchmarks.knapsack import solvers as solvers
 from rfprune.errors import SolverError, UnknownNameError
 from rfprune.methods import METHODS, Choice, Problem, check_choice, find_method
 from rfprune.methods.baselines import greedy, hls4ml_greedy, magnitude, random, uniform
@@ -71,21 +72,12 @@ def test_the_knapsack_is_never_beaten(seed: int) -> None:
         assert small.value[other(small).keep].sum() <= best * (1 + 1e-9)
 
 
-def test_greedy_goes_on_after_a_misfit() -> None:
-    cost = np.array([[4.0], [5.0], [1.0], [1.0]])
-    case = Problem(
-        value=np.array([10, 9.9, 1, 0.9]),
-        cost=cost,
-        budget=np.array([6.0]),
-        layer=np.zeros(4, dtype=np.int64),
-        floor=np.zeros(1, dtype=np.int64),
-        used=lambda keep: cost[keep].sum(axis=0),
-        rng=np.random.default_rng(0),
-    )
-    assert greedy(case).keep.tolist() == [True, False, True, True]
-
-
-def test_hls4mls_greedy_ends_at_the_first_misfit() -> None:
+@pytest.mark.parametrize(
+    ("method", "kept"),
+    [(greedy, [True, False, True, True]), (hls4ml_greedy, [True, False, False, False])],
+    ids=["goes on", "ends"],
+)
+def test_greedy_after_a_misfit(method: Callable[[Problem], Choice], kept: list[bool]) -> None:
     cost = np.array([[4.0], [5.0], [1.0], [1.0]])
     case = Problem(
         value=np.array([20, 9.9, 0.9, 0.8]),
@@ -96,7 +88,7 @@ def test_hls4mls_greedy_ends_at_the_first_misfit() -> None:
         used=lambda keep: cost[keep].sum(axis=0),
         rng=np.random.default_rng(0),
     )
-    assert hls4ml_greedy(case).keep.tolist() == [True, False, False, False]
+    assert method(case).keep.tolist() == kept
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import pruning, pruning_tasks
-from benchmarks.pruning import (
+from benchmarks.pruning import measure, tasks
+from benchmarks.pruning.compare import comparison, holm
+from benchmarks.pruning.measure import (
     Job,
     Point,
     Reference,
@@ -16,8 +17,7 @@ from benchmarks.pruning import (
     run,
     trial,
 )
-from benchmarks.pruning_compare import comparison, holm
-from benchmarks.pruning_tasks import Task, settings
+from benchmarks.pruning.tasks import Task, settings
 
 DIGITS = Task(
     spec={
@@ -40,11 +40,11 @@ DIGITS = Task(
 
 @pytest.fixture(autouse=True)
 def _task(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pruning_tasks.TASKS, "digits", DIGITS)
+    monkeypatch.setitem(tasks.TASKS, "digits", DIGITS)
 
 
 def test_every_task_is_a_valid_trial() -> None:
-    for name, task in pruning.TASKS.items():
+    for name, task in measure.TASKS.items():
         keys = {trial(task, case, m, 0).key for case in task.cases for m in task.methods}
         assert len(keys) == len(task.cases) * len(task.methods), name
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.pruning import Run
+from benchmarks.pruning.measure import Run
 
 __all__ = ["comparison", "holm"]
 

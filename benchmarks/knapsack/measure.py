@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.knapsack_solvers import SOLVERS, Floats, Instance, NotInstalled, Solver, ours
+from benchmarks.knapsack.solvers import SOLVERS, Floats, Instance, NotInstalled, Solver, ours
 from benchmarks.report import facts, print_result, sentence, table
 from rfprune.knapsack import Selection
 

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.adaptive_data import CONDITIONS, Images, disturbed, images, mixed, stream
-from benchmarks.adaptive_page import PAGE, page, plot
+from benchmarks.adaptive.data import CONDITIONS, Images, disturbed, images, mixed, stream
+from benchmarks.adaptive.page import PAGE, page, plot
 from benchmarks.report import facts, print_result
 from rfprune.adaptive import (
     AdaptiveModel,

@@ -27,10 +27,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import facts, table
-from benchmarks.scaling_model import Costs, Load, lifted, saturation, simulate
+from benchmarks.report import ROOT, facts, table
+from benchmarks.scaling.model import Costs, Load, lifted, saturation, simulate
 
-ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {"fc1": (16, 64), "fc2": (64, 32), "fc3": (32, 32), "fc4": (32, 5)}
 NODES = (1, 2, 4)
 TRIAL_SECONDS = 2.0
@@ -136,11 +135,11 @@ def run(folder: Path, values: dict[str, Any], address: str | None) -> dict[str, 
             ended.append((time.monotonic(), time.process_time()))
 
     run_sweep(
-        parse_spec(SweepSpec, values, "benchmarks/scaling.py"),
+        parse_spec(SweepSpec, values, "benchmarks/scaling/measure.py"),
         SweepFolder(folder / "scaling"),
         LAYERS,
         base_dir=ROOT,
-        trial_function="benchmarks.scaling_trials:run",
+        trial_function="benchmarks.scaling.trials:run",
         progress=listen,
         address=address,
     )
@@ -175,7 +174,7 @@ def measure_driver(sampler: str = "nsga2", trials: int = 200) -> dict[str, float
     from rfprune.spec.files import parse_spec
 
     values = {**sweep_values(trials, 0.0, 1), "sampler": {"name": sampler}}
-    spec = parse_spec(SweepSpec, values, "benchmarks/scaling.py")
+    spec = parse_spec(SweepSpec, values, "benchmarks/scaling/measure.py")
     ask = tell = 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = SweepFolder(Path(name) / "scaling")
@@ -204,7 +203,7 @@ def measure_reports(trials: int = 60) -> float:
 
 def measure_projection() -> float:
     """Return the processor seconds of writing one trial to MLflow on SQLite."""
-    from benchmarks.engine import run_apart
+    from benchmarks.engine.measure import run_apart
 
     row = run_apart("mlflow")
     return float(row["mlflow_cpu_ms_per_trial"]) / 1000
@@ -212,7 +211,7 @@ def measure_projection() -> float:
 
 def measure_files() -> dict[str, Any]:
     """Measure the depot's commits, and how data come to two nodes by each way."""
-    from benchmarks.scaling_files import measure_commits, measure_data
+    from benchmarks.scaling.files import measure_commits, measure_data
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -279,7 +278,7 @@ def main() -> None:
     arguments = parser.parse_args()
     result = measure()
     if arguments.write:
-        from benchmarks.scaling_page import write
+        from benchmarks.scaling.page import write
 
         write(result, ROOT / "docs" / "results")
     if arguments.json:

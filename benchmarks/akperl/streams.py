@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.adaptive import (
+from benchmarks.adaptive.data import images
+from benchmarks.adaptive.measure import (
     DEVICE,
     TOLERANCE,
     Setting,
@@ -16,7 +17,6 @@ from benchmarks.adaptive import (
     drift,
     fitted,
 )
-from benchmarks.adaptive_data import images
 from rfprune.adaptive import level_power, measure_levels
 
 __all__ = ["SETTING", "streamed"]

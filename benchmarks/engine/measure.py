@@ -27,13 +27,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engine_page import CASE_COLUMNS, TARGET_COLUMNS, targets, write_page
-from benchmarks.report import facts, sentence, table
+from benchmarks.engine.page import CASE_COLUMNS, TARGET_COLUMNS, targets, write_page
+from benchmarks.report import ROOT, facts, sentence, table
 
 LAYERS = {"fc1": (16, 64), "fc2": (64, 32), "fc3": (32, 32), "fc4": (32, 5)}
 OBJECTIVES = {"val_accuracy": "max", "dsp": "min", "latency_cycles": "min"}
 SLOTS = 2
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def run_ours(case: Case, folder: Path, began: float) -> dict[str, Any]:
         elif event.kind == "complete":
             marks.end()
 
-    spec = parse_spec(SweepSpec, sweep_values(case), "benchmarks/engine.py")
+    spec = parse_spec(SweepSpec, sweep_values(case), "benchmarks/engine/measure.py")
     # Ray is started around the sweep, so that its session is known when Tune's state is weighed.
     with quiet_environment(), cluster(None):
         run_sweep(
@@ -149,7 +148,7 @@ def run_ours(case: Case, folder: Path, began: float) -> dict[str, Any]:
             SweepFolder(folder / "engine"),
             LAYERS,
             base_dir=ROOT,
-            trial_function="benchmarks.engine_trials:run",
+            trial_function="benchmarks.engine.trials:run",
             progress=listen,
         )
         state = tune_state_bytes()
@@ -217,7 +216,7 @@ def stock_trial(config: dict[str, Any]) -> None:
     """Report the objectives of a point to Tune."""
     from ray import tune
 
-    from benchmarks.engine_trials import objectives
+    from benchmarks.engine.trials import objectives
 
     time.sleep(config["seconds"])
     values = objectives([config[f"rf{i}"] for i in range(len(LAYERS))], config["budget"])
@@ -289,7 +288,7 @@ def optuna_worker(folder: str, trials: str, sampler: str, seconds: str) -> None:
     """Be one of the processes of `run_optuna`."""
     import optuna
 
-    from benchmarks.engine_trials import objectives
+    from benchmarks.engine.trials import objectives
 
     def objective(trial: Any) -> tuple[float, ...]:
         draw(trial)

@@ -1,12 +1,12 @@
 """AKPERL beside static pruning on photos: ``python -m benchmarks.akperl``.
 
-Every trial is one of ``sweeps/akperl_small.yml`` or a change of it (`benchmarks.akperl_cases`): the
+Every trial is one of ``sweeps/akperl_small.yml`` or a change of it (`benchmarks.akperl.cases`): the
 same images, dense networks, steps and epochs for all methods, equal budgets at every step. A seed
 decides the dense network, the order of the rows and the agent; the test rows are the same.
 
 Trials are kept in run folders and go on where they were cut off; those that a sweep of the file
 has run already are taken from its folder. Results are written after every trial.
-``python -m benchmarks.akperl_page`` makes the page of them.
+``python -m benchmarks.akperl.page`` makes the page of them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.akperl_cases import CASES, SWEEP, trial
-from benchmarks.akperl_streams import streamed
-from benchmarks.report import facts
+from benchmarks.akperl.cases import CASES, SWEEP, trial
+from benchmarks.akperl.streams import streamed
+from benchmarks.report import RESULTS, facts
 from rfprune.agent import read_episodes
 from rfprune.edge import EdgeCosts
 from rfprune.kernels import shrink
@@ -32,7 +32,7 @@ from rfprune.runs import StepRecord, SweepFolder, TrialFolder
 from rfprune.runs.files import write_json
 from rfprune.trial import restore_edge, run_trial
 
-RESULTS = Path(__file__).parent.parent / "docs" / "results" / "akperl" / "results.json"
+STUDY = RESULTS / "akperl" / "results.json"
 PACKAGES = ("rfprune", "torch", "stable-baselines3", "gymnasium", "numpy", "scipy")
 
 
@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("--streams", action="store_true", help="the drifting streams only")
     parser.add_argument("--runs", type=Path, default=Path("runs/akperl_study"))
     parser.add_argument("--sweep", type=Path, help="folder of a sweep whose trials are taken")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=STUDY)
     options = parser.parse_args()
     results = Results(options.results)
     results.facts = facts(PACKAGES, 0)

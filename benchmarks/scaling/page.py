@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import sentence, table
-from benchmarks.scaling_model import Costs, Load, depot_seconds, driver_seconds, saturation
+from benchmarks.scaling.model import Costs, Load, depot_seconds, driver_seconds, saturation
 
 __all__ = ["write"]
 
@@ -77,7 +77,7 @@ asks in {1000 * tpe["ask"]:.0f} ms at 200 trials), a step's report {ms["report"]
 {ms["projection"]} of the driver's processor per trial, a step's files {ms["commit"]} plus their
 bytes at {rate:.0f} MB/s through the depot. Trials: {load.seconds:.0f} s ± 50 % in {load.steps}
 steps of {size:g} MB of files, so one trial takes {driver:.0f} ms of the driver and {depot:.0f}
-ms of the depot. `benchmarks/scaling_model.py` plays driver and depot as two queues; the network
+ms of the depot. `benchmarks/scaling/model.py` plays driver and depot as two queues; the network
 and Ray's own scheduler are not in it."""
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from benchmarks.report import ROOT
 from rfprune.spec import SweepSpec, TrialSpec
 from rfprune.spec.files import parse_spec, read_yaml, set_path
 
 __all__ = ["BASELINES", "BETA", "CASES", "METHODS", "SWEEP", "Case", "trial"]
 
-SWEEP = Path(__file__).parent.parent / "sweeps" / "akperl_small.yml"
+SWEEP = ROOT / "sweeps" / "akperl_small.yml"
 BASELINES = ("magnitude", "l1", "uniform", "knapsack")
 METHODS = ("none", "akperl", *BASELINES)
 #: As the sweep's search space says.

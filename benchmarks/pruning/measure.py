@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.pruning_tasks import TASKS, Task, settings
+from benchmarks.pruning.tasks import TASKS, Task, settings
 from rfprune.atomic import replacing
 
 METHODS = tuple(dict.fromkeys(method for task in TASKS.values() for method in task.methods))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.engine_trials import step_at
+from benchmarks.engine.trials import step_at
 from rfprune.runs import StepRecord, TrialFolder, TrialResult
 from rfprune.spec import TrialSpec
 

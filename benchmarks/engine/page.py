@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from benchmarks.report import table
+from benchmarks.report import RESULTS, table
 
 __all__ = ["CASE_COLUMNS", "TARGET_COLUMNS", "targets", "write_page"]
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "engine.md"
+PAGE = RESULTS / "engine.md"
 TARGET_COLUMNS = ("target", "asked", "measured", "met")
 CASE_COLUMNS = (
     "case",

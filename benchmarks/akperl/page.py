@@ -1,4 +1,4 @@
-"""Writes the page of the AKPERL study from its results: ``python -m benchmarks.akperl_page``."""
+"""Writes the page of the AKPERL study from its results: ``python -m benchmarks.akperl.page``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.akperl import RESULTS, Results, Run
-from benchmarks.akperl_cases import BASELINES, BETA, CASES, METHODS
-from benchmarks.akperl_plots import accuracy_plot, learning_plot
-from benchmarks.akperl_statistics import analysis_of_variance, compare, line
-from benchmarks.pruning_compare import holm
-from benchmarks.report import sentence, table
+from benchmarks.akperl.cases import BASELINES, BETA, CASES, METHODS
+from benchmarks.akperl.plots import accuracy_plot, learning_plot
+from benchmarks.akperl.statistics import analysis_of_variance, compare, line
+from benchmarks.akperl.study import STUDY, Results, Run
+from benchmarks.pruning.compare import holm
+from benchmarks.report import RESULTS, sentence, table
 
 __all__ = ["ablations", "comparisons", "page"]
 
-PAGE = RESULTS.parent.parent / "akperl.md"
+PAGE = RESULTS / "akperl.md"
 #: The baselines that the method has to beat; the others are compared beside them.
 NAMED = ("magnitude", "l1")
 _FIRST = next(iter(CASES))
@@ -271,7 +271,7 @@ def page(results: Results) -> str:
     facts = {**results.facts, "seed": seeds(results)}
     parts = [
         "# AKPERL beside static pruning",
-        "Made by `python -m benchmarks.akperl` and `python -m benchmarks.akperl_page` on "
+        "Made by `python -m benchmarks.akperl` and `python -m benchmarks.akperl.page` on "
         f"{sentence(facts)}",
         _ABOUT,
         "## Accuracy, power, time, sparsity",
@@ -387,7 +387,7 @@ def _streams(results: Results) -> Iterator[str]:
 def main() -> None:
     """Write the page and its plots."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=STUDY)
     parser.add_argument("--out", type=Path, default=PAGE)
     options = parser.parse_args()
     results = Results(options.results)

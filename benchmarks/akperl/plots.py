@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from benchmarks.akperl import Run
+    from benchmarks.akperl.study import Run
 
 __all__ = ["accuracy_plot", "learning_plot"]
 

@@ -1,6 +1,6 @@
 """Writes the page of pruning results from what ``benchmarks.pruning --json FILE`` kept.
 
-``python -m benchmarks.pruning_page docs/results/pruning/*.json`` (one file per task).
+``python -m benchmarks.pruning.page docs/results/pruning/*.json`` (one file per task).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.pruning import (
+from benchmarks.pruning.compare import FROM, comparison
+from benchmarks.pruning.measure import (
     BAR,
     MARGIN,
     Point,
@@ -24,10 +25,9 @@ from benchmarks.pruning import (
     complete_cpu_seconds,
     table,
 )
-from benchmarks.pruning_compare import FROM, comparison
-from benchmarks.pruning_tasks import TASKS, Task
+from benchmarks.pruning.tasks import TASKS, Task
+from benchmarks.report import RESULTS
 
-PAGE = Path(__file__).parent.parent / "docs" / "results"
 #: Largest DSP reduction in % on the simulated jets that existing tools and short references reach
 #: (hls4ml's own API, PQuant, group magnitude with and without lasso), and what is aimed at.
 PEERS = {"1": 93.5, "2": 90.0, "4": 87.5, "8": 85.0, "16": 83.2, "32": 79.7}
@@ -137,6 +137,10 @@ def compared(runs: list[Run]) -> list[str]:
         f"budgets). Of {len(rows)} comparisons it is better in {won} and worse in {lost} with "
         "p < 0.05 (paired t-test over seeds, Holm-corrected over all rows).",
         "",
+        "`greedy` goes by value per share of the scarcest budget and skips what does not fit, "
+        "`hls4ml_greedy` is the greedy choice of hls4ml's own API, which does not look at the "
+        "budgets and ends at the first group that does not fit.",
+        "",
         table(shown),
     ]
 
@@ -161,7 +165,7 @@ def section(path: Path) -> str:
         "",
     ]
     if len(TASKS[name].methods) > 1:
-        picture(TASKS[name], runs, references, PAGE / "pruning" / f"{name}.png")
+        picture(TASKS[name], runs, references, RESULTS / "pruning" / f"{name}.png")
         text += [f"![accuracy against reduction, {name}](pruning/{name}.png)", ""]
     if name == "jets":
         text += [*aims(rows, AIMS), ""]
@@ -175,9 +179,9 @@ def section(path: Path) -> str:
 _INTRO = """# Accuracy against hardware, by pruning method
 
 Made by `python -m benchmarks.pruning --task TASK --json FILE` (what FILE holds already is not run
-again) and `python -m benchmarks.pruning_page FILE ...`. All methods share data, split, dense
+again) and `python -m benchmarks.pruning.page FILE ...`. All methods share data, split, dense
 networks, epochs and budgets; the point of each run is chosen on validation, the test accuracy is
-held against the bar afterwards. The settings (`benchmarks/pruning_tasks.py`) are one for all reuse
+held against the bar afterwards. The settings (`benchmarks/pruning/tasks.py`) are one for all reuse
 factors; what each part of them is worth is under *jets_levers*. `cpu_seconds`: pruning alone, one
 thread, on a machine that did other work too. What was tried and dropped is in `docs/decisions.md`.
 
@@ -193,8 +197,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="+", type=Path)
     sections = [section(path) for path in parser.parse_args().files]
-    (PAGE / "pruning.md").write_text("\n".join([_INTRO, *sections]), encoding="utf-8")
-    print(f"written: {PAGE / 'pruning.md'}")
+    (RESULTS / "pruning.md").write_text("\n".join([_INTRO, *sections]), encoding="utf-8")
+    print(f"written: {RESULTS / 'pruning.md'}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""One network, several levels of pruning, a drifting input."""

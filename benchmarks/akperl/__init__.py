@@ -1,0 +1,1 @@
+"""AKPERL beside static pruning on photos."""

@@ -1,0 +1,6 @@
+"""Runs `benchmarks.knapsack.measure`."""
+
+from benchmarks.knapsack.measure import main
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 
 The rules hold because of how hls4ml writes its kernels and how HLS maps them (modules `rules`,
 `terms`, `glue`); the few fitted constants are in `constants` and are refitted by ``python -m
-benchmarks.fit_estimates``. A design whose weights are counted (a
+benchmarks.estimates.fit``. A design whose weights are counted (a
 trained network) is estimated after logic synthesis, since C-synthesis reports do not show freed
 memory columns; a design without weights as its C-synthesis report. What is not known: URAM,
 routing, and the effect of synthesis options.

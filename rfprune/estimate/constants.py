@@ -1,6 +1,6 @@
 """The fitted constants of the analytic estimator, by rule and term.
 
-They live in ``constants.json``, written by ``python -m benchmarks.fit_estimates`` from published
+They live in ``constants.json``, written by ``python -m benchmarks.estimates.fit`` from published
 synthesis reports. Each rule is a sum of constant times term (`rfprune.estimate.terms`); no constant
 belongs to a single project, and none is fitted on less than the rows that the file names.
 """

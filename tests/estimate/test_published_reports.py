@@ -11,8 +11,8 @@ import pytest
 
 pandas = pytest.importorskip("pandas")
 
-from benchmarks.estimates import measure, report  # noqa: E402
-from benchmarks.hls_reports import read_designs  # noqa: E402
+from benchmarks.estimates.reports import read_designs  # noqa: E402
+from benchmarks.estimates.score import measure, report  # noqa: E402
 
 DATA = Path(os.environ.get("RFPRUNE_DATA", "../shared/data")) / "hls_reports"
 DENSE = {

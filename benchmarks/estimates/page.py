@@ -127,7 +127,7 @@ _RULES = (
 
 _CONSTANTS = """## Fitted constants
 
-`python -m benchmarks.fit_estimates` refits them. Errors are relative; "left out" is grouped
+`python -m benchmarks.estimates.fit` refits them. Errors are relative; "left out" is grouped
 cross-validation by shape (generated designs) and by project. Flip-flops of Latency layers, ReLU and
 pooling have few sources: left out, the one project whose multipliers are bound by a directive is
 predicted without any constant for it, which is the 100 % there.
@@ -136,8 +136,9 @@ predicted without any constant for it, which is the 100 % there.
 _OTHERS = """## Beside rule4ml
 
 rule4ml 0.2.0 (shipped models) on the rows that it accepts (dense networks on four boards; at most
-71 evenly spaced ones of each source), by `python -m benchmarks.estimate_rule4ml`. It predicts logic
-synthesis; rows with C-synthesis values only (`hls_*`) are outside its domain. Errors in percent.
+71 evenly spaced ones of each source), by `python -m benchmarks.estimates.beside_rule4ml`. It
+predicts logic synthesis; rows with C-synthesis values only (`hls_*`) are outside its domain. Errors
+in percent.
 """
 _RULE4ML = Path("docs/results/estimates/rule4ml.json")
 

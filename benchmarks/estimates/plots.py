@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.estimate_targets import Pair
+from benchmarks.estimates.targets import Pair
 
 __all__ = ["draw"]
 

@@ -1,7 +1,7 @@
 """The surrogate rule4ml and the analytic estimator on the same published reports.
 
-``python -m benchmarks.estimate_rule4ml --designs FILE.parquet --out FILE.json`` needs the package
-rule4ml (TensorFlow and torch, two gigabytes installed), so it runs apart from
+``python -m benchmarks.estimates.beside_rule4ml --designs FILE.parquet --out FILE.json`` needs the
+package rule4ml (TensorFlow and torch, two gigabytes installed), so it runs apart from
 `benchmarks.estimates`, whose page shows the file.
 """
 
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.estimates import Score, score
-from benchmarks.hls_reports import Reported, read_designs
+from benchmarks.estimates.reports import Reported, read_designs
+from benchmarks.estimates.score import Score, score
 from rfprune.errors import SpecError
 from rfprune.estimate import rule4ml
 from rfprune.estimate.analytic import estimate

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.estimate_targets import Pair, target_rows
-from benchmarks.hls_reports import Reported, read_designs, read_layers
+from benchmarks.estimates.reports import Reported, read_designs, read_layers
+from benchmarks.estimates.targets import Pair, target_rows
 from rfprune.estimate.analytic import EstimateTable, estimate, estimate_many
 from rfprune.estimate.design import Design
 
@@ -228,8 +228,8 @@ def main() -> None:
     result = measure(arguments.designs, layers)
     print(json.dumps(result) if arguments.json else report(result))
     if arguments.page:
-        from benchmarks.estimate_page import page
-        from benchmarks.estimate_plots import draw
+        from benchmarks.estimates.page import page
+        from benchmarks.estimates.plots import draw
 
         draw(pairs_of(read_designs(arguments.designs))[0], arguments.page.with_suffix(""))
         arguments.page.write_text(page(result, markdown), encoding="utf-8")

@@ -1,6 +1,6 @@
 """Fits the constants of the analytic estimator.
 
-``python -m benchmarks.fit_estimates [--data DIR] [--check]`` writes
+``python -m benchmarks.estimates.fit [--data DIR] [--check]`` writes
 ``rfprune/estimate/constants.json``. Every rule is fitted with non-negative constants to the
 relative error, robustly (soft L1), and cross-validated by leaving out one group (shape or project)
 at a time; both errors are printed and kept in the file. ``--check`` prints them and writes nothing.
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.hls_reports import Reported, read_designs, read_layers
+from benchmarks.estimates.reports import Reported, read_designs, read_layers
 from rfprune.estimate.constants import CONSTANTS_FILE
 from rfprune.estimate.glue import around
 from rfprune.estimate.layers import Columns, kinds, read_columns

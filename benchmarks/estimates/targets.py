@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.hls_reports import Reported
+from benchmarks.estimates.reports import Reported
 from rfprune.estimate.design import Design, LayerDesign
 
 __all__ = ["Pair", "target_rows"]

@@ -1,0 +1,1 @@
+"""The analytic estimator against real synthesis reports."""

@@ -1,0 +1,6 @@
+"""Runs `benchmarks.estimates.score`."""
+
+from benchmarks.estimates.score import main
+
+if __name__ == "__main__":
+    main()

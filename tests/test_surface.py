@@ -254,4 +254,4 @@ def test_shipped_sweeps_are_right(path: Path, tmp_path: Path) -> None:
     if target.spec.data.name in EMBEDDED:
         data = load(target.spec.data)
         network = trace(new_model(target.spec, data, path.parent), data.input_shape)
-        assert expand(target.spec, network.sizes).parameters
+        assert expand(target.spec, network.sizes(target.spec.hardware.io_type)).parameters

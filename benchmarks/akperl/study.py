@@ -15,7 +15,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ from rfprune.kernels import shrink
 from rfprune.monitor import measure_time
 from rfprune.runs import StepRecord, SweepFolder, TrialFolder
 from rfprune.runs.files import write_json
-from rfprune.trial import restore_edge, run_trial
+from rfprune.spec import TrialSpec
+from rfprune.trial import prepare_edge, restore_edge, run_trial
+from rfprune.trial.dense import new_model
 
 STUDY = RESULTS / "akperl" / "results.json"
 PACKAGES = ("rfprune", "torch", "stable-baselines3", "gymnasium", "numpy", "scipy")
@@ -163,13 +165,14 @@ def run(job: Job, home: Path, known: dict[str, TrialFolder]) -> Run:
     result = run_trial(spec, folder, dense_dir=home / "dense", base_dir=SWEEP.parent)
     assert result.state == "complete", result.error
     records = folder.steps()
+    found = points(folder, records)
     return Run(
         job.case,
         job.method,
         job.seed,
         spec.key,
-        points(folder, records),
-        measured(folder, records[-1].step),
+        found,
+        measured(spec, found[-1].kept),
         result.seconds,
         learning(folder, records[-1].step),
     )
@@ -201,10 +204,12 @@ def points(folder: TrialFolder, records: list[StepRecord]) -> list[Point]:
     return found
 
 
-def measured(folder: TrialFolder, step: int) -> float:
-    """Return the milliseconds of one image on one thread of this machine."""
-    prepared, model, masks = restore_edge(folder, step)
-    smaller = shrink(model, masks) if masks else model
+def measured(spec: TrialSpec, kept: list[int]) -> float:
+    """Return the milliseconds of one image on one thread here; they depend on sizes alone."""
+    prepared = prepare_edge(spec, SWEEP.parent)
+    model = new_model(spec, prepared.data, SWEEP.parent).eval()
+    kernels = prepared.costs.kernels
+    smaller = shrink(model, kernels.masks(model, 1 - np.array(kept) / kernels.n_kernels))
     return measure_time(smaller, prepared.data.x_test[:1], repeats=100, threads=1).image_ms
 
 
@@ -221,11 +226,17 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--methods", nargs="+", default=None, help="all of the case if not given")
     parser.add_argument("--streams", action="store_true", help="the drifting streams only")
+    parser.add_argument("--times", action="store_true", help="measure the times here anew, only")
     parser.add_argument("--runs", type=Path, default=Path("runs/akperl_study"))
     parser.add_argument("--sweep", type=Path, help="folder of a sweep whose trials are taken")
     parser.add_argument("--results", type=Path, default=STUDY)
     options = parser.parse_args()
     results = Results(options.results)
+    if options.times:
+        for one in results.runs:
+            spec = trial(one.case, one.method, one.seed)
+            results.add(replace(one, measured_ms=measured(spec, one.last.kept)))
+        return
     results.facts = facts(PACKAGES, 0)
     if options.streams:
         for seed in range(options.seeds):

@@ -156,7 +156,7 @@ def _per_layer(name: str, value: Coefficient, layers: tuple[str, ...]) -> FloatA
         return np.full(len(layers), float(value))
     if len(value) != len(layers):
         raise SpecError(
-            f"reward.{name}: has {len(value)} values for {len(layers)} layers "
+            f"prune.agent.reward.{name}: has {len(value)} values for {len(layers)} layers "
             f"({', '.join(layers[:4])}{', ...' if len(layers) > 4 else ''}). "
             "Allowed: one number, or one per layer."
         )

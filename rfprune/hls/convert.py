@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+import torch
+from torch import Tensor, fx, nn
 
 from rfprune.errors import ConversionError
 from rfprune.hardware.precision import FixedType
@@ -114,6 +115,7 @@ def convert(model: nn.Module, plan: Plan, folder: Path) -> Conversion:
     import hls4ml
 
     folded = fold_batch_norm(model)
+    _flatten_by_position(folded)
     given = _transposed(folded, plan) if plan.network.channels_last else folded
     hardware = plan.hardware
     shape = (None, *plan.network.input_shape)
@@ -159,6 +161,15 @@ def _channels_last_conversion(plan: Plan) -> str:
         return "off"
     streams_images = plan.hardware.io_type == "io_stream" and len(plan.network.input_shape) > 1
     return "internal" if streams_images else "full"
+
+
+def _flatten_by_position(network: fx.GraphModule) -> None:
+    """Write ``flatten(x, start_dim=1)`` as ``flatten(x, 1)``: hls4ml's parser reads no keywords."""
+    for node in network.graph.nodes:
+        if node.target in (torch.flatten, "flatten"):
+            node.args = (*node.args, *node.kwargs.values())
+            node.kwargs = {}
+    network.recompile()
 
 
 def _transposed(model: nn.Module, plan: Plan) -> nn.Module:

@@ -165,6 +165,8 @@ def _step(value: Floats) -> float:
         unit = float(np.gcd.reduce(value.astype(np.int64))) if total < 2.0**53 else 0.0
     else:
         unit = float(value[value > 0].min(initial=np.inf))
+        if unit <= total / _MOST_STEPS:
+            return 0.0
         share = value / unit
         if not (abs(np.rint(share) - share) <= 4 * np.finfo(np.float64).eps * share).all():
             return 0.0

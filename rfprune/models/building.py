@@ -49,8 +49,8 @@ def build(
     Raises:
         SpecError: arguments that the network's function does not take.
         UnknownNameError: no such network, module or function.
-        NetworkError: the function failed, the file is not readable or refused, or the network
-            does not fit the data.
+        NetworkError: the function failed, the file is not readable or refused, weights are not
+            finite, or the network does not fit the data.
     """
     path, state = None, None
     if spec.is_file:
@@ -65,6 +65,7 @@ def build(
         model = _construct(spec, tuple(input_shape), n_classes)
     if path is not None and state is not None:
         _load_weights(model, _without_head(model, state) if spec.new_head else state, path)
+    _check_finite(model, spec.name if path is None else str(path))
     _dry_run(model, spec.name, tuple(input_shape), n_classes)
     return _channels_last(model, tuple(input_shape)).train()
 
@@ -227,6 +228,12 @@ def _load_weights(model: nn.Module, state: dict[str, Tensor], path: Path) -> Non
     if faults:
         raise NetworkError(f"{path}: the weights do not fit the network: {'; '.join(faults)}.")
     model.load_state_dict(state)
+
+
+def _check_finite(model: nn.Module, source: str) -> None:
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise NetworkError(f"{source}: '{name}' holds values that are not finite numbers.")
 
 
 def _dry_run(model: nn.Module, name: str, input_shape: tuple[int, ...], n_classes: int) -> None:

@@ -28,6 +28,7 @@ from rfprune.hardware.parts import Part, find_part
 from rfprune.hardware.precision import FixedType
 from rfprune.hardware.reuse import check_reuse_factor, valid_reuse_factors
 from rfprune.network.kinds import dense_after_flatten_order
+from rfprune.network.layout import check_layout
 from rfprune.network.trace import Network, WeightLayer
 from rfprune.network.types import data_types, output_types
 from rfprune.registry import nearest
@@ -111,10 +112,12 @@ def plan(network: Network, hardware: HardwareSpec) -> Plan:
     Raises:
         SpecError: a layer that the network does not have, or strategy and reuse factor that exclude
             each other.
-        ReuseFactorError: a reuse factor that hls4ml would silently round.
+        ReuseFactorError: a reuse factor that hls4ml would silently round, or build wrongly.
+        NetworkError: a network that hls4ml would build wrongly with this `io_type`.
         UnknownNameError: no such part.
     """
     check_layer_names("hardware.layers", hardware.layers, network)
+    check_layout(network, hardware.io_type)
     part = find_part(hardware.part)
     data = data_types(network, hardware)
     layers = tuple(
@@ -159,8 +162,9 @@ def _layer_plan(
     own = hardware.layers.get(layer.name)
     reuse_factor = (own and own.reuse_factor) or hardware.reuse_factor
     asked = (own and own.strategy) or hardware.strategy
-    check_reuse_factor(layer.name, layer.n_in, layer.n_out, reuse_factor, asked)
-    valid = valid_reuse_factors(layer.n_in, layer.n_out, asked)
+    n_in, n_out, largest = layer.size(hardware.io_type)
+    check_reuse_factor(layer.name, n_in, n_out, reuse_factor, asked, largest)
+    valid = valid_reuse_factors(n_in, n_out, asked, largest)
     strategy = resolve_strategy(layer.name, asked, reuse_factor, valid)
     result = (own and own.precision) or hardware.precision
     weight = (

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from rfprune.errors import NetworkError
+from rfprune.hardware.reuse import LayerSize
 from rfprune.network.kinds import WEIGHT_KINDS, WeightKind, holds_weights, kind_of, no_fault
 
-__all__ = ["Network", "Operation", "WeightLayer", "trace"]
+__all__ = ["Network", "Operation", "WeightLayer", "trace", "without_identities"]
 
 Shape = tuple[int, ...]
 
@@ -38,8 +39,8 @@ class WeightLayer:
         positions: output positions per inference: 1 for dense, height * width for convolutions,
             the length of the sequence for a Linear on one.
         weight_shape: of the torch weight, output first.
-        flattened: (C, H, W) or (C, L) if it is the first Linear after a Flatten of features that
-            hls4ml turns to channels last; else None.
+        flattened: (C, H, W) or (C, L) if it alone reads a Flatten of features that hls4ml turned to
+            channels last; else None.
     """
 
     name: str
@@ -56,6 +57,11 @@ class WeightLayer:
         """Weights of the layer, biases not counted."""
         return self.n_in * self.n_out
 
+    def size(self, io_type: str) -> LayerSize:
+        """Return what decides the layer's valid reuse factors."""
+        loops = self.kind.convolves and io_type == "io_parallel"
+        return LayerSize(self.n_in, self.n_out, self.n_in if loops else None)
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -68,6 +74,7 @@ class Operation:
         in_shape: of its first input, without the batch.
         out_shape: of its output, without the batch.
         path: torch's dotted path, or an empty string for a function call.
+        stream_fault: what hls4ml's io_stream cannot take about it, or None.
     """
 
     name: str
@@ -76,6 +83,7 @@ class Operation:
     in_shape: Shape
     out_shape: Shape
     path: str
+    stream_fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,8 @@ class Network:
         input_shape: of one sample.
         n_outputs: classes.
         channels_last: whether features run along the last axis, as for Linear layers on sequences
-            (T, C), or along the first, as for convolutions (C, T).
+            (T, C) and inputs that are only flattened, or along the first, as for convolutions
+            (C, T).
     """
 
     operations: tuple[Operation, ...]
@@ -97,10 +106,9 @@ class Network:
     n_outputs: int
     channels_last: bool
 
-    @property
-    def sizes(self) -> dict[str, tuple[int, int]]:
-        """Layer name to (n_in, n_out)."""
-        return {layer.name: (layer.n_in, layer.n_out) for layer in self.layers}
+    def sizes(self, io_type: str) -> dict[str, LayerSize]:
+        """Return what decides the valid reuse factors, by layer."""
+        return {layer.name: layer.size(io_type) for layer in self.layers}
 
     @property
     def folded_norms(self) -> set[str]:
@@ -123,21 +131,47 @@ class Network:
 def _pool_fault(module: Any) -> str | None:
     if getattr(module, "ceil_mode", False):
         return "ceil_mode=True, which hls4ml drops silently (pad by hand instead)"
+    if getattr(module, "divisor_override", None) is not None:
+        return f"divisor_override={module.divisor_override}, which hls4ml drops silently"
     dilation = getattr(module, "dilation", 1)
     return "dilation in pooling" if dilation not in (1, (1,), (1, 1)) else None
+
+
+def _stream_fault(module: nn.Module) -> str | None:
+    """Return what io_stream cannot take of a layer that io_parallel takes (``nnet_*_stream.h``)."""
+    if isinstance(module, nn.MaxPool1d | nn.AvgPool1d | nn.MaxPool2d | nn.AvgPool2d):
+        kernel, stride, padding = map(_pair, (module.kernel_size, module.stride, module.padding))
+        if any(padding):
+            return f"padding={module.padding}"
+        if isinstance(module, nn.MaxPool2d | nn.AvgPool2d) and kernel != stride:
+            return f"stride={module.stride} other than its kernel {module.kernel_size}"
+    if isinstance(module, nn.Conv2d):
+        (height, width), stride = _pair(module.kernel_size), _pair(module.stride)
+        if height == 1 and width > 1 and stride[0] > 1:
+            return f"kernel {module.kernel_size} and stride={module.stride}, whose rows it ignores"
+    return None
+
+
+def _pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
+    return size if isinstance(size, tuple) else (size, size)
+
+
+def _norm_fault(module: Any) -> str | None:
+    if module.running_mean is None:
+        return "track_running_stats=False (hardware has no batch to take statistics of)"
+    return None
 
 
 #: Torch class -> (type, function that returns what hls4ml cannot take about it, or None).
 _MODULES: dict[type[nn.Module], tuple[str, Callable[[Any], str | None]]] = {
     **{kind.module: (kind.name, kind.fault) for kind in reversed(WEIGHT_KINDS)},
-    nn.BatchNorm1d: ("batchnorm", no_fault),
-    nn.BatchNorm2d: ("batchnorm", no_fault),
+    nn.BatchNorm1d: ("batchnorm", _norm_fault),
+    nn.BatchNorm2d: ("batchnorm", _norm_fault),
     nn.ReLU: ("relu", no_fault),
     nn.LeakyReLU: ("leaky_relu", no_fault),
     nn.ELU: ("elu", no_fault),
     nn.Sigmoid: ("sigmoid", no_fault),
     nn.Tanh: ("tanh", no_fault),
-    nn.Softmax: ("softmax", no_fault),
     nn.MaxPool1d: ("maxpool", _pool_fault),
     nn.MaxPool2d: ("maxpool", _pool_fault),
     nn.AvgPool1d: ("avgpool", _pool_fault),
@@ -166,7 +200,7 @@ _INSTEAD = {
     "log_softmax": " Leave it out: the outputs are logits.",
     "dropout": " Use nn.Dropout.",
 }
-#: Operations between a Flatten and its Linear that leave hls4ml's graph before conversion.
+#: Operations that leave hls4ml's graph before conversion.
 _TRANSPARENT = ("dropout", "identity")
 #: Operations for which torch takes the first axis of a sample for the features.
 _CHANNELS_FIRST = ("conv1d", "conv2d", "maxpool", "avgpool", "batchnorm")
@@ -188,9 +222,11 @@ def trace(model: nn.Module, input_shape: Shape) -> Network:
     if not layers:
         raise NetworkError("the network holds no Linear, Conv1d or Conv2d layer to prune.")
     channels_last = _channels_last(operations)
-    if channels_last:
-        # Nothing is transposed before the Flatten, so no layer after it has another order.
-        layers = tuple(replace(layer, flattened=None) for layer in layers)
+    if not channels_last:  # else nothing is transposed before the Flatten
+        converted = without_identities(operations)
+        layers = tuple(
+            replace(layer, flattened=_flattened(layer.name, converted)) for layer in layers
+        )
     n_outputs = operations[-1].out_shape[-1]
     return Network(operations, layers, input_shape, n_outputs, channels_last)
 
@@ -256,30 +292,43 @@ def _operations(graph: fx.GraphModule) -> tuple[tuple[Operation, ...], tuple[Wei
         if operation.path in used:
             raise NetworkError(f"{operation.path}: is called twice; hls4ml cannot share weights.")
         used.add(operation.path)
-        layer = _weight_layer(operation, module, operations)
+        layer = _weight_layer(operation, module)
         operations[-1] = replace(operation, type=layer.kind.name)
         layers.append(layer)
     return tuple(operations), tuple(layers)
 
 
-def _channels_last(operations: tuple[Operation, ...]) -> bool:
-    """Return whether the network's features run along the last axis.
-
-    A Linear on a sequence says so. torch's convolutions, pooling and batch norm take the first axis
-    for the features, so beside it they would act along another axis than hls4ml builds.
-    """
-    pointwise = next((op for op in operations if op.type == "pointwise"), None)
-    if pointwise is None:
-        return False
+def without_identities(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """Return the operations as they are converted: Dropout and Identity are gone."""
+    origin: dict[str, str] = {}
+    found: list[Operation] = []
     for op in operations:
-        if op.type in _CHANNELS_FIRST and len(op.in_shape) > 1:
-            raise NetworkError(
-                f"{op.path}: {op.type} takes the first axis of {op.in_shape} for the features, "
-                f"{pointwise.path} (Linear) the last axis of {pointwise.in_shape}; hls4ml cannot "
-                "mix the two. Use a Conv1d with kernel 1 in place of the Linear, or Linear layers "
-                "alone up to the Flatten."
-            )
-    return True
+        inputs = tuple(origin.get(name, name) for name in op.inputs)
+        if op.type in _TRANSPARENT:
+            origin[op.name] = inputs[0]
+        else:
+            found.append(replace(op, inputs=inputs))
+    return tuple(found)
+
+
+def _channels_last(operations: tuple[Operation, ...]) -> bool:
+    """Return whether the network's features run along the last axis, as hls4ml builds them.
+
+    A Linear on a sequence says so; a network that only flattens its input leaves nothing to turn.
+    torch's convolutions, pooling and batch norm take the first axis for the features, so beside a
+    Linear on a sequence they would act along another axis than hls4ml builds.
+    """
+    several = [op for op in operations if len(op.in_shape) > 1]
+    first = next((op for op in several if op.type in _CHANNELS_FIRST), None)
+    pointwise = next((op for op in several if op.type == "pointwise"), None)
+    if first is not None and pointwise is not None:
+        raise NetworkError(
+            f"{first.path}: {first.type} takes the first axis of {first.in_shape} for the "
+            f"features, {pointwise.path} (Linear) the last axis of {pointwise.in_shape}; hls4ml "
+            "cannot mix the two. Use a Conv1d with kernel 1 in place of the Linear, or Linear "
+            "layers alone up to the Flatten."
+        )
+    return first is None and bool(several)
 
 
 def _operation(node: fx.Node, modules: dict[str, nn.Module]) -> Operation:
@@ -288,9 +337,17 @@ def _operation(node: fx.Node, modules: dict[str, nn.Module]) -> Operation:
     if node.op == "call_module":
         path = str(node.target)
         return Operation(
-            node.name, _module_type(path, modules[path]), inputs, in_shape, _shape(node), path
+            node.name,
+            _module_type(path, modules[path]),
+            inputs,
+            in_shape,
+            _shape(node),
+            path,
+            _stream_fault(modules[path]),
         )
     function = _FUNCTIONS.get(node.target) if node.op.startswith("call_") else None
+    if function == "add" and (fault := _add_fault(node)):
+        raise NetworkError(f"{node.name}: hls4ml cannot take {fault}.")
     if function is None:
         shown = str(getattr(node.target, "__name__", node.target))
         raise NetworkError(
@@ -298,6 +355,14 @@ def _operation(node: fx.Node, modules: dict[str, nn.Module]) -> Operation:
             f"Allowed: modules {_allowed()}, and the functions relu, flatten, +."
         )
     return Operation(node.name, function, inputs, in_shape, _shape(node), "")
+
+
+def _add_fault(node: fx.Node) -> str | None:
+    if node.kwargs.get("alpha", 1) != 1:
+        return f"torch.add with alpha={node.kwargs['alpha']}, which it drops silently"
+    if len(node.all_input_nodes) == 1 and all(isinstance(arg, fx.Node) for arg in node.args):
+        return "the sum of a tensor with itself"
+    return None
 
 
 def _allowed() -> str:
@@ -311,6 +376,7 @@ def _module_type(path: str, module: nn.Module) -> str:
             "AdaptiveAvgPool2d": " Use AvgPool2d with a fixed kernel.",
             "AdaptiveAvgPool1d": " Use AvgPool1d with a fixed kernel.",
             "GELU": " Use ReLU.",
+            "Softmax": " Leave it out: the outputs are logits, and its tables are coarse.",
         }.get(type(module).__name__, "")
         raise NetworkError(
             f"{path}: hls4ml cannot take a layer of type {type(module).__name__}.{hint} "
@@ -322,9 +388,7 @@ def _module_type(path: str, module: nn.Module) -> str:
     return row[0]
 
 
-def _weight_layer(
-    operation: Operation, module: nn.Module, operations: list[Operation]
-) -> WeightLayer:
+def _weight_layer(operation: Operation, module: nn.Module) -> WeightLayer:
     weight = module.weight
     assert isinstance(weight, Tensor)
     shape = tuple(weight.shape)
@@ -345,16 +409,18 @@ def _weight_layer(
         n_out=kind.n_out(shape),
         positions=prod(operation.out_shape) // kind.n_out(shape),
         weight_shape=shape,
-        flattened=_flattened(operation, operations),
     )
 
 
-def _flattened(operation: Operation, operations: list[Operation]) -> Shape | None:
-    """Return the shape before the Flatten that feeds `operation`, if one does and it matters."""
-    by_name = {op.name: op for op in operations}
-    source = by_name.get(operation.inputs[0])
-    while source is not None and source.type in _TRANSPARENT:
-        source = by_name.get(source.inputs[0])
-    if source is None or source.type != "flatten" or len(source.in_shape) < 2:
+def _flattened(name: str, converted: tuple[Operation, ...]) -> Shape | None:
+    """Return the shape before the Flatten that layer `name` alone reads, if that matters.
+
+    hls4ml transposes features back to channels first in front of a Flatten, and folds that into the
+    weights of a Linear that is its only reader.
+    """
+    by_name = {op.name: op for op in converted}
+    flatten = by_name.get(by_name[name].inputs[0])
+    if flatten is None or flatten.type != "flatten" or len(flatten.in_shape) < 2:
         return None
-    return source.in_shape
+    readers = sum(flatten.name in op.inputs for op in converted)
+    return flatten.in_shape if readers == 1 else None

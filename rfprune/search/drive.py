@@ -21,6 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rfprune.errors import ClusterError, WorkError
+from rfprune.hardware.reuse import LayerSizes
 from rfprune.runs import StepRecord, SweepFolder
 from rfprune.search.cluster import check_reachable, cluster, quiet_environment
 from rfprune.search.expand import expand
@@ -82,7 +83,7 @@ class SweepOutcome:
 def run_sweep(
     spec: SweepSpec,
     folder: SweepFolder,
-    layers: Mapping[str, tuple[int, int]],
+    layers: LayerSizes,
     *,
     base_dir: Path,
     trial_function: str = DEFAULT_FUNCTION,
@@ -95,7 +96,7 @@ def run_sweep(
     Args:
         spec: the sweep file.
         folder: where everything about the sweep is kept.
-        layers: ``(n_in, n_out)`` of every layer that holds weights, by name.
+        layers: size of every layer that holds weights, by name.
         base_dir: folder of the sweep file: relative paths and the user's own modules.
         trial_function: ``module:function`` with the parameters of `rfprune.trial.run_trial`.
         progress: is told what happens, e.g. a `rfprune.search.progress.Display`.

@@ -2,7 +2,8 @@
 
 Checks everything that can be known before the first trial: that each path exists and takes the
 values, that layers exist, and that no point holds a reuse factor or strategy that hls4ml would
-silently replace. The network arrives as the weight matrix of each layer, ``{name: (n_in, n_out)}``.
+silently replace. The network arrives as the size of each layer, ``{name: (n_in, n_out, largest)}``
+(`rfprune.hardware.reuse.LayerSize`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rfprune.errors import ReuseFactorError, SpecError
-from rfprune.hardware.reuse import check_reuse_factor, valid_reuse_factors
+from rfprune.hardware.reuse import LayerSize, LayerSizes, check_reuse_factor, valid_reuse_factors
 from rfprune.registry import nearest
 from rfprune.search.parameters import Listed, Numbers, Parameter, Scalar
 from rfprune.search.space import Space, assignments, merge, named_in_conditions, trial_values
@@ -22,20 +23,20 @@ from rfprune.spec.space import Choices, Entry, Range, ValidReuseFactors
 
 __all__ = ["expand"]
 
-Layers = Mapping[str, tuple[int, int]]
+Layers = Mapping[str, LayerSize]
 
 _SECTIONS = ("hardware.layers", "prune.layers")
 _GLOBAL_REUSE = "hardware.reuse_factor"
 _GLOBAL_STRATEGY = "hardware.strategy"
 
 
-def expand(spec: SweepSpec, layers: Layers) -> Space:
+def expand(spec: SweepSpec, layers: LayerSizes) -> Space:
     """Return the search space of `spec` on a network with these `layers`.
 
     Args:
         spec: the sweep file.
-        layers: ``(n_in, n_out)`` of every layer that holds weights, by name, in network order; none
-            for an edge device, which has no reuse factors.
+        layers: size of every layer that holds weights, by name, in network order; none for an edge
+            device, which has no reuse factors.
 
     Raises:
         SpecError: a path or layer that does not exist, a value that its field refuses, a condition
@@ -43,15 +44,16 @@ def expand(spec: SweepSpec, layers: Layers) -> Space:
         ReuseFactorError: a reuse factor that hls4ml would silently round.
     """
     base = trial_values(spec)
-    builder = _Builder(spec, layers, base)
+    sizes = {name: LayerSize(*size) for name, size in layers.items()}
+    builder = _Builder(spec, sizes, base)
     parameters = [builder.parameter(path, entry) for path, entry in builder.entries().items()]
     ordered = _parents_first(_conditions_met(parameters, base, spec.name), spec.name)
     space = Space(tuple(ordered), base)
     for parameter in ordered:
         _check_values(spec, parameter, base)
-    for layer in layers:
-        _check_layer(space, layer, layers[layer])
-    return replace(space, starts=tuple(_starts(spec, space, layers)))
+    for name, size in sizes.items():
+        _check_layer(space, name, size)
+    return replace(space, starts=tuple(_starts(spec, space, sizes)))
 
 
 @dataclass(frozen=True)
@@ -102,15 +104,15 @@ class _Builder:
                 f"{source}: 'valid: true' is for reuse factors. Allowed: hardware.reuse_factor "
                 "and hardware.layers.*.reuse_factor; elsewhere low and high, or choices."
             )
-        shapes = self._layers_of(path)
-        common = set.intersection(*(set(valid_reuse_factors(*s)) for s in shapes.values()))
+        sizes = self._layers_of(path)
+        common = set.intersection(*(set(_valid_for(size)) for size in sizes.values()))
         chosen = sorted(
             rf for rf in common if rf >= entry.low and (entry.high is None or rf <= entry.high)
         )
         if not chosen:
             end = "up" if entry.high is None else f"to {entry.high}"
             near = min(common, key=lambda rf: (abs(rf - (entry.high or entry.low)), rf))
-            names = ", ".join(f"{name} ({n}x{m})" for name, (n, m) in shapes.items())
+            names = ", ".join(f"{name} ({n}x{m})" for name, (n, m, _) in sizes.items())
             raise SpecError(
                 f"{source}: no reuse factor from {entry.low} {end} is valid for {names}; the "
                 f"nearest is {near}. Valid: {' '.join(map(str, sorted(common)))}."
@@ -120,30 +122,30 @@ class _Builder:
     def _check_reuse_factors(self, path: str, parameter: Parameter, source: str) -> None:
         values = parameter.values if isinstance(parameter, Listed) else _whole_values(parameter)
         low, *_, high = (*parameter.samples(), parameter.samples()[-1])
-        shapes = self._layers_of(path)
+        sizes = self._layers_of(path)
         for value in values:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise SpecError(f"{source}: {value!r} is no reuse factor. Allowed: 1, 2, 3, ...")
-            for name, shape in shapes.items():
+            for name, size in sizes.items():
                 try:
-                    check_reuse_factor(name, *shape, value)
+                    _check(name, size, value)
                 except ReuseFactorError as error:
                     raise ReuseFactorError(
                         f"{source}: {error} Write {{valid: true, low: {low}, high: {high}}} to "
                         "search the valid ones only."
                     ) from None
 
-    def _layers_of(self, path: str) -> dict[str, tuple[int, int]]:
+    def _layers_of(self, path: str) -> dict[str, LayerSize]:
         """Return the layers whose reuse factor `path` may decide."""
         if path != _GLOBAL_REUSE:
             name = path.split(".")[2]
             return {name: self.layers[name]}
         always = {concrete for concrete, entry in self.entries().items() if not entry.when}
         rest = {}
-        for name, shape in self.layers.items():
+        for name, size in self.layers.items():
             own = f"hardware.layers.{name}.reuse_factor"
             if own not in always and get_path(dict(self.base), own) is None:
-                rest[name] = shape
+                rest[name] = size
         if not rest:
             raise SpecError(
                 f"{self.spec.name}: search.{path}: decides nothing; every layer has its own reuse "
@@ -252,7 +254,15 @@ def _check_values(spec: SweepSpec, parameter: Parameter, base: Mapping[str, Any]
         parse_spec(TrialSpec, values, f"{spec.name}: search.{parameter.path} = {value!r}")
 
 
-def _check_layer(space: Space, name: str, shape: tuple[int, int]) -> None:
+def _valid_for(size: LayerSize) -> list[int]:
+    return valid_reuse_factors(size.n_in, size.n_out, largest=size.largest)
+
+
+def _check(subject: str, size: LayerSize, reuse_factor: int, strategy: str = "auto") -> None:
+    check_reuse_factor(subject, size.n_in, size.n_out, reuse_factor, strategy, size.largest)
+
+
+def _check_layer(space: Space, name: str, size: LayerSize) -> None:
     """Refuse points at which hls4ml would build layer `name` otherwise than asked."""
     own = f"hardware.layers.{name}."
     reuse = [f"{own}reuse_factor", _GLOBAL_REUSE]
@@ -273,8 +283,8 @@ def _check_layer(space: Space, name: str, shape: tuple[int, int]) -> None:
         if pair not in checked:
             checked.add(pair)
             subject = key if key == reuse[0] else f"{key}: {name}"
-            check_reuse_factor(subject, *shape, int(pair[1]), str(pair[0]))
-            _check_unrolled(name, shape, str(pair[0]), int(pair[1]))
+            _check(subject, size, int(pair[1]), str(pair[0]))
+            _check_unrolled(name, size, str(pair[0]), int(pair[1]))
 
 
 def _with_parents(space: Space, paths: set[str]) -> list[Parameter]:
@@ -294,13 +304,13 @@ def _effective(space: Space, values: Mapping[str, Scalar], paths: list[str]) -> 
     return paths[-1], values.get(paths[-1], get_path(dict(space.base), paths[-1]))
 
 
-def _check_unrolled(name: str, shape: tuple[int, int], strategy: str, reuse_factor: int) -> None:
+def _check_unrolled(name: str, size: LayerSize, strategy: str, reuse_factor: int) -> None:
     if strategy == "resource_unrolled" and reuse_factor == 1:
         # The rule and its sentence stand there; it is imported only where it will speak, as it
         # brings torch along.
         from rfprune.network.plan import resolve_strategy
 
-        resolve_strategy(name, strategy, reuse_factor, valid_reuse_factors(*shape))
+        resolve_strategy(name, strategy, reuse_factor, _valid_for(size))
 
 
 def _starts(spec: SweepSpec, space: Space, layers: Layers) -> Iterator[dict[str, Scalar]]:

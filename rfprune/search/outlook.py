@@ -17,7 +17,7 @@ from rfprune.data import Dataset, load
 from rfprune.errors import BudgetError
 from rfprune.estimate import Estimate, estimate
 from rfprune.estimate.network import design_of
-from rfprune.hardware.reuse import valid_reuse_factors
+from rfprune.hardware.reuse import LayerSize, valid_reuse_factors
 from rfprune.methods import find_method
 from rfprune.network import fold_batch_norm, trace
 from rfprune.pruning import least_use
@@ -62,6 +62,7 @@ class LayerRow:
     n_out: int
     n_weights: int
     valid_reuse_factors: list[int]
+    largest_reuse_factor: int | None
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,12 @@ class Outlook:
     tools: list[ToolRow]
 
     @property
-    def sizes(self) -> dict[str, tuple[int, int]]:
-        """Layer name to (n_in, n_out)."""
-        return {row.name: (row.n_in, row.n_out) for row in self.layers}
+    def sizes(self) -> dict[str, LayerSize]:
+        """What decides the valid reuse factors, by layer."""
+        return {
+            row.name: LayerSize(row.n_in, row.n_out, row.largest_reuse_factor)
+            for row in self.layers
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -142,7 +146,10 @@ def outlook(spec: SweepSpec, base_dir: Path) -> Outlook:
     if spec.edge is not None:
         return _outlook_edge(spec, data, base_dir)
     network = trace(new_model(spec, data, base_dir), data.input_shape)
-    space = expand(spec, network.sizes)
+    # Where both are searched, every point has to be valid in io_parallel as well.
+    io_type = "io_parallel" if "hardware.io_type" in spec.search else spec.hardware.io_type
+    sizes = network.sizes(io_type)
+    space = expand(spec, sizes)
     _check_choices(space, base_dir)
     corners = [_Corner(trial, data, base_dir) for trial in _corner_trials(spec, space)]
     _check_budgets(spec, corners)
@@ -153,7 +160,8 @@ def outlook(spec: SweepSpec, base_dir: Path) -> Outlook:
             layer.n_in,
             layer.n_out,
             layer.n_weights,
-            valid_reuse_factors(layer.n_in, layer.n_out),
+            valid_reuse_factors(layer.n_in, layer.n_out, largest=sizes[layer.name].largest),
+            sizes[layer.name].largest,
         )
         for layer in network.layers
     ]

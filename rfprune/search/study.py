@@ -13,13 +13,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from rfprune.errors import MissingExtraError, RunsError
+from rfprune.hardware.reuse import LayerSizes
 from rfprune.runs import SweepFolder
 from rfprune.spec import SweepSpec
 from rfprune.spec.files import changes
@@ -122,9 +123,7 @@ def _holder(path: Path) -> str:
         return "another process"
 
 
-def open_study(
-    spec: SweepSpec, folder: SweepFolder, layers: Mapping[str, tuple[int, int]]
-) -> OwnedStudy:
+def open_study(spec: SweepSpec, folder: SweepFolder, layers: LayerSizes) -> OwnedStudy:
     """Open or create the study of `spec`; call with the lock held.
 
     Raises:
@@ -274,8 +273,8 @@ def _mend_journal(path: Path) -> None:
             file.truncate(whole)
 
 
-def _plain(layers: Mapping[str, tuple[int, int]]) -> dict[str, list[int]]:
-    return {name: list(shape) for name, shape in layers.items()}
+def _plain(layers: LayerSizes) -> dict[str, list[int]]:
+    return {name: [size[0], size[1]] for name, size in layers.items()}
 
 
 def _check_folder_is_new(folder: SweepFolder, where: str) -> None:

@@ -6,7 +6,7 @@ operation that hls4ml rounds (`rfprune.network.types`) on theirs, wrapped or sat
 says. Gradients go straight through the rounding (Bengio et al. 2013), and stop where a saturating
 type clips (Hubara et al. 2016), so that fine-tuning sees what the hardware will compute.
 
-Sigmoid, tanh, ELU and softmax are tables in hls4ml; here they are exact before they are rounded.
+Sigmoid, tanh and ELU are tables in hls4ml; here they are exact before they are rounded.
 """
 
 from __future__ import annotations

@@ -40,6 +40,27 @@ def grid() -> tuple[nn.Module, tuple[int, ...]]:
     return nn.Sequential(*layers), (2, 3, 6)
 
 
+def image_mlp() -> tuple[nn.Module, tuple[int, ...]]:
+    layers = (nn.Flatten(), nn.Dropout(), nn.Linear(24, 6), nn.ReLU(), nn.Linear(6, 3))
+    return nn.Sequential(*layers), (2, 4, 3)
+
+
+class TwoHeads(nn.Module):
+    """A Flatten that two layers read, written with a keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.left, self.right = nn.Conv1d(2, 3, 3), nn.Linear(12, 3), nn.Linear(12, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.flatten(torch.relu(self.conv(x)), start_dim=1)
+        return torch.relu(self.left(x)) + self.right(x)
+
+
+def two_heads() -> tuple[nn.Module, tuple[int, ...]]:
+    return TwoHeads(), (2, 6)
+
+
 class Residual(nn.Module):
     """Every operation that hls4ml rounds, a batch norm that stays, and one that is folded."""
 
@@ -77,6 +98,10 @@ CASES: list[tuple[Any, dict[str, Any]]] = [
     (conv1d, {"io_type": "io_stream", "layers": {"_4": {"reuse_factor": 8}}}),
     (sequence, {"io_type": "io_stream", "layers": {"_0": {"reuse_factor": 3}}}),
     (sequence, {"io_type": "io_parallel", "layers": {"_5": {"reuse_factor": 5}}}),
+    (image_mlp, {"io_type": "io_parallel", "layers": {"_2": {"reuse_factor": 4}}}),
+    (image_mlp, {"io_type": "io_stream", "layers": {"_2": {"reuse_factor": 8}}}),
+    (two_heads, {"io_type": "io_parallel", "layers": {"left": {"reuse_factor": 4}}}),
+    (two_heads, {"io_type": "io_stream", "layers": {"right": {"reuse_factor": 6}}}),
     (sequence, {"backend": "Vivado", "io_type": "io_stream", "reuse_factor": 2}),
     (residual, {"io_type": "io_stream", **SATURATED}),
     (residual, {"io_type": "io_parallel", **SATURATED}),

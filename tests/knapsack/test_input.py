@@ -108,6 +108,12 @@ def test_input_is_not_changed() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(arrays, copies, strict=True))
 
 
+@pytest.mark.parametrize("value", [[1e300, 1e-300], [5e-324, 1.0], [1e-310, 2e-310]])
+def test_tiny_beside_huge_values_warn_of_nothing(value: list[float]) -> None:
+    with np.errstate(all="raise", under="ignore"):
+        assert solve(value, [1, 1], 1).keep.tolist() == [value[0] > value[1], value[1] > value[0]]
+
+
 def test_integer_values_have_a_bound_to_the_unit() -> None:
     rng = np.random.default_rng(2)
     value, cost = rng.integers(1, 100, 200), rng.integers(1, 50, (200, 2))

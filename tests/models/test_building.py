@@ -21,6 +21,11 @@ def net(width, input_shape, n_classes=2):
 def plain(n_out=3):
     return nn.Linear(4, n_out)
 
+def not_finite():
+    layer = nn.Linear(4, 3)
+    layer.weight.data[1, 2] = float("nan")
+    return layer
+
 def anything(**options):
     return nn.Linear(4, options["n_out"])
 
@@ -79,6 +84,7 @@ def test_the_current_folder_is_importable(user, monkeypatch):
         ("no_module", {}, NetworkError, r"returned a int, expected a torch\.nn\.Module"),
         ("tuple_output", {}, NetworkError, r"output is tuple, expected the logits \(2, 3\)"),
         ("constant", {}, NetworkError, "is a int, not a function"),
+        ("not_finite", {}, NetworkError, "'weight' holds values that are not finite"),
         ("nett", {}, UnknownNameError, r"has no 'nett'\. Did you mean 'net'\?"),
     ],
 )

@@ -1,17 +1,26 @@
 """Tracing: names, shapes, and refusal of what hls4ml cannot take."""
 
+import math
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from rfprune.errors import NetworkError
+from rfprune.hardware.reuse import LayerSize
 from rfprune.models import ModelSpec, build
 from rfprune.network import trace
 
 
 def test_mlp_layers() -> None:
     network = trace(build(ModelSpec(name="mlp"), (16,), 5), (16,))
-    assert network.sizes == {"fc1": (16, 64), "fc2": (64, 32), "fc3": (32, 32), "output": (32, 5)}
+    assert network.sizes("io_parallel") == {
+        "fc1": LayerSize(16, 64),
+        "fc2": LayerSize(64, 32),
+        "fc3": LayerSize(32, 32),
+        "output": LayerSize(32, 5),
+    }
     assert network.n_outputs == 5
     assert all(layer.positions == 1 and layer.flattened is None for layer in network.layers)
 
@@ -30,6 +39,30 @@ def test_flatten_is_seen_through_dropout_and_identity() -> None:
         nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Dropout(), nn.Identity(), nn.Linear(2 * 4 * 4, 3)
     )
     assert trace(model, (1, 6, 6)).layers[1].flattened == (2, 4, 4)
+
+
+class TwoHeads(nn.Module):
+    """A Flatten that two layers read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.left, self.right = nn.Conv1d(2, 3, 1), nn.Linear(12, 2), nn.Linear(12, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.flatten(self.conv(x), start_dim=1)
+        return self.left(x) + self.right(x)
+
+
+def test_a_flatten_of_two_readers_keeps_the_order_of_both() -> None:
+    assert [layer.flattened for layer in trace(TwoHeads(), (2, 4)).layers] == [None] * 3
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (1, 4, 3), (2, 4, 3)])
+def test_an_input_that_is_only_flattened_is_not_turned(shape: tuple[int, ...]) -> None:
+    features = math.prod(shape)
+    network = trace(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(features, 2)), shape)
+    assert network.channels_last
+    assert network.layers[0].flattened is None
 
 
 @pytest.mark.parametrize(("shape", "positions"), [((5, 8), 5), ((2, 3, 8), 6)])
@@ -89,6 +122,15 @@ class Exotic(nn.Module):
         return torch.cumsum(self.fc(x), dim=1)
 
 
+class Adding(nn.Module):
+    def __init__(self, how: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.how, self.fc = how, nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.how(self.fc(x), x)
+
+
 class Viewing(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +156,20 @@ class Viewing(nn.Module):
             (1, 6, 6),
             "1: .*ceil_mode",
         ),
+        (
+            nn.Sequential(nn.Conv2d(1, 2, 3), nn.AvgPool2d(2, divisor_override=3)),
+            (1, 6, 6),
+            "1: .*divisor_override=3",
+        ),
+        (
+            nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2, track_running_stats=False)),
+            (4,),
+            "1: .*track_running_stats=False",
+        ),
         (nn.Sequential(nn.Linear(4, 2), nn.GELU()), (4,), "GELU. Use ReLU"),
+        (nn.Sequential(nn.Linear(4, 2), nn.Softmax(1)), (4,), "1: .*Softmax. Leave it out"),
+        (Adding(lambda a, b: torch.add(a, b, alpha=2)), (4,), "add: .* alpha=2"),
+        (Adding(lambda a, _: a + a), (4,), "add: .* sum of a tensor with itself"),
         (nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1)), (1, 6, 6), "AvgPool2d"),
         (
             nn.Sequential(nn.Linear(4, 2)),

@@ -121,15 +121,18 @@ def aims(rows: list[dict[str, Any]], wanted: dict[str, float]) -> list[str]:
     return lines
 
 
+def _shown(name: str, value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return "< 0.0001" if name.startswith("p") and value < 5e-5 else f"{value:.4f}"
+
+
 def compared(runs: list[Run]) -> list[str]:
     """Return how the knapsack does against the others under equal budgets."""
     rows = comparison(runs)
     won = sum(row["better_by"] > 0 and row["p_holm"] < 0.05 for row in rows)
     lost = sum(row["better_by"] < 0 and row["p_holm"] < 0.05 for row in rows)
-    digits = dict.fromkeys(("accuracy", "better_by", "least", "most", "p", "p_holm"), 4)
-    shown = [
-        {k: f"{v:.{digits[k]}f}" if k in digits else v for k, v in row.items()} for row in rows
-    ]
+    shown = [{name: _shown(name, value) for name, value in row.items()} for row in rows]
     return [
         "Equal budgets for DSP, BRAM and LUT at every step. `accuracy` is the knapsack's on the "
         f"test rows, averaged over the budgets that take at least {FROM:.0%} of the DSPs, and "

@@ -50,4 +50,5 @@ def load_step(path: Path, model: nn.Module) -> State:
             prices=None if extra["prices"] is None else np.array(extra["prices"]),
         )
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise RunsError(f"{path}: the checkpoint cannot be used ({error}).") from error
+        why = str(error).removeprefix(f"{path}: ").removesuffix(".")
+        raise RunsError(f"{path}: the checkpoint cannot be used ({why}).") from error

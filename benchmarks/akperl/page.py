@@ -247,8 +247,8 @@ brackets are 95 % intervals.
 
 *Estimated* is what the energy model and the roofline of a Raspberry Pi 4 say; power is the mean at
 the rate at which the dense network computes without a pause. *Measured* is the median time of one
-image on one thread of this machine, which did other work meanwhile. No power was measured: the
-machine has no counter that may be read."""
+image on one thread of this machine. No power was measured: the machine has no counter that may be
+read."""
 
 _TRIED = """The first version measured top-1 accuracy under masks, with the batch norms of the dense
 network, left unused what the levels left of the budget, played under three conditions of the input

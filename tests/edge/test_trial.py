@@ -18,7 +18,7 @@ from rfprune.training import evaluate
 from rfprune.trial import prepare, prepare_edge, restore_edge
 from tests.edge.conftest import run, small
 
-METHODS = ("knapsack", "greedy", "uniform", "random", "magnitude", "l1")
+METHODS = ("knapsack", "greedy", "hls4ml_greedy", "uniform", "random", "magnitude", "l1")
 
 
 def without_times(records: list[StepRecord]) -> list[dict[str, Any]]:

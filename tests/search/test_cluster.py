@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,19 +27,32 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def _node(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """Start a node in a process group of its own, outside the checkout and without its path."""
+def _node(folder: Path, name: str, *options: str) -> subprocess.Popen[str]:
+    """Start a node in a process group of its own, outside the checkout and without its path.
+
+    It is there when this returns: nodes that start at once on one machine may pick the same ports.
+    """
     environment = _environment()
     environment.pop("PYTHONPATH", None)
-    return subprocess.Popen(
-        [str(RAY), "start", "--block", "--object-store-memory=80000000", *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment,
-        cwd=folder,
-        start_new_session=True,
-    )
+    log = folder / f"{name}.log"
+    with log.open("w") as output:
+        node = subprocess.Popen(
+            [str(RAY), "start", "--block", "--object-store-memory=80000000", *options],
+            stdout=output,
+            stderr=output,
+            text=True,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+        )
+    for _ in range(240):
+        if "Ray runtime started" in log.read_text():
+            return node
+        if node.poll() is not None:
+            break
+        time.sleep(0.25)
+    _end(node)
+    pytest.fail(f"{name} did not start: {log.read_text()}")
 
 
 def _end(node: subprocess.Popen[str]) -> None:
@@ -63,6 +77,7 @@ def cluster_of_two(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[
     address = f"127.0.0.1:{port}"
     head = _node(
         tmp_path,
+        "head",
         "--head",
         f"--port={port}",
         "--node-ip-address=127.0.0.1",
@@ -71,26 +86,13 @@ def cluster_of_two(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[
     )
     nodes: list[subprocess.Popen[str]] = []
     try:
-        _wait_for(address)
-        for _ in range(2):
-            nodes.append(_node(tmp_path, f"--address={address}", "--num-cpus=1"))
+        for number in range(2):
+            join = f"--address={address}"
+            nodes.append(_node(tmp_path, f"node {number}", join, "--num-cpus=1"))
         yield address, nodes
     finally:
         for node in [*nodes, head]:
             _end(node)
-
-
-def _wait_for(address: str) -> None:
-    host, _, port = address.partition(":")
-    for _ in range(240):
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except OSError:
-            pass
-        else:
-            return
-        subprocess.run(["sleep", "0.25"], check=True)
-    pytest.fail("the cluster did not come up")
 
 
 def test_a_sweep_on_a_cluster_that_loses_a_node(

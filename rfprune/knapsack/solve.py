@@ -51,7 +51,8 @@ def solve(
         floor: (L,) fewest groups to keep of each layer, >= 0.
         max_gap: stop at this relative gap; 0 asks for the optimum. Unless given, 0 up to 2000
             groups and 1e-6 above.
-        max_nodes: most nodes of CBC on what is open after the search of this package; 0 = no CBC.
+        max_nodes: most nodes of one run of CBC on what is open after the search of this package;
+            0 = no CBC.
 
     Returns:
         What is kept, always within the budgets and the floors, and a bound on what could be. Equal

@@ -62,12 +62,10 @@ class Core:
     Attributes:
         rows: (n,) the rows.
         reach: a selection that goes against the base outside the core loses more than this.
-        covers: no row outside the core is open.
     """
 
     rows: Ints
     reach: float
-    covers: bool
 
 
 @dataclass(frozen=True)
@@ -110,9 +108,9 @@ def take(margin: Floats, distance: float, most: int) -> Core:
     size = abs(margin)
     rows = np.flatnonzero(size <= distance)
     if len(rows) <= most:
-        return Core(rows, distance, True)
+        return Core(rows, distance)
     limit = float(np.partition(size[rows], most)[most])
-    return Core(rows[size[rows] <= limit], limit, False)
+    return Core(rows[size[rows] <= limit], limit)
 
 
 def kinds(

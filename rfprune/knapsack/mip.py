@@ -26,7 +26,7 @@ from rfprune.knapsack.curves import Curve
 from rfprune.knapsack.pool import Pool
 from rfprune.knapsack.problem import Floats, Ints
 
-__all__ = ["Answer", "Core", "solve_core"]
+__all__ = ["Answer", "Residual", "solve_residual"]
 
 #: Value of the open distance in the objective that CBC sees.
 _DISTANCE = 1e4
@@ -39,7 +39,7 @@ _ROUNDS = 12
 
 
 @dataclass(frozen=True)
-class Core:
+class Residual:
     """What is open, and how far to go.
 
     Attributes:
@@ -98,7 +98,7 @@ class Answer:
     bound: float
 
 
-def solve_core(core: Core) -> Answer:
+def solve_residual(core: Residual) -> Answer:
     """Find the best choice for the open rows while the others stay as they are in the base."""
     marks = [curve.marks(n) for curve, n in zip(core.curves, core.middle, strict=True)]
     best = Answer(-np.inf, core.middle, np.inf)
@@ -117,7 +117,7 @@ def solve_core(core: Core) -> Answer:
     return best
 
 
-def _fitting(core: Core, marks: list[Floats]) -> Answer:
+def _fitting(core: Residual, marks: list[Floats]) -> Answer:
     """Solve with these marks; with less room as long as what comes back does not fit."""
     room = core.left(np.zeros(len(core.curves))) + core.pool.grain
     bound = np.inf
@@ -137,7 +137,7 @@ def _fitting(core: Core, marks: list[Floats]) -> Answer:
     return Answer(-np.inf, core.middle, bound)
 
 
-def _run(core: Core, marks: list[Floats], room: Floats) -> tuple[Floats | None, bool]:
+def _run(core: Residual, marks: list[Floats], room: Floats) -> tuple[Floats | None, bool]:
     """Return the numbers (K,) that CBC proposes, if any, and whether it finished."""
     import pulp
 
@@ -160,7 +160,7 @@ def _run(core: Core, marks: list[Floats], room: Floats) -> tuple[Floats | None, 
     return np.clip(proposed, 0, most), model.sol_status == pulp.LpSolutionOptimal
 
 
-def _model(core: Core, marks: list[Floats], room: Floats) -> tuple[Any, list[Any]]:
+def _model(core: Residual, marks: list[Floats], room: Floats) -> tuple[Any, list[Any]]:
     """Return the program, and its variable of each kind's number."""
     import pulp
 

@@ -17,7 +17,7 @@ import numpy as np
 from rfprune.knapsack.core import Base, Kind, kinds, take
 from rfprune.knapsack.curves import curves
 from rfprune.knapsack.greedy import greedy
-from rfprune.knapsack.mip import Core, solve_core
+from rfprune.knapsack.mip import Residual, solve_residual
 from rfprune.knapsack.pool import Pool
 from rfprune.knapsack.prices import ROUNDING, Prices
 from rfprune.knapsack.problem import Floats, Ints
@@ -157,7 +157,7 @@ class _Refiner:
         if not 0 < len(open_curves) <= _KINDS_FOR_CBC:
             return best
         mixed = self.prices.shares(self.pool.value, self.pool.cost) * self.pool.count
-        core = Core(
+        core = Residual(
             pool=self.pool,
             base=self.base,
             curves=open_curves,
@@ -169,7 +169,7 @@ class _Refiner:
                 self._changed(best, rows, taken).chosen(self.base)
             ),
         )
-        answer = solve_core(core)
+        answer = solve_residual(core)
         if answer.gain > best.gain + self._need(best) / 2:
             best = self._changed(best, *core.chosen(answer.number))
         return self._settled(best, answer.bound)

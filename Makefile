@@ -7,12 +7,13 @@ SWEEP  ?= sweeps/digits.yml
 # Data sets for tests and benchmarks, where they are there; the product never needs them.
 export RFPRUNE_DATA ?= $(wildcard $(abspath ../shared/data))
 
-.PHONY: help install install-test sweep test test-slow lint bench wheel clean
+.PHONY: help install install-test sweep test test-slow lint docs bench wheel clean
 
 help:
 	@echo "make sweep      install and run $(SWEEP), then show the front"
 	@echo "make test       install and run the quick tests, ruff and mypy"
 	@echo "make test-slow  run the slow tests"
+	@echo "make docs       build the documentation site into build/site"
 	@echo "make wheel      build the wheel into dist/"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -38,12 +39,20 @@ lint: install-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 test: install-test lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" --cov --cov-report=
+	$(BIN)/coverage report --skip-covered --sort=cover | tail -n 15
 
 test-slow: install-test
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow --cov --cov-append --cov-report=
+	$(BIN)/coverage report --skip-covered --sort=cover
+
+docs: install
+	$(PIP) install -q -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m docs.site.build build/site
+	@echo "build/site/index.html"
 
 wheel: install-test
 	$(PIP) install -q -c constraints.txt build

@@ -1,262 +1,233 @@
 """Fixed-point aware fine-tuning beside rounding afterwards: ``python -m benchmarks.fixed_point``.
 
-A dense network is trained in float and pruned to 30 % of its multipliers, with the same data, steps
-and epochs in both ways:
-
-- rounded afterwards: fine-tuned in float, then weights and activations are rounded;
-- aware: fine-tuned with `prune.fixed_point: true`, through the rounding.
-
-Test accuracy is measured in the hardware's numbers (`rfprune.training.fixed_point`), at 16, 8 and 6
-bits for weights and activations alike; below 16 bits the types round to nearest and saturate. The
-digits come with scikit-learn; the jets are a file of simulated jets under `$RFPRUNE_DATA` and are
-left out where it is missing. For the digits at 6 bits the C++ that hls4ml generates is compiled and
-run on all test rows, too.
+A dense network is trained in float and pruned in both ways, with the same data, steps and epochs;
+what is compared, and at which widths: ``pages/fixed_point.md``.
 """
-
-from __future__ import annotations
 
 import argparse
 import os
 import statistics
 import tempfile
-from copy import deepcopy
-from dataclasses import asdict, dataclass
+import time
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from benchmarks.report import RESULTS, facts, print_result, sentence, table
+from benchmarks.drawing import BLUE, RED, picture
+from benchmarks.report import Study, listed, read_cases, render, sentence, settings, table
+from benchmarks.statistics import spread
 from rfprune.data import Dataset, load
-from rfprune.network import plan, trace
-from rfprune.pruning import State, steps
+from rfprune.fpga.fixed_point import fixed_point
+from rfprune.fpga.layers import plan, trace
+from rfprune.pruning import Session, State, dense_step, steps
 from rfprune.pruning.schedule import first
 from rfprune.spec import TrialSpec
-from rfprune.training import evaluate, fixed_point
-from rfprune.trial import open_session, prepare
+from rfprune.training import evaluate
+from rfprune.trial import prepare
 from rfprune.trial.dense import dense_network
 
-PAGE = RESULTS / "fixed_point.md"
-PACKAGES = ("rfprune", "numpy", "torch", "hls4ml")
-#: Types of activations and weights by width. Activations need a range, weights resolution.
-TYPES = {
-    16: ("fixed<16,6>", "fixed<16,6>"),
-    8: ("fixed<8,4,RND,SAT>", "fixed<8,2,RND,SAT>"),
-    6: ("fixed<6,3,RND,SAT>", "fixed<6,2,RND,SAT>"),
-}
-TASKS: dict[str, dict[str, Any]] = {
-    "digits": {
-        "model": {"name": "mlp", "args": {"hidden": [32, 16]}},
-        "data": {"name": "digits"},
-        "train": {"epochs": 60, "batch_size": 64, "device": "cpu"},
-        "prune": {"steps": 4, "epochs_per_step": 10},
-    },
-    "jets": {
-        "model": {"name": "mlp"},
-        "data": {"file": "lhc_jets_regen/lhc_jets_regen.npz", "train_rows": 10_000},
-        "train": {"epochs": 20, "batch_size": 256, "device": "cpu"},
-        "prune": {"steps": 4, "epochs_per_step": 5},
-    },
-}
-
-
-@dataclass(frozen=True)
-class Row:
-    """Test accuracy of one task, seed and width.
-
-    Attributes:
-        task, seed, bits: which.
-        dense: of the dense network in float.
-        pruned: of the pruned network in float.
-        rounded: of the same, rounded afterwards.
-        aware: of the network fine-tuned through the rounding.
-        simulated: of the C++ of the aware network, where it was run.
-    """
-
-    task: str
-    seed: int
-    bits: int
-    dense: float
-    pruned: float
-    rounded: float
-    aware: float
-    simulated: float | None
+_CASES = read_cases("", "fixed_point")
+TASKS: dict[str, dict[str, Any]] = _CASES["tasks"]
+#: Types of activations and weights by width.
+TYPES: dict[int, list[str]] = _CASES["types"]
+#: Types of everything, without rounding to nearest or saturation, as a first sweep would try them.
+PRECISIONS: list[str] = _CASES["precisions"]
 
 
 def trial(task: str, seed: int, bits: int, aware: bool) -> TrialSpec:
     """Return the trial that prunes one network; the tolerance lets every step pass."""
-    values = deepcopy(TASKS[task])
-    precision, weight_precision = TYPES[bits]
-    values["seed"] = seed
-    values["hardware"] = {
-        "reuse_factor": 4,
-        "layers": {"output": {"reuse_factor": 2}},
-        "precision": precision,
-        "weight_precision": weight_precision,
-    }
-    # Every multiplier costs LUTs, but below 9 bits none costs a DSP.
-    values["prune"] |= {"fixed_point": aware, "budget": {"lut": 0.3}, "tolerance": 1.0}
-    values["prune"]["learning_rate_schedule"] = "cosine"
-    return TrialSpec.model_validate(values)
+    types = dict(zip(("precision", "weight_precision"), TYPES[bits], strict=True))
+    own = {"seed": seed, "hardware": types, "prune": {"fixed_point": aware}}
+    return TrialSpec.model_validate(settings(_CASES["common"], TASKS[task], own))
 
 
 def pruned(spec: TrialSpec, data: Dataset, cache: Path) -> tuple[nn.Module, float]:
     """Return the pruned network of a trial, and the test accuracy of its dense one in float."""
-    start = dense_network(spec, data, cache, Path.cwd())
-    session = open_session(prepare(spec, Path.cwd(), data), start, data)
+    prepared = prepare(spec, Path.cwd(), data)
+    start = dense_network(spec, data, prepared.task, cache, Path.cwd())
+    session = prepared.session(start, data)
     for _ in steps(session, State(first(spec.prune.schedule, spec.prune.steps))):
         pass
-    return session.model, start.accuracy
+    return session.model, start.metrics["accuracy"]
 
 
-def in_hardware(model: nn.Module, spec: TrialSpec, data: Dataset) -> float:
-    """Return the test accuracy in the numbers of the hardware that `spec` names."""
+def in_hardware(model: nn.Module, spec: TrialSpec, data: Dataset, cpp: bool = False) -> float:
+    """Return the test accuracy in the hardware's numbers: in torch, or of the generated C++."""
     planned = plan(trace(model, data.input_shape), spec.hardware)
-    with fixed_point(model, planned):
-        return evaluate(model, data.x_test, data.y_test)
+    if not cpp:
+        with fixed_point(model, planned):
+            return evaluate(model, data.x_test, data.y_test)
+    from rfprune.fpga.hls import compare, convert
 
-
-def simulated(model: nn.Module, spec: TrialSpec, data: Dataset) -> float:
-    """Return the test accuracy of the generated C++."""
-    from rfprune.hls import compare, convert
-
-    planned = plan(trace(model, data.input_shape), spec.hardware)
     assert isinstance(data.x_test, Tensor)
     with tempfile.TemporaryDirectory() as folder:
         conversion = convert(model, planned, Path(folder))
         conversion.write()
-        return compare(conversion, data.x_test, data.y_test)[0].cpp_accuracy
+        return compare(conversion, data.x_test, data.y_test)[0].cpp_score
 
 
-def rows_of(task: str, seed: int, simulate: bool) -> list[Row]:
-    """Return one row per width."""
+def precisions_of(task: str) -> list[dict[str, Any]]:
+    """Return, for three types of everything, the dense network's scores and what measuring cost.
+
+    The trials differ in nothing else, so that their networks in float are one and the same. Times
+    are those of the processor, which other work on the machine does not change much.
+    """
+    rows, trained = [], 0.0
+    with tempfile.TemporaryDirectory() as cache:
+        for precision in PRECISIONS:
+            own = {"seed": 0, "hardware": {"precision": precision}, "prune": {"tolerance": 0.02}}
+            spec = TrialSpec.model_validate(settings(_CASES["common"], TASKS[task], own))
+            data = load(spec.data, Path.cwd())
+            prepared = prepare(spec, Path.cwd(), data)
+            begun = time.process_time()
+            start = dense_network(spec, data, prepared.task, Path(cache), Path.cwd())
+            # Trained once, for the first type; a trial by itself would train it, too.
+            trained = trained if start.cached else time.process_time() - begun
+            begun = time.process_time()
+            session = prepared.session(start, data)
+            dense = dense_step(session)
+            prepared.deployment.measure(session, Path(cache) / "hls")
+            found = []
+            for step in steps(session, dense.state):
+                found.append(step)
+                prepared.deployment.measure(session, Path(cache) / "hls")
+            accepted = sum(step.accepted for step in found)
+            seconds = time.process_time() - begun + trained
+            rows.append(
+                {
+                    "task": task,
+                    "type": f"`{precision}`",
+                    "dense, float": f"{dense.metrics['float_val_accuracy']:.4f}",
+                    "dense, deployed": f"{dense.metrics['val_accuracy']:.4f}",
+                    "steps accepted": f"{accepted} of {len(found)}",
+                    "trial": f"{seconds:.1f} s",
+                    "of it measuring": f"{_extra(session) * (len(found) + 1) / seconds:.1%}",
+                }
+            )
+    return rows
+
+
+def _extra(session: Session) -> float:
+    """Return the seconds that one step takes longer because it is not measured in floats alone."""
+    data, task = session.data, session.task
+    times: dict[str, list[float]] = {"deployed": [], "float": []}
+    for _ in range(3):
+        begun = time.process_time()
+        session.measured()
+        times["deployed"].append(time.process_time() - begun)
+        begun = time.process_time()
+        for x, y in ((data.x_val, data.y_val), (data.x_test, data.y_test)):
+            evaluate(session.model, x, y, task)
+        times["float"].append(time.process_time() - begun)
+    return min(times["deployed"]) - min(times["float"])
+
+
+def rows_of(task: str, seed: int, simulate: bool) -> list[dict[str, Any]]:
+    """Return one row of test accuracies per width.
+
+    Dense and pruned networks in float, the pruned one rounded afterwards, the one that was
+    fine-tuned through the rounding, and the C++ of the latter, where it was run.
+    """
     with tempfile.TemporaryDirectory() as cache:
         base = trial(task, seed, 16, aware=False)
         data = load(base.data, Path.cwd())
         plain, accuracy = pruned(base, data, Path(cache))
-        in_float = evaluate(plain, data.x_test, data.y_test)
-        found = []
+        known = {"dense": accuracy, "pruned": evaluate(plain, data.x_test, data.y_test)}
+        rows = []
         for bits in TYPES:
             spec = trial(task, seed, bits, aware=True)
             tuned, _ = pruned(spec, data, Path(cache))
-            in_cpp = simulated(tuned, spec, data) if simulate and bits == min(TYPES) else None
-            found.append(
-                Row(
-                    task=task,
-                    seed=seed,
-                    bits=bits,
-                    dense=accuracy,
-                    pruned=in_float,
-                    rounded=in_hardware(plain, spec, data),
-                    aware=in_hardware(tuned, spec, data),
-                    simulated=in_cpp,
-                )
-            )
-    return found
+            values = {"rounded": in_hardware(plain, spec, data)}
+            values["aware"] = in_hardware(tuned, spec, data)
+            simulated = simulate and bits == min(TYPES)
+            in_cpp = in_hardware(tuned, spec, data, cpp=True) if simulated else None
+            named = {"task": task, "seed": seed, "bits": bits}
+            rows.append({**named, **known, **values, "simulated": in_cpp})
+    return rows
 
 
-def means(rows: list[Row]) -> list[dict[str, Any]]:
+def means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the mean over seeds for every task and width, with the standard deviation."""
     result = []
-    for task, bits in dict.fromkeys((row.task, row.bits) for row in rows):
-        same = [row for row in rows if (row.task, row.bits) == (task, bits)]
+    for task, bits in dict.fromkeys((row["task"], row["bits"]) for row in rows):
+        same = [row for row in rows if (row["task"], row["bits"]) == (task, bits)]
         line: dict[str, Any] = {"task": task, "bits": bits, "seeds": len(same)}
         for name in ("dense", "pruned", "rounded", "aware"):
-            values = [getattr(row, name) for row in same]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            line[name] = f"{statistics.mean(values):.4f} ± {spread:.4f}"
+            line[name] = spread((row[name] for row in same), 4)
         result.append(line)
     return result
 
 
-def plot(rows: list[Row], path: Path) -> None:
+def draw(result: dict[str, Any], folder: Path) -> None:
     """Draw accuracy against width, one panel per task."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    tasks = list(dict.fromkeys(row.task for row in rows))
-    figure = Figure(figsize=(5 * len(tasks), 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
-    labels = {"rounded": "rounded afterwards", "aware": "fixed-point aware"}
-    for axis, task in zip(panels, tasks, strict=True):
-        own = [row for row in rows if row.task == task]
-        axis.axhline(
-            statistics.mean(row.pruned for row in own), color="grey", ls=":", label="float"
-        )
-        for name, color in (("rounded", "#b3261e"), ("aware", "#2b6cb0")):
-            points = {bits: [getattr(r, name) for r in own if r.bits == bits] for bits in TYPES}
-            axis.plot(
-                [str(bits) for bits in points],
-                [statistics.mean(values) for values in points.values()],
-                color=color,
-                label=labels[name],
+    rows = result["rows"]
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    with picture(folder / "accuracy.png", len(tasks)) as panels:
+        for axis, task in zip(panels, tasks, strict=True):
+            own = [row for row in rows if row["task"] == task]
+            in_float = statistics.mean(row["pruned"] for row in own)
+            axis.axhline(in_float, color="grey", ls=":", label="float")
+            for name, label, color in (
+                ("rounded", "rounded afterwards", RED),
+                ("aware", "fixed-point aware", BLUE),
+            ):
+                bits = [str(row["bits"]) for row in own]
+                axis.plot(bits, [row[name] for row in own], "o", color=color, ms=4, alpha=0.6)
+                mean = {b: [r[name] for r in own if str(r["bits"]) == b] for b in bits}
+                axis.plot(list(mean), list(map(statistics.mean, mean.values())), color, label=label)
+            axis.set(
+                title=f"{task}, 30 % of the multipliers",
+                xlabel="bits of weights and activations",
+                ylabel="test accuracy in hardware's numbers",
             )
-            for bits, values in points.items():
-                axis.plot([str(bits)] * len(values), values, "o", color=color, ms=4, alpha=0.6)
-        axis.set_title(f"{task}, 30 % of the multipliers")
-        axis.set_xlabel("bits of weights and activations")
-        axis.set_ylabel("test accuracy in hardware's numbers")
-        axis.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+            axis.legend(fontsize=8)
 
 
-def page(result: dict[str, Any], rows: list[Row]) -> str:
+def page(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
+    simulated = [
+        f"{row['task']}, seed {row['seed']}, {row['bits']} bits: {row['simulated']:.4f} in the C++ "
+        f"simulation, {row['aware']:.4f} in torch."
+        for row in result["rows"]
+        if row["simulated"] is not None
+    ]
     types = [
         {"bits": bits, "activations, biases": f"`{data}`", "weights": f"`{weight}`"}
         for bits, (data, weight) in TYPES.items()
     ]
-    cpp = [row for row in rows if row.simulated is not None]
-    said = " ".join(
-        f"{row.task}, seed {row.seed}, {row.bits} bits: {row.simulated:.4f} in the C++ simulation, "
-        f"{row.aware:.4f} in torch."
-        for row in cpp
-    )
-    return "\n\n".join(
-        [
-            "# Fixed-point aware fine-tuning",
-            f"Made by `{result['command']}`. {sentence(result['facts'])}",
-            (__doc__ or "").split("\n\n", 1)[1].strip(),
-            "![accuracy against width](fixed_point/accuracy.png)",
-            "Test accuracy, mean and standard deviation over the seeds; `dense` and `pruned` are "
-            "in float.",
-            table(means(rows), ("task", "bits", "seeds", "dense", "pruned", "rounded", "aware")),
-            f"The generated code computes the same. {said}",
-            table(types, ("bits", "activations, biases", "weights")),
-        ]
+    return render(
+        "fixed_point",
+        made=f"Made by `{result['command']}`. {sentence(result['facts'])}",
+        means=table(means(result["rows"])),
+        simulated=" ".join(simulated),
+        types=table(types),
+        precisions=table(result["precisions"]),
     )
 
 
-def main() -> None:
-    """Measure, and print or write the result."""
-    parser = argparse.ArgumentParser(description="fixed-point aware fine-tuning")
-    parser.add_argument("--tasks", default=",".join(TASKS), help="with commas")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, help=f"write the page and its plot, e.g. {PAGE.name}")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args()
-    tasks = [task for task in options.tasks.split(",") if _there(task)]
-    known = facts(PACKAGES, 0)
-    rows = [
-        row
-        for task in tasks
-        for seed in range(options.seeds)
-        for row in rows_of(task, seed, simulate=task == "digits" and seed == 0)
-    ]
-    command = f"python -m benchmarks.fixed_point --tasks {','.join(tasks)} --seeds {options.seeds}"
-    result = {"command": command, "facts": known, "rows": [asdict(row) for row in rows]}
-    if options.out:
-        plot(rows, options.out.parent / "fixed_point" / "accuracy.png")
-        options.out.write_text(page(result, rows) + "\n", encoding="utf-8")
-    print_result(page(result, rows), result, options.json)
-
-
-def _there(task: str) -> bool:
-    file = TASKS[task]["data"].get("file")
-    return file is None or (Path(os.environ.get("RFPRUNE_DATA", ".")) / file).is_file()
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return one row per task, seed and width; tasks whose data are missing are left out."""
+    rows = []
+    for task in options.tasks:
+        file = TASKS[task]["data"].get("file")
+        if file is None or (Path(os.environ.get("RFPRUNE_DATA", ".")) / file).is_file():
+            for seed in range(options.seeds):
+                rows += rows_of(task, seed, simulate=task == "digits" and seed == 0)
+    there = dict.fromkeys(row["task"] for row in rows)
+    return {"rows": rows, "precisions": [row for task in there for row in precisions_of(task)]}
 
 
 if __name__ == "__main__":
-    main()
+    Study(
+        "fixed_point",
+        "fixed-point aware fine-tuning",
+        measure,
+        page,
+        draw,
+        packages=("rfprune", "numpy", "torch", "hls4ml"),
+        options={
+            "--tasks": (listed(TASKS), ",".join(TASKS), "with commas"),
+            "--seeds": (int, 3, "of each task"),
+        },
+    ).run()

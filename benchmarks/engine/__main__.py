@@ -1,6 +1,41 @@
-"""Runs `benchmarks.engine.measure`."""
+"""What the sweep engine costs, and what is asked of it."""
 
-from benchmarks.engine.measure import main
+import argparse
+from typing import Any
+
+from benchmarks.engine.measure import CASES, SLOTS, run_apart
+from benchmarks.report import Study, listed, read_cases, render, sentence, table, verdict
+
+
+def page(result: dict[str, Any]) -> str:
+    """Return the page; targets whose case was not run have a dash."""
+    rows = {row["case"]: row for row in result["cases"]}
+    targets = []
+    for target in read_cases("engine")["targets"]:
+        measured = rows.get(target["case"], {}).get(target["quantity"])
+        (way,) = target.keys() & {"at least", "at most"}
+        met = verdict(measured, target[way], way == "at least")
+        row = {"target": target["name"], "asked": f"{way} {target[way]:g}", "measured": measured}
+        targets.append({**row, "met": {True: "yes", False: "no", None: None}[met]})
+    return render(
+        "engine",
+        made=f"Made by `{result['command']}`. {sentence(result['facts'])}",
+        targets=table(targets),
+        cases=table(rows.values()),
+    )
+
+
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """Run the cases one after the other."""
+    return {"slots": SLOTS, "cases": [run_apart(name) for name in given.cases]}
+
 
 if __name__ == "__main__":
-    main()
+    Study(
+        "engine",
+        "what the sweep engine costs: CPU of the driver, idle workers, start-up, MLflow",
+        measure,
+        page,
+        packages=("rfprune", "ray", "optuna", "mlflow"),
+        options={"--cases": (listed(CASES), ",".join(CASES), f"some of: {', '.join(CASES)}")},
+    ).run()

@@ -1,15 +1,11 @@
-"""The trial of `benchmarks.engine`: sleeps, and writes a real run folder of one step."""
-
-from __future__ import annotations
+"""The trial of `benchmarks.engine` and `benchmarks.scaling`: sleeps, and writes a run folder."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rfprune.runs import StepRecord, TrialFolder, TrialResult
+from rfprune.results import StepRecord, TrialFolder, TrialResult
 from rfprune.spec import TrialSpec
-
-__all__ = ["objectives", "run", "step_at"]
 
 
 def run(
@@ -21,11 +17,16 @@ def run(
     attempt: int = 0,
     on_step: Callable[[StepRecord], None] | None = None,
 ) -> TrialResult:
-    """Take ``model.args.seconds``."""
-    time.sleep(spec.model.args["seconds"])
-    folder.append_step(step_at(spec, 1))
+    """Take ``model.args.seconds`` in ``model.args.steps`` equal steps (one if not given)."""
+    n_steps = spec.model.args.get("steps", 1)
+    for index in range(n_steps):
+        time.sleep(spec.model.args["seconds"] / n_steps)
+        step = step_at(spec, index)
+        folder.append_step(step)
+        if on_step is not None:
+            on_step(step)
     result = TrialResult(
-        trial=folder.number, attempt=attempt, state="complete", final_step=1, stopped="budgets met"
+        trial=folder.number, attempt=attempt, state="complete", final_step=n_steps - 1
     )
     folder.write_result(result)
     return result
@@ -34,16 +35,11 @@ def run(
 def step_at(spec: TrialSpec, index: int) -> StepRecord:
     """Return an accepted step whose quantities are a smooth function of the point."""
     reuse = [layer.reuse_factor or 1 for layer in spec.hardware.layers.values()]
-    accuracy, dsp, latency = objectives(reuse, spec.prune.budget["dsp"])
-    return StepRecord(
-        step=index,
-        accepted=True,
-        val_accuracy=accuracy,
-        accuracy=accuracy,
-        sparsity=1 - spec.prune.budget["dsp"],
-        dsp=dsp,
-        latency_cycles=latency,
-    )
+    budget = float(spec.prune.budget["dsp"])
+    accuracy, dsp, latency = objectives(reuse, budget)
+    values = {"val_accuracy": accuracy, "accuracy": accuracy, "sparsity": 1 - budget}
+    values |= {"dsp": dsp, "latency_cycles": latency}
+    return StepRecord(step=index, accepted=True, values=values)
 
 
 def objectives(reuse: list[int], budget: float) -> tuple[float, float, float]:

@@ -5,8 +5,6 @@ package rule4ml (TensorFlow and torch, two gigabytes installed), so it runs apar
 `benchmarks.estimates`, whose page shows the file.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import time
@@ -17,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.estimates.reports import Reported, read_designs
-from benchmarks.estimates.score import Score, score
+from benchmarks.estimates.score import errors
+from benchmarks.report import RESULTS
 from rfprune.errors import SpecError
-from rfprune.estimate import rule4ml
-from rfprune.estimate.analytic import estimate
-from rfprune.estimate.result import Estimate
+from rfprune.fpga.estimators import rule4ml
+from rfprune.fpga.estimators.analytic import estimate
+from rfprune.fpga.estimators.result import Estimate
 
-__all__ = ["compare"]
+RULE4ML = RESULTS / "estimates" / "rule4ml.json"
 
 
 def _accepted(report: Reported) -> bool:
@@ -34,51 +33,24 @@ def _accepted(report: Reported) -> bool:
     return report.design is not None
 
 
-def _chosen(reports: list[Reported], most: int) -> dict[tuple[str, str], list[Reported]]:
-    """Return the reports that rule4ml accepts, by source and strategy, evenly spaced."""
-    found: dict[tuple[str, str], list[Reported]] = defaultdict(list)
-    for report in filter(_accepted, reports):
-        found[report.source, report.strategy].append(report)
-    return {
-        key: [group[i] for i in np.unique(np.linspace(0, len(group) - 1, most).astype(int))]
-        for key, group in found.items()
-    }
-
-
 def _said(found: Estimate, quantity: str) -> float | None:
     """Return what an estimate says about one reported quantity, of the kind that was reported."""
     if quantity in ("latency_cycles", "ii_cycles"):
         return getattr(found, quantity)  # type: ignore[no-any-return]
     kind, name = quantity.split("_", 1)
-    resources = getattr(found, kind) or found.total
-    return getattr(resources, name)  # type: ignore[no-any-return]
+    return getattr(getattr(found, kind) or found.total, name)  # type: ignore[no-any-return]
 
 
-def _row(other: Score, ours: Score) -> dict[str, Any]:
-    return {
-        "source": other.source,
-        "strategy": other.strategy,
-        "quantity": other.quantity,
-        "n": other.n,
-        "rule4ml MAPE": other.mape,
-        "rule4ml sMAPE": other.smape,
-        "analytic MAPE": ours.mape,
-        "analytic sMAPE": ours.smape,
-    }
-
-
-def compare(reports: list[Reported], most: int = 71) -> dict[str, Any]:
-    """Return errors of both per source, strategy and quantity, and their seconds of CPU time.
-
-    Args:
-        reports: published reports.
-        most: designs of one source and strategy.
-    """
-    rows, seconds = [], {"rule4ml": 0.0, "analytic": 0.0}
-    designs = 0
-    for (source, strategy), group in _chosen(reports, most).items():
-        pairs: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
-        for report in group:
+def compare(reports: list[Reported], most: int) -> dict[str, Any]:
+    """Return errors and CPU seconds of both on at most `most` designs per source and strategy."""
+    groups: dict[tuple[str, str], list[Reported]] = defaultdict(list)
+    for report in filter(_accepted, reports):
+        groups[report.source, report.strategy].append(report)
+    rows, seconds, designs = [], {"rule4ml": 0.0, "analytic": 0.0}, 0
+    for (source, strategy), group in groups.items():
+        found: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+        for index in np.unique(np.linspace(0, len(group) - 1, most).astype(int)):
+            report = group[index]
             assert report.design is not None
             begin = time.process_time()
             other = rule4ml.estimate(report.design)
@@ -90,28 +62,30 @@ def compare(reports: list[Reported], most: int = 71) -> dict[str, Any]:
             for quantity, truth in report.targets.items():
                 said = _said(other, quantity), _said(ours, quantity)
                 if said[0] is not None and said[1] is not None:
-                    pairs[quantity].append((said[0], said[1], truth))
-        for quantity, values in sorted(pairs.items()):
-            his, own, truths = np.array(values).T
-            scores = [score(source, strategy, quantity, p, truths) for p in (his, own)]
-            rows.append(_row(*scores))
-    per_design = {name: total / max(designs, 1) for name, total in seconds.items()}
+                    found[quantity].append((said[0], said[1], truth))
+        for quantity, values in sorted(found.items()):
+            his, own, truth = np.array(values).T
+            row = {"source": source, "strategy": strategy, "quantity": quantity, "n": len(truth)}
+            for name, predicted in (("rule4ml", his), ("analytic", own)):
+                error = errors(predicted, truth)
+                row |= {f"{name} MAPE": error["mape"], f"{name} sMAPE": error["smape"]}
+            rows.append(row)
     return {
         "designs": designs,
         "rows": rows,
         "timed_designs": designs,
-        "seconds_per_design": per_design,
+        "seconds_per_design": {name: s / max(designs, 1) for name, s in seconds.items()},
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="rule4ml and the analytic estimator")
     parser.add_argument("--designs", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="JSON for the page")
+    parser.add_argument("--out", type=Path, default=RULE4ML, help="JSON for the page")
     parser.add_argument("--most", type=int, default=71, help="designs per source and strategy")
-    arguments = parser.parse_args()
-    result = compare(read_designs(arguments.designs), arguments.most)
-    arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    given = parser.parse_args()
+    result = compare(read_designs(given.designs), given.most)
+    given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result["seconds_per_design"]))
 
 

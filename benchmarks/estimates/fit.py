@@ -1,37 +1,90 @@
 """Fits the constants of the analytic estimator.
 
 ``python -m benchmarks.estimates.fit [--data DIR] [--check]`` writes
-``rfprune/estimate/constants.json``. Every rule is fitted with non-negative constants to the
+``rfprune/fpga/estimators/constants.json``. Every rule is fitted with non-negative constants to the
 relative error, robustly (soft L1), and cross-validated by leaving out one group (shape or project)
 at a time; both errors are printed and kept in the file. ``--check`` prints them and writes nothing.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import least_squares, nnls
 
+from benchmarks.estimates.baselines import read_baselines
 from benchmarks.estimates.reports import Reported, read_designs, read_layers
-from rfprune.estimate.constants import CONSTANTS_FILE
-from rfprune.estimate.glue import around
-from rfprune.estimate.layers import Columns, kinds, read_columns
-from rfprune.estimate.terms import RULES, facts
+from rfprune.fpga.estimators.constants import CONSTANTS_FILE, constants, rule_constants
+from rfprune.fpga.estimators.glue import around
+from rfprune.fpga.estimators.layer_columns import kinds, read_columns
+from rfprune.fpga.estimators.terms import RULES, facts
 
 F = NDArray[np.float64]
-DEFAULT_DATA = Path(os.environ.get("RFPRUNE_DATA", "../shared/data")) / "hls_reports"
+_DENSE = {"layer_type": "dense", "io_type": "io_parallel"}
+DEFAULT_DATA = Path(os.environ.get("RFPRUNE_DATA", "../shared/data"))
+
+
+def read_all(data: Path, more: bool = True) -> list[Reported]:
+    """Return whole designs, modules of projects and hls4ml's baselines below `data`.
+
+    Args:
+        data: holds the folders ``hls_reports``, ``hls_reports_more`` and ``hls4ml_baselines``.
+        more: the designs that were added later, too.
+    """
+    reports = read_designs(data / "hls_reports" / "designs.parquet")
+    reports += read_layers(data / "hls_reports" / "layers.parquet")
+    reports += read_baselines(data / "hls4ml_baselines" / "baselines.csv")
+    return reports + (read_designs(data / "hls_reports_more" / "designs.parquet") if more else [])
+
+
+def _resource(report: Reported) -> bool:
+    modules = (_kernel("dense_resource", **_DENSE), _kernel("dense_wrapper", strategy="resource"))
+    return _dense1(report, "resource") or any(chosen(report) for chosen in modules)
+
+
+def _latency(report: Reported) -> bool:
+    return _dense1(report, "latency") or _kernel("dense_latency", **_DENSE)(report)
+
+
+def _dense1(report: Reported, strategy: str) -> bool:
+    """Whether it is a generated design of dense layers alone, all of one strategy."""
+    assert report.design is not None
+    return report.source == "wahls4ml_dense1_2020" and all(
+        layer.type == "dense"
+        and layer.strategy == strategy
+        and (strategy == "latency" or layer.reuse_factor > 1)
+        for layer in report.design.layers
+    )
+
+
+def _synthesised(report: Reported) -> bool:
+    whole = "design_id" in report.row and "synthesis_lut" in report.targets
+    assert report.design is not None
+    # Saturating sums have a rule of their own.
+    whole &= all("SAT" not in str(layer.accum_precision) for layer in report.design.layers)
+    return whole and report.strategy == "resource"
+
+
+def _kernel(*kernels: str, **asked: str) -> Callable[[Reported], bool]:
+    """Return what chooses modules of committed projects by their kernel and other columns."""
+
+    def chosen(report: Reported) -> bool:
+        others = all(report.row.get(name) == value for name, value in asked.items())
+        return report.row.get("kernel") in kernels and others
+
+    return chosen
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One rule: which reports, which target, and how rows are weighted."""
+    """One rule: which target of which reports that have a design, and the least that counts."""
 
     rule: str
     target: str
@@ -40,94 +93,31 @@ class Fit:
     floor: float = 100.0
 
 
-def _is_dense(report: Reported, strategy: str, source: str | None = None) -> bool:
-    design = report.design
-    if design is None or (source is not None and report.source != source):
-        return False
-    main = [layer for layer in design.layers if layer.type == "dense"]
-    return (
-        len(main) == len(design.layers)
-        and all(layer.strategy == strategy for layer in main)
-        and (strategy == "latency" or all(layer.reuse_factor > 1 for layer in main))
-    )
-
-
-def _dense_kernel(report: Reported, kernel: str) -> bool:
-    row = report.row
-    return (
-        report.design is not None
-        and row.get("kernel") == kernel
-        and (row.get("layer_type") == "dense" and row.get("io_type") == "io_parallel")
-    )
-
-
-def _resource(report: Reported) -> bool:
-    wrapper = (
-        report.row.get("kernel") == "dense_wrapper" and report.row.get("strategy") == "resource"
-    )
-    return (
-        _is_dense(report, "resource", "wahls4ml_dense1_2020")
-        or _dense_kernel(report, "dense_resource")
-        or (wrapper and report.design is not None)
-    )
-
-
-def _synthesised(report: Reported) -> bool:
-    return (
-        report.strategy == "resource"
-        and "design_id" in report.row
-        and ("synthesis_lut" in report.targets)
-    )
-
-
-def _latency(report: Reported) -> bool:
-    return _is_dense(report, "latency", "wahls4ml_dense1_2020") or _dense_kernel(
-        report, "dense_latency"
-    )
-
-
-def _relu(report: Reported) -> bool:
-    row = report.row
-    return (
-        report.design is not None
-        and row.get("kernel") == "relu"
-        and (row.get("io_type") == "io_parallel")
-    )
+_DENSE1 = "wahls4ml_dense1_2020 and module reports of committed projects"
+_DENSE2 = "wahls4ml_dense2_2023 and three projects, after logic synthesis"
+_MODULES = "module reports of committed projects"
+_TESTED = "module reports of committed projects and hls4ml's tests"
+_POOLS = ("pooling2d_cl", "pooling1d_cl", "global_pooling1d_cl")
 
 
 def _pool(report: Reported) -> bool:
-    kernels = ("pooling2d_cl", "pooling1d_cl", "global_pooling1d_cl")
-    return report.design is not None and report.row.get("kernel") in kernels
+    """Whether it is a module of pooling, or one of hls4ml's tests that divides by no variable."""
+    tested = "_pooling_" in str(report.row.get("test")) and report.targets["latency_cycles"] == 0
+    return tested or _kernel(*_POOLS)(report)
 
 
-def _softmax(report: Reported) -> bool:
-    return report.design is not None and report.row.get("kernel") == "softmax_stable"
-
-
-_DENSE1 = "wahls4ml_dense1_2020 and module reports of committed projects"
-_DENSE2 = "wahls4ml_dense2_2023 and three projects, after logic synthesis"
 FITS = (
     Fit("resource_lut", "hls_lut", _resource, _DENSE1),
     Fit("resource_ff", "hls_ff", _resource, _DENSE1),
-    Fit(
-        "resource_lut_synthesis",
-        "synthesis_lut",
-        _synthesised,
-        _DENSE2,
-    ),
-    Fit(
-        "resource_ff_synthesis",
-        "synthesis_ff",
-        _synthesised,
-        _DENSE2,
-    ),
+    Fit("resource_lut_synthesis", "synthesis_lut", _synthesised, _DENSE2),
+    Fit("resource_ff_synthesis", "synthesis_ff", _synthesised, _DENSE2),
     Fit("latency_lut", "hls_lut", _latency, _DENSE1, 300.0),
-    Fit("latency_ff", "hls_ff", _latency, _DENSE1, 100.0),
-    Fit("relu_lut", "hls_lut", _relu, "module reports of committed projects"),
-    Fit("pool_lut", "hls_lut", _pool, "module reports of committed projects"),
-    Fit("pool_ff", "hls_ff", _pool, "module reports of committed projects"),
-    Fit("softmax_lut", "hls_lut", _softmax, "module reports of committed projects"),
-    Fit("softmax_ff", "hls_ff", _softmax, "module reports of committed projects"),
+    Fit("latency_ff", "hls_ff", _latency, _DENSE1),
+    Fit("relu_lut", "hls_lut", _kernel("relu", io_type="io_parallel"), _MODULES),
+    Fit("pool_lut", "hls_lut", _pool, _TESTED),
+    Fit("pool_ff", "hls_ff", _pool, _TESTED),
+    Fit("softmax_lut", "hls_lut", _kernel("softmax_stable"), _MODULES),
+    Fit("softmax_ff", "hls_ff", _kernel("softmax_stable"), _MODULES),
 )
 
 
@@ -139,8 +129,6 @@ def _group(report: Reported) -> str:
 
 def solve(terms: F, target: F) -> F:
     """Return the non-negative constants with the least robust log error, (n_terms,)."""
-    from scipy.optimize import least_squares, nnls
-
     scaled = terms / target[:, None]
     active = terms.any(axis=0)
     scale = np.where(active, 1.0 / np.maximum(np.quantile(scaled, 0.9, axis=0), 1e-3), 1.0)
@@ -155,22 +143,63 @@ def solve(terms: F, target: F) -> F:
     return np.where(active, found * found * scale, 0.0)
 
 
-def _beside(columns: Columns, target: str) -> F:
-    """Return what a design costs beside its multipliers after logic synthesis, (n_designs,)."""
-    costs = getattr(around(columns, facts(columns), kinds(columns)), target)
-    return np.add.reduceat(costs, columns.starts)
-
-
 def _design_matrix(fit: Fit, reports: list[Reported]) -> tuple[F, F, NDArray[Any], tuple[str, ...]]:
-    rows = [r for r in reports if fit.chosen(r) and r.targets.get(fit.target, 0) >= fit.floor]
+    readable = [r for r in reports if r.design is not None and fit.chosen(r)]
+    rows = [r for r in readable if r.targets.get(fit.target, 0) >= fit.floor]
     columns = read_columns([r.design for r in rows if r.design is not None])
     terms = RULES[fit.rule](columns, facts(columns))
     counted = kinds(columns).memory if fit.rule.startswith("resource") else 1.0
     summed = [np.add.reduceat(term * counted, columns.starts) for term in terms.values()]
     target = np.array([r.targets[fit.target] for r in rows])
     if fit.target.startswith("synthesis"):
-        target = target - _beside(columns, fit.target)
+        # What a design costs beside its multipliers is not what the rule is about.
+        costs = getattr(around(columns, facts(columns), kinds(columns)), fit.target)
+        target = target - np.add.reduceat(costs, columns.starts)
     return np.column_stack(summed), target, np.array([_group(r) for r in rows]), tuple(terms)
+
+
+@contextmanager
+def using(table: Mapping[str, Any]) -> Iterator[None]:
+    """Estimate with the rules of `table` in place of the fitted ones, e.g. without one source."""
+    fitted = constants()
+    before = {name: fitted[name] for name in table}
+    fitted.update(table)
+    rule_constants.cache_clear()
+    try:
+        yield
+    finally:
+        fitted.update(before)
+        rule_constants.cache_clear()
+
+
+#: Fewest sources on which a rule is fitted anew when one is left out.
+_FEWEST_SOURCES = 3
+
+
+def constants_without(rest: list[Reported], left_out: list[Reported]) -> dict[str, Any]:
+    """Return the rules that had rows of `left_out`, fitted on `rest` alone.
+
+    A rule of which fewer than three sources remain stays as it is, and so does a term that no other
+    source has: what would be judged then is a rule that nobody uses.
+    """
+    table = {}
+    for fit in FITS:
+        readable = [r for r in left_out if r.design is not None]
+        if not any(fit.chosen(r) and r.targets.get(fit.target, 0) >= fit.floor for r in readable):
+            continue
+        chosen = [r for r in rest if fit.chosen(r) and r.targets.get(fit.target, 0) >= fit.floor]
+        if len({r.source for r in chosen}) < _FEWEST_SOURCES:
+            continue
+        terms, target, _, names = _design_matrix(fit, rest)
+        found, before = solve(terms, target), constants()[fit.rule]["terms"]
+        used = [bool(column.any()) for column in terms.T]
+        table[fit.rule] = {
+            "terms": {
+                name: float(value) if some else before[name]
+                for name, value, some in zip(names, found, used, strict=True)
+            }
+        }
+    return table
 
 
 def fit_rule(fit: Fit, reports: list[Reported]) -> dict[str, Any]:
@@ -182,10 +211,9 @@ def fit_rule(fit: Fit, reports: list[Reported]) -> dict[str, Any]:
     for group in np.unique(groups):
         held = groups == group
         outside[held] = np.abs(terms[held] @ solve(terms[~held], target[~held]) / target[held] - 1)
+    fitted = zip(names, constants, strict=True)
     return {
-        "terms": {
-            name: float(f"{value:.5g}") for name, value in zip(names, constants, strict=True)
-        },
+        "terms": {name: float(f"{value:.5g}") for name, value in fitted},
         "source": fit.source,
         "rows": len(target),
         "groups": len(np.unique(groups)),
@@ -198,20 +226,15 @@ def fit_rule(fit: Fit, reports: list[Reported]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--data", type=Path, default=DEFAULT_DATA, help="folder of the parquet files"
-    )
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="of the reports")
     parser.add_argument("--check", action="store_true", help="print errors, write nothing")
-    arguments = parser.parse_args()
-    reports = [
-        *read_designs(arguments.data / "designs.parquet"),
-        *read_layers(arguments.data / "layers.parquet"),
-    ]
+    given = parser.parse_args()
+    reports = read_all(given.data)
     table = {fit.rule: fit_rule(fit, reports) for fit in FITS}
     for name, row in table.items():
         errors = {key: value for key, value in row.items() if key not in ("terms", "source")}
         print(name, row["terms"], errors, sep="\n  ")
-    if not arguments.check:
+    if not given.check:
         CONSTANTS_FILE.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
 
 

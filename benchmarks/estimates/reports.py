@@ -4,8 +4,6 @@ A row that cannot be read as a design is kept with the reason, never dropped sil
 leaves open and is assumed in its place is kept beside it.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -14,67 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report import read_cases
 from rfprune.errors import DataError, RfpruneError
-from rfprune.estimate.design import LAYER_TYPES, MULTIPLYING, Design
+from rfprune.fpga.estimators.design import LAYER_TYPES, MULTIPLYING, Design
 from rfprune.hardware.parts import PARTS
-
-__all__ = ["Reported", "read_designs", "read_layers"]
+from rfprune.spec.yaml_files import parse_spec
 
 #: No count of a report is as large: an overflow, or a mark for what is missing.
 _BEYOND = 1e15
-_TYPES = {alias: name for name, aliases in LAYER_TYPES.items() for alias in aliases} | {
-    "conv_2d_cl": "conv2d",
-    "conv_1d_cl": "conv1d",
-    "pointwise_conv_2d_cl": "conv2d",
-    "pointwise_conv_1d_cl": "conv1d",
-    "depthwise_conv_2d_cl": "depthwise_conv2d",
-    "depthwise_conv_1d_cl": "depthwise_conv2d",
-    "global_pooling1d_cl": "globalpool",
-    "global_pooling2d_cl": "globalpool",
-}
-_COUNTS = {
-    "uniq3": "w_mul_uniq",
-    "uniq2": "w_add_uniq",
-    "pow2": "w_pow2",
-    "naf_digits": "w_naf",
-    "max_bits": "w_maxbits",
-}
-_GEOMETRY = {
-    "in_height": "in_h",
-    "in_width": "in_w",
-    "in_channels": "n_chan",
-    "out_height": "out_h",
-    "out_width": "out_w",
-    "kernel_height": "filt_h",
-    "kernel_width": "filt_w",
-    "stride": "stride_w",
-    "n_sequence": "n_sequence",
-    "table_size": "table_size",
-}
-_PRECISIONS = {
-    "input_precision": "in_prec",
-    "weight_precision": "w_prec",
-    "bias_precision": "b_prec",
-    "accum_precision": "accum_prec",
-    "output_precision": "out_prec",
-}
-_STRATEGIES = {
-    "latency": "latency",
-    "resource": "resource",
-    "unrolled": "resource_unrolled",
-    "resource_unrolled": "resource_unrolled",
-}
-#: Begin of the part numbers that are not in the catalogue -> one with the same DSP blocks.
-_KIN = {"xc7": "xc7z020", "xcv[cehmp]": "xcvc1902"}
-_TARGETS = {
-    "hls_dsp": "hls_dsp",
-    "hls_bram18": "hls_bram18",
-    "hls_lut": "hls_lut",
-    "hls_ff": "hls_ff",
-    "synthesis_dsp": "vs_dsp",
-    "synthesis_lut": "vs_lut",
-    "synthesis_ff": "vs_ff",
-}
+_SCHEMA = read_cases("estimates", "schema")
+_TYPES = {alias: name for name, aliases in LAYER_TYPES.items() for alias in aliases}
+_TYPES |= _SCHEMA["types"]
+#: Whose outputs are weights, as far as a row says how many layers a design has.
+_COUNTED = ("dense", "conv1d", "conv2d", "gru", "lstm")
 
 
 @dataclass(frozen=True)
@@ -82,7 +32,7 @@ class Reported:
     """One report: what was built, and what the tools said.
 
     Attributes:
-        row: the row as it stands in the file.
+        row: the row as it is in the file.
         design: what was built, or None if the row does not say.
         reason: why there is no design.
         assumed: what the row leaves open, and what was taken in its place.
@@ -144,30 +94,18 @@ def _weights(layer: dict[str, Any]) -> dict[str, int] | None:
     count, zero = _number(layer.get("w_count")), _number(layer.get("w_zero"))
     if count is None or zero is None:
         return None
-    counts = {"count": int(count), "nnz": int(count - zero)}
-    for name, key in _COUNTS.items():
-        value = _number(layer.get(key))
-        if value is not None:
-            counts[name] = int(value)
-    return counts
-
-
-def _removed(layer: dict[str, Any]) -> int:
-    """Return the outputs of a layer that training has switched off, as far as its biases tell.
-
-    HGQ gives a bias the type of the accumulator, on whose fine grid a living neuron's bias is not
-    0; a bias of exactly 0 there is that of a neuron without any bits. Elsewhere zeros say nothing.
-    """
-    zeros, n_out = _number(layer.get("b_zeros")), _number(layer.get("n_out"))
-    telling = layer.get("b_prec") is not None and layer["b_prec"] == layer.get("accum_prec")
-    return int(zeros) if telling and zeros and n_out and zeros < n_out else 0
+    known = {name: _number(layer.get(key)) for name, key in _SCHEMA["counts"].items()}
+    counts = {name: int(value) for name, value in known.items() if value is not None}
+    return {"count": int(count), "nnz": int(count - zero), **counts}
 
 
 def _without_removed(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return `layers` with the counts of what HLS still sees of their weights.
 
-    Weights from and to a neuron that is switched off vanish in HLS, so at most live inputs x live
-    outputs are left; the other counts shrink with them.
+    Weights from and to a neuron that training has switched off vanish in HLS, so at most live
+    inputs x live outputs are left; the other counts shrink with them. HGQ gives a bias the type of
+    the accumulator, on whose fine grid a living neuron's bias is not 0; a bias of exactly 0 there
+    is that of a neuron without any bits. Elsewhere zeros say nothing.
     """
     kept, live_in = [], None
     for layer in layers:
@@ -175,20 +113,20 @@ def _without_removed(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
             live_in = live_in if layer.get("type") in ("relu", "linear") else None
             kept.append(layer)
             continue
-        live_out = (_number(layer.get("n_out")) or 0) - _removed(layer)
+        n_out, zeros = _number(layer.get("n_out")) or 0, _number(layer.get("b_zeros")) or 0
+        telling = layer.get("b_prec") is not None and layer["b_prec"] == layer.get("accum_prec")
+        live_out = n_out - (int(zeros) if telling and zeros < n_out else 0)
         most = (live_in or _number(layer.get("n_in")) or 0) * live_out
-        kept.append(_shrunk(layer, most))
+        count, zero = _number(layer.get("w_count")), _number(layer.get("w_zero"))
         live_in = live_out
+        if count is not None and zero is not None and count - zero > most:
+            share = most / (count - zero)
+            known = {key: _number(layer.get(key)) for key in _SCHEMA["counts"].values()}
+            counts = {key: round(n * share) for key, n in known.items() if n}
+            widest = layer.get("w_maxbits")
+            layer = {**layer, **counts, "w_zero": count - most, "w_maxbits": widest}
+        kept.append(layer)
     return kept
-
-
-def _shrunk(layer: dict[str, Any], most: float) -> dict[str, Any]:
-    count, zero = _number(layer.get("w_count")), _number(layer.get("w_zero"))
-    if count is None or zero is None or count - zero <= most:
-        return layer
-    share = most / (count - zero)
-    counts = {key: round(n * share) for key in _COUNTS.values() if (n := _number(layer.get(key)))}
-    return {**layer, **counts, "w_zero": count - most, "w_maxbits": layer.get("w_maxbits")}
 
 
 def _kind(layer: dict[str, Any]) -> str:
@@ -212,8 +150,18 @@ def _layer(layer: dict[str, Any], name: str, row: dict[str, Any]) -> dict[str, A
         values["reuse_factor"] = int(reuse_factor)
     if kind in MULTIPLYING and (strategy := _strategy(layer) or _strategy(row)):
         values["strategy"] = strategy
-    values |= {k: t for k, v in _PRECISIONS.items() if (t := _fixed(layer.get(v))) is not None}
-    values |= {k: int(n) for k, v in _GEOMETRY.items() if (n := _number(layer.get(v))) and n > 0}
+    values |= {
+        k: t for k, v in _SCHEMA["precisions"].items() if (t := _fixed(layer.get(v))) is not None
+    }
+    values |= {
+        k: int(n) for k, v in _SCHEMA["geometry"].items() if (n := _number(layer.get(v))) and n > 0
+    }
+    # hls4ml names the length of a sequence that is pooled n_in and n_out.
+    if kind in ("maxpool1d", "avgpool1d") and "in_width" not in values:
+        lengths = {"in_width": layer.get("n_in"), "out_width": layer.get("n_out")}
+        values |= {k: int(n) for k, v in lengths.items() if (n := _number(v)) and n > 0}
+        if (filters := _number(layer.get("n_filt"))) and "out_width" in values:
+            values |= {"n_out": int(filters), "in_channels": int(filters)}
     if values["type"] in ("gru", "lstm") and requested:
         values["recurrent_reuse_factor"] = int(requested)
     partitions = _number(layer.get("n_partitions"))
@@ -237,9 +185,9 @@ def _strategy(named: dict[str, Any]) -> str | None:
     text = named.get("strategy")
     if not isinstance(text, str) or not text:
         return None
-    if text.lower() not in _STRATEGIES:
+    if text.lower() not in _SCHEMA["strategies"]:
         raise DataError(f"no rules for the strategy '{text}'")
-    return _STRATEGIES[text.lower()]
+    return str(_SCHEMA["strategies"][text.lower()])
 
 
 def _tool(row: dict[str, Any]) -> tuple[str, str | None]:
@@ -261,11 +209,11 @@ def _tool(row: dict[str, Any]) -> tuple[str, str | None]:
 
 
 def _part(row: dict[str, Any]) -> str:
-    """Return the part of a row, or where the catalogue lacks it one with the same DSP blocks."""
+    """Return the part of a row; if the catalogue has none, one with the same DSP blocks."""
     name = str(row.get("part") or "")
     if PARTS.lookup(name):
         return name
-    kin = (part for begin, part in _KIN.items() if re.match(begin, name.lower()))
+    kin = (part for begin, part in _SCHEMA["parts"].items() if re.match(begin, name.lower()))
     return next(kin, "xcu250")
 
 
@@ -305,17 +253,11 @@ def _design(row: dict[str, Any], layers: list[dict[str, Any]]) -> Design:
             for i, layer in enumerate(layers)
         ],
     }
-    return _checked(values)
-
-
-def _checked(values: dict[str, Any]) -> Design:
-    from rfprune.spec.files import parse_spec
-
     return parse_spec(Design, values, values["name"])
 
 
 def _targets(row: dict[str, Any]) -> dict[str, float]:
-    found = {name: _number(row.get(key)) for name, key in _TARGETS.items()}
+    found = {name: _number(row.get(key)) for name, key in _SCHEMA["targets"].items()}
     tiles = _number(row.get("vs_bram36"))
     found["synthesis_bram18"] = None if tiles is None else 2 * tiles
     # Images on a stream: hls4ml's kernels may skip pixels, and the worst case is the one that
@@ -327,12 +269,12 @@ def _targets(row: dict[str, Any]) -> dict[str, float]:
 
 
 def _missing_layers(row: dict[str, Any], layers: list[dict[str, Any]]) -> bool:
-    """Return whether a design lacks layers: by its own count, or since it starts behind one."""
-    named = sum(str(x.get("type")) in ("dense", "conv1d", "conv2d", "gru", "lstm") for x in layers)
-    stated = _number(row.get("n_layers"))
+    """Return whether a design lacks layers: by its own count, or as it begins with a later one."""
+    named = sum(str(layer.get("type")) in _COUNTED for layer in layers)
+    more = (_number(row.get("n_layers")) or named) > named
     starts = str(layers[0].get("type"))
     headless = starts in ("relu", "softmax") or starts.startswith("pooling")
-    return headless or (not bool(row.get("config_complete", True)) and (stated or named) > named)
+    return headless or (more and not bool(row.get("config_complete", True)))
 
 
 def _decoded(cell: Any) -> Any:
@@ -350,15 +292,12 @@ def _listed(cell: Any) -> list[dict[str, Any]]:
         DataError: the cell does not say which layers there are.
     """
     if isinstance(cell, str) and cell.strip():
-        raise DataError(f"the layers are no JSON, they begin with '{cell[:20]}'")
-    found = [cell] if isinstance(cell, dict) else list(cell) if _is_list(cell) else []
+        raise DataError(f"the layers are not JSON, they begin with '{cell[:20]}'")
+    many = isinstance(cell, list | tuple) or type(cell).__name__ == "ndarray"
+    found = [cell] if isinstance(cell, dict) else list(cell) if many else []
     if not found or not all(isinstance(layer, dict) for layer in found):
         raise DataError("the file does not say which layers")
     return found
-
-
-def _is_list(cell: Any) -> bool:
-    return isinstance(cell, list | tuple) or type(cell).__name__ == "ndarray"
 
 
 def _read(row: dict[str, Any], cell: Any, whole: bool) -> Reported:
@@ -390,19 +329,15 @@ def read_layers(path: Path) -> list[Reported]:
     """Return every row of a ``layers.parquet`` as a design of one layer."""
     rows = _rows(path)
     cells = [_decoded(row.get("layer")) for row in rows]
-    for chain in _dense_chains(rows, cells):
-        layers = _without_removed([cells[i] for i in chain])
-        for i, layer in zip(chain, layers, strict=True):
-            cells[i] = layer
-    return [_read(row, cell, False) for row, cell in zip(rows, cells, strict=True)]
-
-
-def _dense_chains(rows: list[dict[str, Any]], cells: list[Any]) -> list[list[int]]:
-    """Return the rows of each design's dense Latency kernels, in order of hls4ml's numbering."""
+    # The dense Latency kernels of a design follow each other in the order of hls4ml's numbering.
     chains: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for i, (row, layer) in enumerate(zip(rows, cells, strict=True)):
         named = layer.get("config") if isinstance(layer, dict) else None
         number = re.match(r"config(\d+)", str(named))
         if row.get("kernel") == "dense_latency" and row.get("layer_type") == "dense" and number:
             chains[str(row.get("design_id"))].append((int(number[1]), i))
-    return [[i for _, i in sorted(chain)] for chain in chains.values()]
+    for chain in chains.values():
+        order = [i for _, i in sorted(chain)]
+        for i, layer in zip(order, _without_removed([cells[i] for i in order]), strict=True):
+            cells[i] = layer
+    return [_read(row, cell, False) for row, cell in zip(rows, cells, strict=True)]

@@ -4,24 +4,19 @@ A solver returns which groups it keeps, or None if it found nothing. One that ne
 is not installed raises `NotInstalled`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import importlib.util
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from rfprune.knapsack import Selection, solve
-
-__all__ = ["SOLVERS", "Instance", "NotInstalled", "Solver"]
 
 Floats = npt.NDArray[np.float64]
 Keep = npt.NDArray[np.bool_] | None
@@ -31,21 +26,12 @@ class NotInstalled(Exception):
     """A package that the solver needs is missing."""
 
 
-@dataclass(frozen=True)
-class Instance:
+class Instance(NamedTuple):
     """Values (G,), costs (G, R), budgets (R,)."""
 
     value: Floats
     cost: Floats
     budget: Floats
-
-
-@dataclass(frozen=True)
-class Solver:
-    """How to call it, and the largest problem it is tried on."""
-
-    run: Callable[[Instance, float], Selection | Keep]
-    most_groups: float = 10_000
 
 
 def ours(problem: Instance, limit: float) -> Selection:
@@ -72,12 +58,8 @@ def highs(problem: Instance, limit: float) -> Keep:
     import highspy
 
     solver = highspy.Highs()
-    for option, setting in (
-        ("output_flag", False),
-        ("mip_rel_gap", 1e-7),
-        ("time_limit", float(limit)),
-        ("threads", 1),
-    ):
+    settings = {"output_flag": False, "mip_rel_gap": 1e-7, "time_limit": limit, "threads": 1}
+    for option, setting in settings.items():
         solver.setOptionValue(option, setting)
     groups, resources = problem.cost.shape
     model = highspy.HighsLp()
@@ -106,46 +88,38 @@ def _hls4ml() -> Any:
     path = Path(spec.origin).parent / "optimization" / "dsp_aware_pruning" / "knapsack.py"
     if not path.is_file():
         raise NotInstalled("hls4ml with optimization/dsp_aware_pruning")
-    module_spec = importlib.util.spec_from_file_location("hls4ml_knapsack", path)
-    assert module_spec is not None
-    assert module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
+    own = importlib.util.spec_from_file_location("hls4ml_knapsack", path)
+    assert own is not None
+    assert own.loader is not None
+    module = importlib.util.module_from_spec(own)
+    own.loader.exec_module(module)
     return module
 
 
-def _run_hls4ml(problem: Instance, implementation: str, **options: Any) -> Keep:
+def hls4ml(problem: Instance, limit: float, implementation: str) -> Keep:
+    """hls4ml's own choice; its default, ``CBC_MIP``, cuts values to 1e-5 and needs OR-Tools."""
+    options: dict[str, Any] = {"implementation": implementation}
+    if implementation == "CBC_MIP":
+        options["time_limit"] = limit
+        try:
+            # What hls4ml imports; later releases of OR-Tools have it under another name.
+            importlib.import_module("ortools.algorithms.pywrapknapsack_solver")
+        except ImportError as error:
+            raise NotInstalled("OR-Tools <= 9.6") from error
+    cost, budget = problem.cost.T.astype(int), problem.budget.astype(int)
     with contextlib.redirect_stdout(io.StringIO()):
-        _, chosen = _hls4ml().solve_knapsack(
-            problem.value,
-            problem.cost.T.astype(int),
-            problem.budget.astype(int),
-            implementation=implementation,
-            **options,
-        )
+        _, chosen = _hls4ml().solve_knapsack(problem.value, cost, budget, **options)
     keep = np.zeros(len(problem.value), dtype=bool)
     keep[list(chosen)] = True
     return keep
 
 
-def hls4ml_cbc(problem: Instance, limit: float) -> Keep:
-    """hls4ml's default: values cut to 1e-5, one binary variable per group, CBC in OR-Tools."""
-    try:
-        # What hls4ml imports; later releases of OR-Tools have it under another name.
-        importlib.import_module("ortools.algorithms.pywrapknapsack_solver")
-    except ImportError as error:
-        raise NotInstalled("OR-Tools <= 9.6") from error
-    return _run_hls4ml(problem, "CBC_MIP", time_limit=limit)
-
-
-def hls4ml_greedy(problem: Instance, limit: float) -> Keep:
-    return _run_hls4ml(problem, "greedy")
-
-
-SOLVERS: dict[str, Solver] = {
-    "rfprune": Solver(ours, np.inf),
-    "CBC per group": Solver(cbc),
-    "HiGHS per group": Solver(highs),
-    "hls4ml CBC_MIP": Solver(hls4ml_cbc),
-    "hls4ml greedy": Solver(hls4ml_greedy, np.inf),
+hls4ml_greedy = partial(hls4ml, implementation="greedy")
+#: By name: how it is called, and the largest problem that it is tried on.
+SOLVERS: dict[str, tuple[Callable[[Instance, float], Selection | Keep], float]] = {
+    "rfprune": (ours, np.inf),
+    "CBC per group": (cbc, 10_000),
+    "HiGHS per group": (highs, 10_000),
+    "hls4ml CBC_MIP": (partial(hls4ml, implementation="CBC_MIP"), 10_000),
+    "hls4ml greedy": (hls4ml_greedy, np.inf),
 }

@@ -3,10 +3,7 @@
 ``python -m benchmarks.pruning.page docs/results/pruning/*.json`` (one file per task).
 """
 
-from __future__ import annotations
-
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
@@ -14,32 +11,88 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.pruning.compare import FROM, comparison
-from benchmarks.pruning.measure import (
-    BAR,
-    MARGIN,
-    Point,
-    Reference,
-    Results,
-    Run,
-    complete_cpu_seconds,
-    table,
-)
-from benchmarks.pruning.tasks import TASKS, Task
-from benchmarks.report import RESULTS
+from benchmarks.drawing import picture
+from benchmarks.pruning.measure import MARGIN, summary
+from benchmarks.pruning.tasks import BAR, TASKS, Point, Results, Run, Task
+from benchmarks.report import RESULTS, render, table
+from benchmarks.statistics import compare, holm
 
-#: Largest DSP reduction in % on the simulated jets that existing tools and short references reach
-#: (hls4ml's own API, PQuant, group magnitude with and without lasso), and what is aimed at.
-PEERS = {"1": 93.5, "2": 90.0, "4": 87.5, "8": 85.0, "16": 83.2, "32": 79.7}
-AIMS = {"1": 95.0, "2": 92.5, "4": 91.0, "8": 89.0, "16": 87.0, "32": 84.0}
-#: DSP at the reuse factors of the paper, and its own figure for BRAM (arXiv 2308.05170).
-LENET_AIMS = {"fashion_mnist": 90.0, "fashion_mnist_bram": 81.0}
+#: Fraction of the DSPs that must be gone for a point to be compared: above it all methods agree.
+FROM = 0.65
 _GRID = np.arange(0.70, 0.971, 0.005)
 #: Where all groups cost the same these two choose the same; the one is drawn over the other.
 _STYLES: dict[str, dict[str, Any]] = {
     "knapsack": {"linewidth": 3.0},
     "greedy": {"linewidth": 1.4, "linestyle": (0, (3, 2))},
 }
+
+
+def comparison(runs: list[Run], ours: str = "knapsack") -> list[dict[str, Any]]:
+    """Return one row per case and other method: difference of accuracy and p-value.
+
+    A seed's accuracy is the mean over all budgets that take at least FROM of the DSPs. The test
+    is the paired t-test over seeds, two-sided; p-values are corrected by Holm's method over all
+    rows. `better_by` is followed by the range over the budgets.
+    """
+
+    def accuracies(case: str, method: str) -> dict[int, dict[int, float]]:
+        own = [run for run in runs if (run.case, run.method) == (case, method)]
+        return {r.seed: {p.step: p.accuracy for p in r.points if p.dsp >= FROM} for r in own}
+
+    rows: list[dict[str, Any]] = []
+    for case in dict.fromkeys(run.case for run in runs):
+        for other in dict.fromkeys(run.method for run in runs if run.method != ours):
+            both = accuracies(case, ours), accuracies(case, other)
+            seeds = sorted(both[0].keys() & both[1].keys())
+            # Steps that all seeds of both have, so that every mean is over the same budgets.
+            steps = sorted(set.intersection(*(set(by[s]) for s in seeds for by in both)))
+            mine, theirs = np.array([[[by[s][i] for i in steps] for s in seeds] for by in both])
+            by_budget = (mine - theirs).mean(axis=0)
+            found = compare(mine.mean(axis=1), theirs.mean(axis=1))
+            rows.append(
+                {
+                    "case": case,
+                    "against": other,
+                    "accuracy": float(mine.mean()),
+                    "better_by": float((mine - theirs).mean(axis=1).mean()),
+                    "least": float(by_budget.min()),
+                    "most": float(by_budget.max()),
+                    "p": found["p_paired"],
+                    "seeds": len(seeds),
+                }
+            )
+    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = p
+    return rows
+
+
+def shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with the digits of the page."""
+    fine = ("test_over_converged", "accuracy", "better_by", "least", "most", "p", "p_holm")
+    text = {
+        name: f"{value:.4f}" if name in fine else f"{value:.1f}"
+        for name, value in row.items()
+        if isinstance(value, float)
+    }
+    tiny = {name: "< 0.0001" for name in ("p", "p_holm") if name in row and row[name] < 5e-5}
+    return {**row, **text, **tiny}
+
+
+def aims(rows: list[dict[str, Any]], task: Task) -> Iterator[dict[str, Any]]:
+    """Yield the knapsack beside what exists and what is aimed at."""
+    for row in (row for row in rows if row["method"] == "knapsack" and row["case"] in task.aims):
+        ratio = (row["test_over_converged"] or 0.0) / BAR
+        met = row["reduction_percent"] >= task.aims[row["case"]] and ratio >= 1
+        deviation = "" if row["sd"] is None else f" ± {row['sd']:.1f}"
+        yield {
+            "case": row["case"],
+            "best existing": str(task.existing.get(row["case"], "")),
+            "aim": str(task.aims[row["case"]]),
+            "knapsack, mean ± s.d.": f"{row['reduction_percent']:.1f}{deviation}",
+            "by seed": row["by_seed"],
+            "test / bar": f"{ratio:.4f}",
+            "met": "yes" if met else "no",
+        }
 
 
 def budgeted(task: Task) -> Callable[[Point], float]:
@@ -59,149 +112,77 @@ def budgeted(task: Task) -> Callable[[Point], float]:
     return fraction
 
 
-def curves(
-    runs: list[Run], reduction: Callable[[Point], float]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield each method's mean test accuracy over the grid; NaN outside its points."""
-    for method in dict.fromkeys(run.method for run in runs):
-        own = []
-        for run in (run for run in runs if run.method == method):
-            points = sorted(run.points, key=reduction)
-            x = [reduction(p) for p in points]
-            y = [p.accuracy for p in points]
-            own.append(np.interp(_GRID, x, y, left=np.nan, right=np.nan))
-        yield method, np.mean(own, axis=0)
-
-
-def picture(task: Task, runs: list[Run], references: list[Reference], path: Path) -> None:
-    """Draw test accuracy against reduction, one panel per case."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+def draw(results: Results, path: Path) -> None:
+    """Draw each method's mean test accuracy against reduction, one panel per case."""
+    task, runs = TASKS[results.task], results.ordered()
     reduction = attrgetter(task.resource) if task.refines else budgeted(task)
     label = f"{task.resource} pruned (%)" if task.refines else "DSPs to be pruned at least (%)"
     cases = list(dict.fromkeys(run.case for run in runs))
-    columns = min(3, len(cases))
-    rows = -(-len(cases) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    bar = BAR * float(np.mean([r.accuracy for r in references]))
-    panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axis, case in zip(panels, cases, strict=False):
-        for method, values in curves([run for run in runs if run.case == case], reduction):
-            axis.plot(100 * _GRID, values, label=method, **_STYLES.get(method, {"linewidth": 1.4}))
-        axis.axhline(bar, color="black", linewidth=0.8, linestyle="--")
-        axis.set_xlim(69, 98)
-        axis.set_ylim(bar - 0.07, bar + 0.02)
-        axis.set_title(f"reuse factor {case}" if case in AIMS else case, fontsize=10)
-        axis.set_xlabel(label)
-        axis.set_ylabel("test accuracy")
-        axis.grid(alpha=0.3)
-    figure.axes[0].legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-
-
-def aims(rows: list[dict[str, Any]], wanted: dict[str, float]) -> list[str]:
-    """Return the knapsack beside what exists and what is aimed at, as a Markdown table."""
-    lines = ["| case | best existing | aim | knapsack, mean ± s.d. | by seed | test / bar | met |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    for row in rows:
-        if row["method"] != "knapsack" or row["case"] not in wanted:
-            continue
-        ratio = (row["test_over_converged"] or 0.0) / BAR
-        met = row["reduction_percent"] >= wanted[row["case"]] and ratio >= 1
-        spread = "" if row["sd"] is None else f" ± {row['sd']:.1f}"
-        seeds = " ".join(str(one) for one in row["by_seed"])
-        lines.append(
-            f"| {row['case']} | {PEERS.get(row['case'], '')} | {wanted[row['case']]} "
-            f"| {row['reduction_percent']:.1f}{spread} | {seeds} | {ratio:.4f} "
-            f"| {'yes' if met else 'no'} |"
-        )
-    return lines
-
-
-def _shown(name: str, value: Any) -> Any:
-    if not isinstance(value, float):
-        return value
-    return "< 0.0001" if name.startswith("p") and value < 5e-5 else f"{value:.4f}"
-
-
-def compared(runs: list[Run]) -> list[str]:
-    """Return how the knapsack does against the others under equal budgets."""
-    rows = comparison(runs)
-    won = sum(row["better_by"] > 0 and row["p_holm"] < 0.05 for row in rows)
-    lost = sum(row["better_by"] < 0 and row["p_holm"] < 0.05 for row in rows)
-    shown = [{name: _shown(name, value) for name, value in row.items()} for row in rows]
-    return [
-        "Equal budgets for DSP, BRAM and LUT at every step. `accuracy` is the knapsack's on the "
-        f"test rows, averaged over the budgets that take at least {FROM:.0%} of the DSPs, and "
-        "`better_by` how much higher it is than the other method's (`least` and `most` among the "
-        f"budgets). Of {len(rows)} comparisons it is better in {won} and worse in {lost} with "
-        "p < 0.05 (paired t-test over seeds, Holm-corrected over all rows).",
-        "",
-        "`greedy` goes by value per share of the scarcest budget and skips what does not fit, "
-        "`hls4ml_greedy` is the greedy choice of hls4ml's own API, which does not look at the "
-        "budgets and ends at the first group that does not fit.",
-        "",
-        table(shown),
-    ]
+    bar = BAR * results.accuracy
+    with picture(path, len(cases), min(3, len(cases)), (4.2, 3.2)) as panels:
+        for axis, case in zip(panels, cases, strict=True):
+            of_case = [run for run in runs if run.case == case]
+            for method in dict.fromkeys(run.method for run in of_case):
+                values = []
+                for run in (run for run in of_case if run.method == method):
+                    points = sorted(run.points, key=reduction)
+                    x, y = [reduction(p) for p in points], [p.accuracy for p in points]
+                    values.append(np.interp(_GRID, x, y, left=np.nan, right=np.nan))
+                style = _STYLES.get(method, {"linewidth": 1.4})
+                axis.plot(100 * _GRID, np.mean(values, axis=0), label=method, **style)
+            axis.axhline(bar, color="black", linewidth=0.8, linestyle="--")
+            axis.set_title(f"reuse factor {case}" if case.isdigit() else case, fontsize=10)
+            axis.set(
+                xlim=(69, 98), ylim=(bar - 0.07, bar + 0.02), xlabel=label, ylabel="test accuracy"
+            )
+        panels[0].legend(fontsize=8)
 
 
 def section(path: Path) -> str:
-    """Return the section of one file, and write its picture."""
-    whole = json.loads(path.read_text(encoding="utf-8"))
-    name = whole["task"]
-    results = Results(name, path)
-    references, runs, rows = results.references, results.ordered(), results.rows()
-    accuracy = float(np.mean([r.accuracy for r in references]))
+    """Return the section of one file."""
+    results = Results.read(path)
+    name, runs, rows = results.task, results.ordered(), summary(results)
     rounds = TASKS[name].spec["prune"]["steps"]
-    ours = [run for run in runs if run.method == "knapsack"]
-    seconds = complete_cpu_seconds(ours, references, rounds)
-    text = [
+    per_step = [run.cpu_seconds / len(run.points) for run in runs if run.method == "knapsack"]
+    dense = float(np.median([one.dense_cpu_seconds for one in results.references]))
+    parts = [
         f"## {name}",
-        "",
-        f"{len({run.seed for run in runs})} seeds on {whole['machine']}; converged dense network: "
-        f"test accuracy {accuracy:.4f}; bar {BAR} of it, {BAR + MARGIN} on validation. "
-        f"Dense training and {rounds} rounds of the knapsack method take {seconds:.1f} CPU seconds "
-        "on one thread.",
-        "",
+        f"{len({run.seed for run in runs})} seeds on {results.machine}; converged dense network: "
+        f"test accuracy {results.accuracy:.4f}; bar {BAR} of it, {BAR + MARGIN} on validation. "
+        f"Dense training and {rounds} rounds of the knapsack method take "
+        f"{dense + rounds * float(np.median(per_step)):.1f} CPU seconds on one thread.",
     ]
     if len(TASKS[name].methods) > 1:
-        picture(TASKS[name], runs, references, RESULTS / "pruning" / f"{name}.png")
-        text += [f"![accuracy against reduction, {name}](pruning/{name}.png)", ""]
-    if name == "jets":
-        text += [*aims(rows, AIMS), ""]
-    elif name in LENET_AIMS:
-        text += [*aims(rows, dict.fromkeys(TASKS[name].cases, LENET_AIMS[name])), ""]
-    elif name == "jets_mixed":
-        return "\n".join([*text, *compared(runs), ""])
-    return "\n".join([*text, table(rows), ""])
+        parts.append(f"![accuracy against reduction, {name}](pruning/{name}.png)")
+    if name == "jets_mixed":
+        found = comparison(runs)
+        surely = [row["better_by"] > 0 for row in found if row["p_holm"] < 0.05]
+        counts = (len(found), sum(surely), len(surely) - sum(surely))
+        known = dict(zip(("rows", "better", "worse"), map(str, counts), strict=True))
+        known |= {"part": f"{FROM:.0%}", "comparisons": table(map(shown, found))}
+        return "\n\n".join([*parts, render("pruning_mixed", **known)])
+    if TASKS[name].aims:
+        parts.append(table(aims(rows, TASKS[name])))
+    return "\n\n".join([*parts, table(map(shown, rows))]) + "\n"
 
 
-_INTRO = """# Accuracy against hardware, by pruning method
-
-Made by `python -m benchmarks.pruning --task TASK --json FILE` (what FILE holds already is not run
-again) and `python -m benchmarks.pruning.page FILE ...`. All methods share data, split, dense
-networks, epochs and budgets; the point of each run is chosen on validation, the test accuracy is
-held against the bar afterwards. The settings (`benchmarks/pruning/tasks.py`) are one for all reuse
-factors; what each part of them is worth is under *jets_levers*. `cpu_seconds`: pruning alone, one
-thread, on a machine that did other work too. What was tried and dropped is in `docs/decisions.md`.
-
-With one reuse factor for all layers every group costs the same, so that the optimum is the sort
-that `greedy` does and both methods end with the same masks: what the knapsack has ahead of existing
-tools there is the loop around it. Where costs differ see *jets_mixed*, and
-`docs/results/knapsack.md` for what a greedy choice loses of the kept value.
-"""
+def page(files: list[Path]) -> str:
+    """Return the page of these files."""
+    return render("pruning", sections="\n".join(map(section, files)))
 
 
 def main() -> None:
-    """Write ``docs/results/pruning.md``."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Write ``docs/results/pruning.md`` and its pictures."""
+    parser = argparse.ArgumentParser(description="the page of pruning results")
     parser.add_argument("files", nargs="+", type=Path)
-    sections = [section(path) for path in parser.parse_args().files]
-    (RESULTS / "pruning.md").write_text("\n".join([_INTRO, *sections]), encoding="utf-8")
-    print(f"written: {RESULTS / 'pruning.md'}")
+    parser.add_argument("--out", type=Path, default=RESULTS / "pruning.md")
+    given = parser.parse_args()
+    for file in given.files:
+        results = Results.read(file)
+        if len(TASKS[results.task].methods) > 1:
+            draw(results, given.out.with_suffix("") / f"{results.task}.png")
+    given.out.write_text(page(given.files), encoding="utf-8")
+    print(f"written: {given.out}")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,9 @@
-"""How sweeps grow with workers: measured here on 1, 2 and 4 nodes, simulated up to 10,000.
+"""Sweeps on Ray nodes of this machine, and what driver and depot take for one trial and step.
 
-``python -m benchmarks.scaling [--json] [--write]`` starts Ray nodes on this machine and measures
-
-- sweeps of sleeping trials of 2 s on 1, 2 and 4 nodes,
-- what the driver and the depot take for one trial and one step,
-- how 200 MB of data come to two nodes: from a path, and through the object store,
-
-then plays the driver's loop through with these costs. ``--write`` writes docs/results/scaling.md
-with its plot.
+What is measured, and how the driver's loop is then played through: ``pages/scaling.md``.
 """
 
-from __future__ import annotations
-
-import argparse
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -22,15 +11,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import ROOT, facts, table
-from benchmarks.scaling.model import Costs, Load, lifted, saturation, simulate
+import ray
 
-LAYERS = {"fc1": (16, 64), "fc2": (64, 32), "fc3": (32, 32), "fc4": (32, 5)}
+from benchmarks.engine.measure import LAYERS, run_apart, run_sleeping, sweep_values
+from benchmarks.report import ROOT
+from benchmarks.scaling.files import measure_commits, measure_data
+from benchmarks.scaling.model import Costs, Load, saturation, simulate
+
 NODES = (1, 2, 4)
 TRIAL_SECONDS = 2.0
 TRIALS_PER_NODE = 16
@@ -43,20 +36,23 @@ _LARGE_BYTES = 20_000_000
 
 @contextlib.contextmanager
 def ray_nodes(folder: Path, n_nodes: int) -> Iterator[str]:
-    """Start a head without CPUs and nodes with one each; yield the head's address."""
+    """Start a head without CPUs and nodes with one each, connect to it; yield its address."""
+    from rfprune.execution.cluster import cluster, quiet_environment
+
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"127.0.0.1:{port}"
     own = ("--num-cpus=0", "--node-ip-address=127.0.0.1", "--include-dashboard=false")
     nodes = [_node(folder, "--head", f"--port={port}", *own)]
+    os.environ["RAY_AUTH_MODE"] = "disabled"
     try:
-        _wait_for(port, nodes[0])
-        with _connected(address):
+        _wait(partial(_answers, port), nodes[0], "Ray's head")
+        with quiet_environment(), cluster(address):
             # One after the other: nodes that start at once on one machine may pick the same ports.
             for number in range(1, n_nodes + 1):
                 nodes.append(_node(folder, f"--address={address}", "--num-cpus=1"))
-                _wait_for_cpus(number)
+                _wait(partial(_joined, number), nodes[-1], f"node {number}")
             yield address
     finally:
         for node in reversed(nodes):
@@ -77,85 +73,31 @@ def _node(folder: Path, *options: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _wait_for(port: int, head: subprocess.Popen[bytes]) -> None:
-    while head.poll() is None:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        time.sleep(0.2)
-    raise SystemExit("Ray's head did not start")
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
-@contextlib.contextmanager
-def _connected(address: str) -> Iterator[None]:
-    """Connect this process as driver."""
-    from rfprune.search.cluster import cluster, quiet_environment
-
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    with quiet_environment(), cluster(address):
-        yield
+def _joined(n_nodes: int) -> bool:
+    return bool(ray.cluster_resources().get("CPU", 0) >= n_nodes)
 
 
-def _wait_for_cpus(count: int) -> None:
-    import ray
-
+def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
     deadline = time.monotonic() + _NODE_SECONDS
-    while ray.cluster_resources().get("CPU", 0) < count:
-        if time.monotonic() > deadline:
-            raise SystemExit(f"node {count} did not join within {_NODE_SECONDS:.0f} s")
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"{what} did not start within {_NODE_SECONDS:.0f} s")
         time.sleep(0.2)
-
-
-def sweep_values(trials: int, seconds: float, steps: int) -> dict[str, Any]:
-    """Return the sweep file of a measurement."""
-    return {
-        "name": "scaling",
-        "model": {"name": "mlp", "args": {"seconds": seconds, "steps": steps}},
-        "data": {"name": "jets"},
-        "search": {
-            "hardware.layers.*.reuse_factor": {"valid": True, "low": 1, "high": 64},
-            "prune.budget.dsp": {"low": 0.05, "high": 1.0},
-        },
-        "sampler": {"name": "nsga2"},
-        "trials": trials,
-    }
-
-
-def run(folder: Path, values: dict[str, Any], address: str | None) -> dict[str, float]:
-    """Run a sweep; return when trials ended, and the driver's processor time per trial."""
-    from rfprune.runs import SweepFolder
-    from rfprune.search import SweepEvent, run_sweep
-    from rfprune.spec import SweepSpec
-    from rfprune.spec.files import parse_spec
-
-    ended: list[tuple[float, float]] = []
-
-    def listen(event: SweepEvent) -> None:
-        if event.kind == "complete":
-            ended.append((time.monotonic(), time.process_time()))
-
-    run_sweep(
-        parse_spec(SweepSpec, values, "benchmarks/scaling/measure.py"),
-        SweepFolder(folder / "scaling"),
-        LAYERS,
-        base_dir=ROOT,
-        trial_function="benchmarks.scaling.trials:run",
-        progress=listen,
-        address=address,
-    )
-    (first, cpu_first), (last, cpu_last) = ended[0], ended[-1]
-    return {
-        "wall_seconds": last - first,
-        "cpu_seconds_per_trial": (cpu_last - cpu_first) / (len(ended) - 1),
-    }
 
 
 def measure_nodes(n_nodes: int) -> dict[str, Any]:
     """Run sleeping trials on nodes; the time begins ``TRIAL_SECONDS`` before the first's end."""
     trials = TRIALS_PER_NODE * n_nodes
+    values = sweep_values("scaling", trials, "nsga2", seconds=TRIAL_SECONDS, steps=2)
     with tempfile.TemporaryDirectory() as name, ray_nodes(Path(name), n_nodes) as address:
-        measured = run(Path(name), sweep_values(trials, TRIAL_SECONDS, 2), address)
-    wall = measured["wall_seconds"] + TRIAL_SECONDS
+        ended = run_sleeping(values, Path(name), address).ended
+    wall = ended[-1] - ended[0] + TRIAL_SECONDS
     return {
         "nodes": n_nodes,
         "trials": trials,
@@ -166,29 +108,29 @@ def measure_nodes(n_nodes: int) -> dict[str, Any]:
 
 def measure_driver(sampler: str = "nsga2", trials: int = 200) -> dict[str, float]:
     """Return the driver's seconds for one ask and one tell, without Ray, at `trials` trials."""
-    from rfprune.runs import SweepFolder
-    from rfprune.search.expand import expand
-    from rfprune.search.record import Ended, Record
-    from rfprune.search.study import lock, open_study
+    from rfprune.results import SweepFolder
     from rfprune.spec import SweepSpec
-    from rfprune.spec.files import parse_spec
+    from rfprune.spec.yaml_files import parse_spec
+    from rfprune.study.expand import expand
+    from rfprune.study.record import Ended, Record
+    from rfprune.study.study import lock, open_study
 
-    values = {**sweep_values(trials, 0.0, 1), "sampler": {"name": sampler}}
+    values = sweep_values("scaling", trials, sampler, seconds=0.0)
     spec = parse_spec(SweepSpec, values, "benchmarks/scaling/measure.py")
-    ask = tell = 0.0
+    times = []
     with tempfile.TemporaryDirectory() as name:
         folder = SweepFolder(Path(name) / "scaling")
         with lock(folder):
-            study = open_study(spec, folder, LAYERS)
-            record = Record(spec, folder, expand(spec, LAYERS), study)
-            for index in range(trials):
+            record = Record(spec, folder, expand(spec, LAYERS), open_study(spec, folder, LAYERS))
+            for i in range(trials):
                 began = time.perf_counter()
                 job = record.ask()
                 asked = time.perf_counter()
                 assert job is not None
-                record.finish(job.number, Ended(metrics={"val_accuracy": 0.5, "dsp": float(index)}))
-                ask, tell = ask + asked - began, tell + time.perf_counter() - asked
-    return {"ask": ask / trials, "tell": tell / trials}
+                record.finish(job.number, Ended(steps=[{"step": 0, "val_accuracy": 0.5, "dsp": i}]))
+                times.append((asked - began, time.perf_counter() - asked))
+    ask, tell = (sum(column) / trials for column in zip(*times, strict=True))
+    return {"ask": ask, "tell": tell}
 
 
 def measure_reports(trials: int = 60) -> float:
@@ -196,53 +138,39 @@ def measure_reports(trials: int = 60) -> float:
     costs = []
     for steps in (1, 11):
         with tempfile.TemporaryDirectory() as name:
-            costs.append(run(Path(name), sweep_values(trials, 0.0, steps), None))
-    few, many = (cost["cpu_seconds_per_trial"] for cost in costs)
+            values = sweep_values("scaling", trials, "nsga2", seconds=0.0, steps=steps)
+            costs.append(run_sleeping(values, Path(name)).cpu_ms() / 1000)
+    few, many = costs
     return max(0.0, (many - few) / 10)
-
-
-def measure_projection() -> float:
-    """Return the processor seconds of writing one trial to MLflow on SQLite."""
-    from benchmarks.engine.measure import run_apart
-
-    row = run_apart("mlflow")
-    return float(row["mlflow_cpu_ms_per_trial"]) / 1000
 
 
 def measure_files() -> dict[str, Any]:
     """Measure the depot's commits, and how data come to two nodes by each way."""
-    from benchmarks.scaling.files import measure_commits, measure_data
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with ray_nodes(folder, 2):
-            return {
-                **measure_commits(folder, _LARGE_BYTES),
-                "data": measure_data(folder, DATA_MB * 1_000_000),
-            }
+    with tempfile.TemporaryDirectory() as name, ray_nodes(Path(name), 2):
+        return {
+            **measure_commits(Path(name), _LARGE_BYTES),
+            "data": measure_data(Path(name), DATA_MB * 1_000_000),
+        }
 
 
-def simulated(costs: Costs, load: Load) -> list[dict[str, Any]]:
-    """Return one row per remedy and number of workers."""
-    rows = []
-    for name, (lowered, drivers) in lifted(costs).items():
+def simulated(costs: Costs, load: Load) -> Iterator[dict[str, Any]]:
+    """Yield one row per remedy and number of workers."""
+    apart = replace(costs, projection=0.0)
+    for name, lowered, drivers in (
+        ("one driver, MLflow beside it", costs, 1),
+        ("MLflow after the sweep (`rfprune track`)", apart, 1),
+        ("eight studies, MLflow after the sweep", apart, 8),
+    ):
         for workers in WORKERS:
             played = simulate(lowered, load, workers // drivers)
-            rows.append(
-                {
-                    "case": name,
-                    **played,
-                    "workers": workers,
-                    "trials_per_hour": played["trials_per_hour"] * drivers,
-                    "saturates_at": saturation(lowered, load, drivers),
-                }
-            )
-    return rows
+            rate = drivers * played["trials_per_hour"]
+            limit = saturation(lowered, load, drivers)
+            own = {"workers": workers, "trials_per_hour": rate, "saturates_at": limit}
+            yield {"case": name, **played, **own}
 
 
 def measure() -> dict[str, Any]:
     """Measure everything and simulate."""
-    known = facts(("ray", "optuna", "mlflow", "torch"), seed=0)
     nodes = []
     for n_nodes in NODES:
         print(f"{n_nodes} nodes ...", file=sys.stderr, flush=True)
@@ -250,43 +178,19 @@ def measure() -> dict[str, Any]:
     print("files ...", file=sys.stderr, flush=True)
     files = measure_files()
     print("costs of the driver ...", file=sys.stderr, flush=True)
-    driver = measure_driver()
     costs = Costs(
-        ask=driver["ask"],
+        **measure_driver(),
         report=measure_reports(),
-        tell=driver["tell"],
-        projection=measure_projection(),
+        projection=run_apart("mlflow")["mlflow_cpu_ms_per_trial"] / 1000,
         commit=files["commit_seconds"],
         bytes_per_second=files["bytes_per_second"],
     )
     load = Load()
     return {
-        "facts": known,
         "nodes": nodes,
         "data": files["data"],
         "costs": asdict(costs),
         "tpe": measure_driver("tpe"),
         "load": asdict(load),
-        "simulated": simulated(costs, load),
+        "simulated": list(simulated(costs, load)),
     }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--write", action="store_true", help="write docs/results/scaling.md")
-    arguments = parser.parse_args()
-    result = measure()
-    if arguments.write:
-        from benchmarks.scaling.page import write
-
-        write(result, ROOT / "docs" / "results")
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        for key in ("nodes", "data", "simulated"):
-            print(f"\n{table(result[key], list(result[key][0]))}")
-
-
-if __name__ == "__main__":
-    main()

@@ -6,14 +6,10 @@ answer. `simulate` plays this through event by event; `saturation` is the number
 the slower of the two is always busy.
 """
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import random
-from dataclasses import dataclass, replace
-
-__all__ = ["Costs", "Load", "lifted", "saturation", "simulate"]
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -66,28 +62,16 @@ def saturation(costs: Costs, load: Load, drivers: int = 1) -> float:
     return drivers * (load.seconds + idle) / slowest
 
 
-def lifted(costs: Costs) -> dict[str, tuple[Costs, int]]:
-    """Return the remedies by name: what the costs are then, and how many drivers there are."""
-    apart = replace(costs, projection=0.0)
-    return {
-        "one driver, MLflow beside it": (costs, 1),
-        "MLflow after the sweep (`rfprune track`)": (apart, 1),
-        "eight studies, MLflow after the sweep": (apart, 8),
-    }
-
-
 class _Server:
     """Serves one request at a time, in the order of their arrival."""
 
-    def __init__(self) -> None:
-        self._free = 0.0
-        self.busy = 0.0
+    free = busy = 0.0
 
     def serve(self, now: float, seconds: float) -> float:
         """Return when a request that arrives now is done."""
-        self._free = max(now, self._free) + seconds
+        self.free = max(now, self.free) + seconds
         self.busy += seconds
-        return self._free
+        return self.free
 
 
 def simulate(
@@ -108,20 +92,19 @@ def simulate(
     queue = [(rng.uniform(0, load.seconds), next(order), 0, 0.0) for _ in range(workers)]
     heapq.heapify(queue)
     left = workers * trials_per_worker
-    came, worked, end = sum(entry[0] for entry in queue), 0.0, 0.0
-    gone = 0.0
+    came, gone, worked, end = sum(entry[0] for entry in queue), 0.0, 0.0, 0.0
     while queue:
         now, _, step, pace = heapq.heappop(queue)
-        if step == 0:
+        if step == 0:  # the worker asks for a trial
             if left == 0:
                 gone += now
                 continue
             left -= 1
             pace = load.seconds * rng.uniform(0.5, 1.5) / load.steps
             following, step = driver.serve(now, costs.ask) + pace, 1
-        elif step <= load.steps:
+        elif step <= load.steps:  # it has made a step: first its files, then its report
             worked += pace
-            there = depot.serve(now, costs.commit + load.bytes_per_step / costs.bytes_per_second)
+            there = depot.serve(now, depot_seconds(costs, load) / load.steps)
             following = driver.serve(there, costs.report)
             step += 1
             following += pace if step <= load.steps else 0.0

@@ -5,22 +5,30 @@ trial after the other; stop it at any time. The searches of the tasks list all t
 every point they draw is in the table.
 """
 
-from __future__ import annotations
-
 import csv
 import itertools
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from rfprune.quantities import DIRECTIONS
-from rfprune.runs import StepRecord, SweepFolder
-from rfprune.search import Space, expand
-from rfprune.search.parameters import Scalar
-from rfprune.spec import SweepSpec
-from rfprune.spec.files import parse_spec, read_yaml
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["LAYERS", "N_CLASSES", "TASKS", "Lookup", "read_lookup", "read_task", "tabulate"]
+from rfprune.results import StepRecord, SweepFolder
+from rfprune.results.dominance import pareto_mask
+from rfprune.results.hypervolume import hypervolume
+from rfprune.results.points import losses
+from rfprune.spec import EarlyStopSpec, SweepSpec
+from rfprune.spec.yaml_files import parse_spec, read_yaml
+from rfprune.study import Space, expand
+from rfprune.study.parameters import Scalar
+from rfprune.study.record import Ended, Record, TrialJob
+from rfprune.study.representative import Metrics
+from rfprune.study.study import lock, open_study
+from rfprune.study.trials import DOMINATED
+from rfprune.study.warm_start import EarlierTrial
 
 HERE = Path(__file__).parent
 TABLES = HERE.parents[1] / "docs" / "results" / "search_quality"
@@ -30,7 +38,6 @@ LAYERS = {
     "digits": {"fc1": (64, 64), "fc2": (64, 32), "fc3": (32, 32), "output": (32, 10)},
     "jets": {"fc1": (16, 64), "fc2": (64, 32), "fc3": (32, 32), "output": (32, 5)},
 }
-N_CLASSES = {"digits": 10, "jets": 5}
 _MEASURED = ("val_accuracy", "dsp", "latency_cycles", "seconds")
 _FACTS = ("step", "accepted")
 
@@ -70,82 +77,141 @@ def read_lookup(name: str) -> Lookup:
     Raises:
         SystemExit: the table is not complete yet.
     """
-    _, space = read_task(name)
-    axes = axes_of(space)
+    axes = axes_of(read_task(name)[1])
     rows = _read_rows(name, axes)
     missing = [point for point in itertools.product(*axes.values()) if point not in rows]
     if missing:
         raise SystemExit(
-            f"{_path(name)}: {len(missing)} of {len(rows) + len(missing)} trials are missing. "
-            f"To run them: python -m benchmarks.search_quality --tabulate {name}"
+            f"{TABLES / name}.csv: {len(missing)} of {len(rows) + len(missing)} trials are "
+            f"missing. To run them: python -m benchmarks.search_quality --tabulate {name}"
         )
     return Lookup(axes, {point: tuple(steps) for point, steps in rows.items()})
-
-
-def _path(name: str) -> Path:
-    return TABLES / f"{name}.csv"
 
 
 def _read_rows(
     name: str, axes: Mapping[str, tuple[Scalar, ...]]
 ) -> dict[tuple[Scalar, ...], list[StepRecord]]:
     rows: dict[tuple[Scalar, ...], list[StepRecord]] = {}
-    if not _path(name).exists():
+    path = TABLES / f"{name}.csv"
+    if not path.exists():
         return rows
-    with _path(name).open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             point = tuple(type(axis[0])(row[path]) for path, axis in axes.items())
-            rows.setdefault(point, []).append(_record(row))
+            known: dict[str, float] = {name: float(row[name]) for name in _MEASURED}
+            known |= {fact: int(row[fact]) for fact in _FACTS}
+            rows.setdefault(point, []).append(StepRecord.model_validate(known))
     return rows
 
 
-def _record(row: Mapping[str, str]) -> StepRecord:
-    known: dict[str, float | None] = dict.fromkeys(DIRECTIONS)
-    known.update({quantity: float(row[quantity]) for quantity in _MEASURED})
-    # The table holds what the search looks at; the test accuracy is not among it.
-    known |= {"accuracy": 0.0, "sparsity": 0.0}
-    return StepRecord.model_validate({**known, **{fact: int(row[fact]) for fact in _FACTS}})
-
-
 def tabulate(name: str, work: Path) -> Iterator[str]:
-    """Run the trials of the grid that the table does not hold; yield a line for each.
-
-    Args:
-        name: of the task.
-        work: scratch folder, kept between runs for the dense network.
-    """
-    from rfprune.trial import run_trial
+    """Run the trials that the table lacks, in a scratch folder; yield a line for each."""
+    from rfprune.trial.run import run_trial
 
     spec, space = read_task(name)
     axes = axes_of(space)
     done = _read_rows(name, axes)
     points = list(itertools.product(*axes.values()))
     folder = SweepFolder(work / name)
+    path = TABLES / f"{name}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
     for number, point in enumerate(points):
         if point in done:
             continue
-        values = dict(zip(axes, point, strict=True))
         trial = folder.trial(number)
         trial.path.mkdir(parents=True, exist_ok=True)
-        resolved = space.resolve(spec, values)
+        resolved = space.resolve(spec, dict(zip(axes, point, strict=True)))
         run_trial(resolved, trial, dense_dir=folder.dense_dir, base_dir=HERE)
-        _append(name, axes, point, trial.steps())
+        lines = [] if path.exists() else [",".join([*axes, *_FACTS, *_MEASURED])]
+        for step in trial.steps():
+            facts = [str(int(getattr(step, fact))) for fact in _FACTS]
+            measured = [f"{step.metrics()[quantity]:.6g}" for quantity in _MEASURED]
+            lines.append(",".join([*map(str, point), *facts, *measured]))
+        # All steps of a trial at once, so that a trial is there whole or not at all.
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
         yield f"{number + 1}/{len(points)}"
 
 
-def _append(
-    name: str,
-    axes: Mapping[str, tuple[Scalar, ...]],
-    point: tuple[Scalar, ...],
-    steps: list[StepRecord],
-) -> None:
-    """Write all steps of a trial at once, so that a trial is there whole or not at all."""
-    path = _path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [] if path.exists() else [",".join([*axes, *_FACTS, *_MEASURED])]
-    for step in steps:
-        facts = [str(int(getattr(step, fact))) for fact in _FACTS]
-        measured = [f"{getattr(step, quantity):.6g}" for quantity in _MEASURED]
-        lines.append(",".join([*map(str, point), *facts, *measured]))
-    with path.open("a", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
+Array = NDArray[np.float64]
+
+
+class Searched(NamedTuple):
+    """Accepted steps trial by trial, the pruning steps that were run, early ends, and points."""
+
+    accepted: list[list[Metrics]]
+    n_steps: int
+    n_stopped: int
+    points: list[dict[str, Scalar]]
+
+
+def search(
+    task: str,
+    lookup: Lookup,
+    sampler: str,
+    seed: int,
+    trials: int,
+    early_stop: EarlyStopSpec | None = None,
+    earlier: Sequence[EarlierTrial] = (),
+) -> Searched:
+    """Run a sweep of looked-up trials, one at a time; its study is told the `earlier` ones."""
+    spec, space = read_task(task)
+    asked = {"sampler": {"name": sampler, "seed": seed}, "trials": trials}
+    rule = {"early_stop": early_stop.model_dump() if early_stop else None}
+    spec = parse_spec(SweepSpec, spec.canonical() | asked | rule, task)
+    accepted: list[list[Metrics]] = []
+    points: list[dict[str, Scalar]] = []
+    n_steps = n_stopped = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = SweepFolder(Path(name) / spec.name)
+        with lock(folder):
+            study = open_study(spec, folder, LAYERS[task])
+            point = reference(task, lookup)
+            record = Record(spec, folder, space, study, point, earlier=earlier)
+            while not record.finished:
+                if (job := record.ask()) is None:
+                    continue
+                done, why = _steps(record, job, lookup.at(job.values))
+                accepted.append([step.facts() for step in done if step.accepted])
+                points.append(job.values)
+                ended = Ended(DOMINATED, why) if why else Ended(steps=accepted[-1])
+                record.finish(job.number, ended)
+                n_steps += sum(step.step > 0 for step in done)
+                n_stopped += bool(why)
+    return Searched(accepted, n_steps, n_stopped, points)
+
+
+def _steps(
+    record: Record, job: TrialJob, steps: Sequence[StepRecord]
+) -> tuple[list[StepRecord], str | None]:
+    """Return the steps of a trial up to its end, and why it ended early."""
+    if not record.judges:
+        return list(steps), None
+    for index, step in enumerate(steps, 1):
+        record.folder.trial(job.folder).append_step(step)
+        facts = {**step.metrics(), "step": step.step, "accepted": step.accepted}
+        if why := record.judge(job.number, facts):
+            return list(steps[:index]), why
+    return list(steps), None
+
+
+def reference(task: str, lookup: Lookup) -> dict[str, float]:
+    """Return the reference point as a sweep fixes it: chance, and 1.1 of the largest dense one."""
+    dense = [steps[0].metrics() for steps in lookup.steps.values()]
+    worst = {name: 1.1 * max(step[name] or 0.0 for step in dense) for name in _MEASURED}
+    return {**worst, "val_accuracy": 1 / LAYERS[task]["output"][1]}
+
+
+def curve(task: str, found: Sequence[Sequence[Metrics]], lookup: Lookup) -> Array:
+    """Return the hypervolume after each trial as a part of the whole table's, (trials,)."""
+    spec, _ = read_task(task)
+    corner = losses([reference(task, lookup)], spec.objectives)[0]
+    accepted = [s.metrics() for steps in lookup.steps.values() for s in steps if s.accepted]
+    best = hypervolume(losses(accepted, spec.objectives), corner)
+    front = np.empty((0, len(corner)))
+    volumes = []
+    for steps in found:
+        front = np.vstack([front, losses(steps, spec.objectives)])
+        front = front[pareto_mask(front)]
+        volumes.append(hypervolume(front, corner) / best)
+    return np.array(volumes)

@@ -5,11 +5,14 @@ Exit status: 0 done; 1 the work failed; 2 the input is wrong; 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
 from collections.abc import Sequence
 
+from rfprune.core.addresses import masked
+from rfprune.core.signals import termination_as_interrupt
 from rfprune.errors import RfpruneError
 
 __all__ = ["main"]
@@ -26,9 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rfprune.cli.app import app
 
     try:
-        code = app(arguments, prog_name="rfprune", standalone_mode=False)
+        with termination_as_interrupt():
+            code = app(arguments, prog_name="rfprune", standalone_mode=False)
         if code == _INTERRUPTED:
-            # What typer makes of Ctrl-C, without a word.
+            # typer turns Ctrl-C into this status and prints nothing.
             code = _interrupted()
     except RfpruneError as error:
         _say(str(error))
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _interrupted() -> int:
-    _say("interrupted; what is finished is kept, and the same command goes on from there.")
+    _say("interrupted; finished work is kept. Run the same command to resume.")
     return _INTERRUPTED
 
 
@@ -61,22 +65,17 @@ def _usage_fault(error: Exception, arguments: Sequence[str]) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "rfprune"
     # Without any argument the help has been shown already, and there is no message.
-    text = message().strip() or "no command is given"
-    text = text.rstrip(".") + _value_of(error, arguments)
+    text = message().strip() or "no command was given"
+    options = getattr(getattr(error, "param", None), "opts", ())
+    # The libraries name the option at fault, but not always the value that was given for it.
+    given = next((v for option, v in itertools.pairwise(arguments) if option in options), None)
+    text = text.rstrip(".") + ("" if given is None else f" (value: {given!r})")
     end = "" if text.endswith("?") else "."
     _say(f"{text}{end} See '{path} --help'.")
     return 2
 
 
-def _value_of(error: Exception, arguments: Sequence[str]) -> str:
-    """Return what the user has given for the option that `error` is about."""
-    options = getattr(getattr(error, "param", None), "opts", ())
-    for option, value in itertools.pairwise(arguments):
-        if option in options:
-            return f" (value: {value!r})"
-    return ""
-
-
 def _say(text: str) -> None:
-    # Messages of libraries that are passed on may have several lines.
-    print(f"rfprune: {' '.join(text.split())}", file=sys.stderr)
+    # Messages that are passed on from libraries may have several lines.
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"rfprune: {masked(' '.join(text.split()))}", file=sys.stderr)

@@ -7,13 +7,21 @@ from collections.abc import Callable
 
 import typer
 
+from rfprune.cli.adapt import adapt
+from rfprune.cli.calibrate import calibrate_device
+from rfprune.cli.calibrate_estimates import calibrate
+from rfprune.cli.certify import certify
 from rfprune.cli.check import check
+from rfprune.cli.clean import clean
 from rfprune.cli.cluster import cancel, logs, status, submit
+from rfprune.cli.compare import compare
 from rfprune.cli.estimate import estimate
 from rfprune.cli.export import export
 from rfprune.cli.listing import list_names
 from rfprune.cli.pareto import pareto
 from rfprune.cli.prune import prune
+from rfprune.cli.quantize import quantize
+from rfprune.cli.retarget import retarget
 from rfprune.cli.schema import schema
 from rfprune.cli.sweep import sweep
 from rfprune.cli.track import track
@@ -25,6 +33,7 @@ app = typer.Typer(
     name="rfprune",
     help="FPGA-resource-aware pruning of PyTorch networks, and sweeps over it.",
     no_args_is_help=True,
+    # Our own messages are complete; rich's tracebacks would bury them.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -47,7 +56,24 @@ def _root(
     """FPGA-resource-aware pruning of PyTorch networks, and sweeps over it."""
 
 
-_WORK: tuple[Callable[..., None], ...] = (check, sweep, prune, pareto, export, estimate, ui, track)
+_WORK: tuple[Callable[..., None], ...] = (
+    check,
+    sweep,
+    retarget,
+    prune,
+    pareto,
+    compare,
+    export,
+    certify,
+    quantize,
+    adapt,
+    estimate,
+    calibrate,
+    calibrate_device,
+    ui,
+    track,
+    clean,
+)
 _CLUSTERS: tuple[Callable[..., None], ...] = (submit, status, logs, cancel)
 
 
@@ -58,7 +84,7 @@ def _help(verb: Callable[..., None]) -> str:
 
 
 for _verb in _WORK:
-    app.command(help=_help(_verb))(_verb)
+    app.command(_verb.__name__.replace("_", "-"), help=_help(_verb))(_verb)
 for _verb in _CLUSTERS:
     app.command(help=_help(_verb), rich_help_panel="Clusters")(_verb)
 app.command("list", help=_help(list_names))(list_names)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from rfprune.cli.common import JsonOption, RunsOption, SetOption, SweepArgument, runs_option
-from rfprune.tables import Column, make_table
+import typer
+
+from rfprune.cli.common import (
+    JsonOption,
+    RunsOption,
+    SetOption,
+    SweepArgument,
+    runs_option,
+)
+from rfprune.core.tables import Column, make_table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rfprune.search.outlook import Outlook
-    from rfprune.search.outlook_edge import KernelRow
+    from rfprune.study.outlook import CostRow, Outlook
 
 __all__ = ["check"]
-
-#: So many reuse factors of a layer are shown.
-_FACTORS = 14
 
 
 def check(
@@ -26,86 +30,63 @@ def check(
     runs: RunsOption = Path("runs"),
     overrides: SetOption = None,
     as_json: JsonOption = False,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help="Do not convert the untrained network and compare its C++ with torch."
+        ),
+    ] = False,
 ) -> None:
     """Validate a sweep without training.
 
-    Shows the resolved search space, the valid reuse factors of each layer, what the dense network
-    costs, which budgets can be reached, and which optional tools were found.
+    Shows the data (rows, features and their ranges, classes and their balance, what was left out),
+    the resolved search space, the valid reuse factors of each layer, what the dense network
+    costs, which budgets can be reached, and which optional tools were found. For an FPGA it also
+    converts the untrained network and compares its C++ with torch, once for each network and
+    settings, so that what would fail after the training fails here.
 
     Example: rfprune check sweeps/digits.yml
     """
-    from rfprune.cli.common import commands, naming, note, print_json, read_sweep_file, say, stdout
-    from rfprune.search.outlook import outlook
+    from rfprune.cli.common import (
+        commands,
+        naming,
+        note,
+        print_json,
+        read_sweep_file,
+        say,
+        stdout,
+    )
+    from rfprune.cli.data_tables import show_data
+    from rfprune.study.outlook import outlook
 
     target = read_sweep_file(sweep, runs, overrides)
+    # The study names faults by the sweep; whoever checks a file looks for the file's name.
     with naming(target.source, target.spec.name):
-        found = outlook(target.spec, target.base_dir)
+        found = outlook(target.spec, target.base_dir, rehearse=not fast)
     if as_json:
         print_json(found.as_json())
         return
     console = stdout()
-    say(f"{target.source} is valid: sweep '{target.spec.name}'.", console)
-    tables = (_layers, _space, _costs, _tools) if found.layers else (_kernels, _space, _costs)
-    for made in tables:
+    say(f"{target.source} is valid: sweep '{target.spec.name}', {found.task}.", console)
+    show_data(found.data, console)
+    for table in filter(None, (found.layers, found.numbers)):
+        console.print(
+            make_table(table.columns, console.width, title=table.title, caption=table.caption)
+        )
+    for made in (_space, _costs, *([_tools] if found.tools else [])):
         console.print(made(found, console.width))
     say(f"Sampler: {found.sampler}.", console)
     say(f"Early stop: {found.early_stop}.", console)
     for text in found.notes:
         note(text, console)
+    # What is suggested is what was checked, overrides included.
     changes = "".join(f" --set {shlex.quote(text)}" for text in overrides or [])
     commands([f"rfprune sweep {shlex.quote(sweep)}{changes}{runs_option(runs)}"])
 
 
-def _layers(found: Outlook, width: int) -> Table:
-    rows = found.layers
-    columns = [
-        Column("layer", [row.name for row in rows], left=True, needed=True),
-        Column("type", [row.type for row in rows], left=True),
-        Column("matrix", [f"{row.n_in} x {row.n_out}" for row in rows]),
-        Column("weights", [f"{row.n_weights:,}" for row in rows]),
-        Column(
-            "valid reuse factors",
-            [_some(row.valid_reuse_factors) for row in rows],
-            left=True,
-            needed=True,
-        ),
-    ]
-    return make_table(
-        columns, width, title="Layers", caption="matrix: products per output x outputs"
-    )
-
-
-def _kernels(found: Outlook, width: int) -> Table:
-    rows = found.kernels
-    columns = [
-        Column("layer", [row.name for row in rows], left=True, needed=True),
-        Column("kernels", [str(row.kernels) for row in rows], needed=True),
-        Column("coupled", [str(row.coupled or "") for row in rows]),
-        Column("macs per kernel", [f"{row.macs_per_kernel:,}" for row in rows]),
-        Column("prunable", [_prunable(row) for row in rows], left=True, needed=True),
-    ]
-    return make_table(
-        columns,
-        width,
-        title="Kernels",
-        caption="coupled: further convolutions that lose the same kernels",
-    )
-
-
-def _prunable(row: KernelRow) -> str:
-    if row.kept_because is not None:
-        return "no"
-    return "yes, all of them" if row.removable else "yes"
-
-
-def _some(factors: list[int]) -> str:
-    shown = factors if len(factors) <= _FACTORS else [*factors[: _FACTORS - 2], "...", factors[-1]]
-    return " ".join(map(str, shown))
-
-
 def _space(found: Outlook, width: int) -> Table:
     size = "a continuum" if found.space_size is None else f"{found.space_size:,} points"
-    rows = found.space
+    rows = found.parameters
     columns = [
         Column("path", [row.path for row in rows], left=True, needed=True),
         Column("values", [row.values for row in rows], left=True, needed=True),
@@ -117,19 +98,33 @@ def _space(found: Outlook, width: int) -> Table:
 
 
 def _costs(found: Outlook, width: int) -> Table:
-    rows = found.costs
+    by_name = {row.name: row for row in found.costs}
+    # The ends of a quantity's interval stand beside it.
+    rows = [r for r in found.costs if r.name.removesuffix(".low").removesuffix(".high") == r.name]
+
+    def with_interval(row: CostRow, corner: str) -> str:
+        text = _number(getattr(row, corner))
+        ends = [by_name.get(f"{row.name}.{end}") for end in ("low", "high")]
+        values = [getattr(end, corner) for end in ends if end is not None]
+        if len(values) < 2 or None in values:
+            return text
+        return f"{text} ({_brief(values[0])}-{_brief(values[1])})"
+
     columns = [
         Column("quantity", [row.name for row in rows], left=True, needed=True),
-        Column("cheapest", [_number(row.low) for row in rows], needed=True),
-        Column("dearest", [_number(row.high) for row in rows], needed=True),
-        Column("of the part", [_share(row.share) for row in rows]),
-        Column("least by pruning", [_number(row.least, unknown="") for row in rows]),
+        Column("cheapest", [with_interval(row, "low") for row in rows], left=True, needed=True),
+        Column(
+            "most expensive", [with_interval(row, "high") for row in rows], left=True, needed=True
+        ),
+        Column("of the part", ["" if r.share is None else f"{r.share:,.0%}" for r in rows]),
+        Column("least after pruning", [_number(row.least, unknown="") for row in rows]),
     ]
     return make_table(
         columns,
         width,
         title=f"Dense network on {found.part}",
-        caption="cheapest, dearest: with every searched value at its first and at its last",
+        caption="at two corners of the space: every searched value at its first, and at its last; "
+        "in brackets what holds in nine of ten designs",
     )
 
 
@@ -137,8 +132,8 @@ def _number(value: float | None, unknown: str = "unknown") -> str:
     return unknown if value is None else f"{value:,.6g}"
 
 
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:,.1%}"
+def _brief(value: float) -> str:
+    return f"{value:.3g}" if value < 1e3 else f"{value / 1e3:.{int(value < 1e4)}f}k"
 
 
 def _tools(found: Outlook, width: int) -> Table:

@@ -10,7 +10,7 @@ import typer
 from rfprune.cli.common import JsonOption, SetOption, SweepArgument
 
 if TYPE_CHECKING:
-    from rfprune.launch import JobState
+    from rfprune.execution.launch import JobState
 
 __all__ = ["cancel", "logs", "status", "submit"]
 
@@ -20,7 +20,7 @@ JobArgument = Annotated[
 AddressOption = Annotated[
     str | None,
     typer.Option(
-        help="Dashboard of the Ray cluster, or kubectl's context; the profile's if not given.",
+        help="Dashboard of the Ray cluster, or kubectl's context; default: the profile's.",
         show_default=False,
     ),
 ]
@@ -35,7 +35,7 @@ def submit(
         bool, typer.Option("--dry-run", help="Print exactly what would be sent, and send nothing.")
     ] = False,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Complete trials wanted in all.")
+        int | None, typer.Option(min=1, help="Total number of complete trials wanted.")
     ] = None,
     overrides: SetOption = None,
     address: AddressOption = None,
@@ -45,7 +45,7 @@ def submit(
     Example: rfprune submit sweeps/digits.yml --on ray
     """
     from rfprune.cli.common import read_sweep_file, stdout
-    from rfprune.launch import Submission, render, send
+    from rfprune.execution.launch import Submission, render, send
 
     if trials is not None:
         overrides = [*(overrides or []), f"trials={trials}"]
@@ -75,7 +75,7 @@ def status(job: JobArgument, address: AddressOption = None, as_json: JsonOption 
     Example: rfprune status ray:rfprune-digits-1a2b3c
     """
     from rfprune.cli.common import print_json
-    from rfprune.launch import find_job
+    from rfprune.execution.launch import find_job
 
     state = find_job(job, address).status()
     if as_json:
@@ -95,25 +95,25 @@ def logs(
     job: JobArgument,
     address: AddressOption = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the job ends.")
+        bool, typer.Option("--follow", "-f", help="Keep printing until the job ends.")
     ] = False,
 ) -> None:
-    """Print what a job has written.
+    """Print the output of a job.
 
     Example: rfprune logs ray:rfprune-digits-1a2b3c --follow
     """
-    from rfprune.launch import find_job
+    from rfprune.execution.launch import find_job
 
     for text in find_job(job, address).logs(follow=follow):
         typer.echo(text, nl=False)
 
 
 def cancel(job: JobArgument, address: AddressOption = None) -> None:
-    """Stop a job; what is finished is kept.
+    """Stop a job; finished work is kept.
 
     Example: rfprune cancel ray:rfprune-digits-1a2b3c
     """
-    from rfprune.launch import find_job
+    from rfprune.execution.launch import find_job
 
     state = find_job(job, address).cancel()
     _show(job, state)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from rfprune.cli.common import JsonOption
 from rfprune.errors import SpecError
 
-if TYPE_CHECKING:
-    from rfprune.estimate import Estimate
-    from rfprune.hardware.parts import Part
-
 __all__ = ["estimate"]
+
+N = TypeVar("N", int, float)
+ReuseFactors = Annotated[
+    str | None,
+    typer.Option("--reuse-factor", metavar="1,2,4", help="What if: of every layer."),
+]
+Clocks = Annotated[
+    str | None, typer.Option("--clock", metavar="2,5", help="What if: clock periods in ns.")
+]
+Parts = Annotated[
+    str | None, typer.Option("--part", metavar="A,B", help="What if: parts or boards.")
+]
+Plot = Annotated[Path | None, typer.Option("--png", help="What if: write a plot with error bars.")]
 
 
 def estimate(
@@ -29,65 +38,92 @@ def estimate(
     ],
     by: Annotated[str, typer.Option(help="Estimator; see 'rfprune list estimators'.")] = "analytic",
     step: Annotated[
-        int | None, typer.Option(help="Step of a trial; its last accepted one if not given.")
+        int | None, typer.Option(help="Step of a trial; default: the last accepted one.")
     ] = None,
     run_code: Annotated[
-        bool, typer.Option("--run-code", help="Run the function that builds an exported network.")
+        bool, typer.Option("--run-code", help="Run functions that the folder names.")
     ] = False,
+    reuse_factor: ReuseFactors = None,
+    clock: Clocks = None,
+    part: Parts = None,
+    png: Plot = None,
     as_json: JsonOption = False,
 ) -> None:
     """Estimate DSP, BRAM, LUT, FF, latency and initiation interval, without a vendor tool.
 
-    Example: rfprune estimate design.yml --json
-    """
-    from rfprune.cli.common import naming, print_json, stdout
-    from rfprune.estimate import ESTIMATORS
-    from rfprune.estimate.table import table
-    from rfprune.registry import importable
+    Every figure of the analytic estimator has an interval that holds nine of ten designs of other
+    people. With lists of reuse factors, clocks or parts it prints one row for each combination.
 
+    Example: rfprune estimate design.yml --reuse-factor 1,4,16 --clock 2.5,5 --png what_if.png
+    """
+    from rfprune.api.estimating import estimate_target
+    from rfprune.cli.common import naming, print_json, stdout
+    from rfprune.core.own_code import allowing_code
+    from rfprune.core.registry import importable
+    from rfprune.fpga.estimators import check_estimator
+    from rfprune.fpga.estimators.estimate_table import table
+
+    lists = {"--reuse-factor": reuse_factor, "--clock": clock, "--part": part}
+    if png is not None or any(text is not None for text in lists.values()):
+        _what_if(target, by, step, run_code, lists, png, as_json)
+        return
+    # An estimator may be a function in a module of the user's, beside where the command is called.
     with importable():
-        ESTIMATORS.load(by)
-    with naming(str(target), "design"):
-        found, part = _estimate(target, by, step, run_code)
+        check_estimator(by)
+    with naming(str(target), "design"), allowing_code(run_code):
+        found, device = estimate_target(target, by, step, run_code)
     if as_json:
-        print_json(found.to_json(part))
+        print_json(found.to_json(device))
     else:
         console = stdout()
-        console.print(table(found, part, console.width))
+        console.print(table(found, device, console.width))
 
 
-def _estimate(target: Path, by: str, step: int | None, run_code: bool) -> tuple[Estimate, Part]:
-    from rfprune.estimate import estimate as run
-    from rfprune.estimate.design import parse_design
-    from rfprune.spec.files import read_yaml
+def _what_if(
+    target: Path,
+    by: str,
+    step: int | None,
+    run_code: bool,
+    lists: dict[str, str | None],
+    png: Path | None,
+    as_json: bool,
+) -> None:
+    from rfprune.api.estimating import design_of_target
+    from rfprune.cli.common import check_writable, naming, print_json, stdout
+    from rfprune.core.own_code import allowing_code
+    from rfprune.fpga.estimators.what_if import draw, what_if, what_if_table
 
-    target, step = _folder_of(target, step)
-    if target.is_dir():
-        from rfprune.export.estimating import estimate_folder
-
-        return estimate_folder(target, by, step, run_code)
-    if target.suffix not in (".yml", ".yaml", ".json"):
-        fault = "is nothing that can be estimated" if target.exists() else "no such file or folder"
-        raise SpecError(
-            f"{target}: {fault}. Allowed: a design file (.yml, .yaml, .json), the folder of a "
-            "trial, or a folder made by 'rfprune export'."
-        )
-    if step is not None:
-        raise SpecError(f"--step {step}: {target} is a design file, which has no steps.")
-    values = read_yaml(target)
-    if "model" in values:
-        raise SpecError(
-            f"{target}: is a sweep or trial file (it names a model). What its dense network costs "
-            f"tells 'rfprune check {target}'; an estimate needs a design file or a folder."
-        )
-    design = parse_design(values, str(target))
-    return run(design, by), design.device
+    if by != "analytic":
+        raise SpecError(f"--by {by}: lists are for the analytic estimator. Allowed: no --by.")
+    if png is not None:
+        check_writable(png)
+    parts = [name for name in (lists["--part"] or "").split(",") if name.strip()]
+    factors = _numbers("--reuse-factor", lists["--reuse-factor"], int)
+    clocks = _numbers("--clock", lists["--clock"], float)
+    with naming(str(target), "design"), allowing_code(run_code):
+        design = design_of_target(target, step, run_code)
+    points = what_if(design, factors, clocks, [name.strip() for name in parts])
+    if png is not None:
+        draw(points, png)
+    if as_json:
+        print_json([point.to_json() for point in points])
+    else:
+        console = stdout()
+        console.print(what_if_table(points, console.width))
 
 
-def _folder_of(target: Path, step: int | None) -> tuple[Path, int | None]:
-    """Return the folder that says what hardware a saved network is for, and the network's step."""
-    if target.suffix != ".pt":
-        return target, step
-    if target.parent.name == "steps" and target.stem.isdigit():
-        return target.parent.parent, int(target.stem)
-    return (target.parent if target.name == "model.pt" else target), step
+def _numbers(option: str, text: str | None, kind: type[N]) -> list[N]:
+    """Return the positive numbers of a list like ``1,2,4``."""
+    numbers = []
+    for word in (text or "").split(","):
+        if not word.strip():
+            continue
+        try:
+            number = kind(word)
+        except ValueError:
+            number = kind(0)
+        if not 0 < number < float("inf"):
+            what = "whole numbers of 1 and more" if kind is int else "numbers above 0"
+            raise SpecError(f"{option}: '{word.strip()}'. Allowed: {what}, separated by commas.")
+        numbers.append(number)
+    return numbers

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import typer
 
 from rfprune.cli.common import JsonOption
+from rfprune.core.registry import nearest, resolve
 from rfprune.errors import UnknownNameError
-from rfprune.registry import nearest
 
 __all__ = ["list_names"]
 
-Rows = Iterable[tuple[str, str]]
+#: Tables of the class `Registry`, by kind; each is imported only when it is asked for.
+_REGISTRIES = {
+    "models": "rfprune.models.named_models:MODELS",
+    "datasets": "rfprune.data.sets.named:DATASETS",
+    "methods": "rfprune.methods:METHODS",
+    "estimators": "rfprune.fpga.estimators:ESTIMATORS",
+}
+#: Functions elsewhere that yield names and summaries, by kind.
+_FUNCTIONS = {
+    "devices": "rfprune.edge.monitor:list_devices",
+    "layers": "rfprune.fpga.layers.taken:list_layers",
+    "profiles": "rfprune.execution.launch:list_profiles",
+}
+#: In the order of a sweep file.
+KINDS = (
+    *("models", "layers", "datasets", "tasks", "metrics", "parts", "devices", "methods"),
+    *("estimators", "sweeps", "profiles"),
+)
 
 
 def list_names(
@@ -21,9 +39,9 @@ def list_names(
         str,
         typer.Argument(
             metavar="KIND",
-            help="One of models, datasets, parts, methods, estimators, devices, profiles, sweeps.",
+            help=f"One of {', '.join(KINDS)}.",
             show_default=False,
-            autocompletion=lambda: list(_KINDS),
+            autocompletion=lambda: list(KINDS),
         ),
     ],
     as_json: JsonOption = False,
@@ -34,44 +52,25 @@ def list_names(
     """
     from rfprune.cli.common import print_json, stdout
 
-    if kind not in _KINDS:
+    if kind not in KINDS:
         raise UnknownNameError(
-            f"unknown list '{kind}'.{nearest(kind, _KINDS)} Known: {', '.join(_KINDS)}."
+            f"unknown list '{kind}'.{nearest(kind, KINDS)} Known: {', '.join(KINDS)}."
         )
-    rows = list(_KINDS[kind]())
+    if kind in _REGISTRIES:
+        table = resolve(_REGISTRIES[kind])
+        rows = {name: table[name].summary for name in table}
+    else:
+        rows = dict((_OWN[kind] if kind in _OWN else resolve(_FUNCTIONS[kind]))())
     if as_json:
-        print_json(dict(rows))
+        print_json(rows)
         return
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, summary in rows:
+    width = max(map(len, rows), default=0)
+    for name, summary in rows.items():
+        # One line per name, whatever the terminal's width, for grep and the like.
         stdout().print(f"{name:{width}}  {summary}", markup=False, soft_wrap=True)
 
 
-def _models() -> Rows:
-    from rfprune.models.table import MODELS
-
-    return ((name, MODELS[name].summary) for name in MODELS)
-
-
-def _datasets() -> Rows:
-    from rfprune.data.table import DATASETS
-
-    return ((name, DATASETS[name].summary) for name in DATASETS)
-
-
-def _methods() -> Rows:
-    from rfprune.methods import METHODS
-
-    return ((name, METHODS[name].summary) for name in METHODS)
-
-
-def _estimators() -> Rows:
-    from rfprune.estimate import ESTIMATORS
-
-    return ((name, ESTIMATORS[name].summary) for name in ESTIMATORS)
-
-
-def _parts() -> Rows:
+def _parts() -> Iterator[tuple[str, str]]:
     from rfprune.hardware.parts import PARTS
 
     for name in PARTS:
@@ -82,33 +81,42 @@ def _parts() -> Rows:
         yield name, f"{part.dsp} {part.dsp_type}, {counts}{boards}{doubt}"
 
 
-def _devices() -> Rows:
-    from rfprune.monitor import list_devices
+def _tasks() -> Iterator[tuple[str, str]]:
+    from rfprune.tasks import TASKS
 
-    return list_devices()
-
-
-def _profiles() -> Rows:
-    from rfprune.launch import list_profiles
-
-    return list_profiles()
+    for name, facts in TASKS.items():
+        losses, metrics = ", ".join(facts.losses), ", ".join(facts.metrics)
+        yield name, f"{facts.summary}; losses: {losses}; metrics: {metrics}"
 
 
-def _sweeps() -> Rows:
-    from rfprune.shipped import shipped
+def _metrics() -> Iterator[tuple[str, str]]:
+    from rfprune.tasks import TASKS
+    from rfprune.tasks.metrics import METRICS
+
+    for name, row in METRICS.items():
+        parameters = inspect.signature(row.function).parameters.values()
+        # Only what a file may set; the others are the rows, which the task hands over.
+        takes = [
+            p.name if p.default is p.empty else f"{p.name} (default {p.default})"
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY
+        ]
+        arguments = f"; arguments: {', '.join(takes)}" if takes else ""
+        tasks = ", ".join(task for task, facts in TASKS.items() if name in facts.metrics)
+        yield name, f"{row.label} ({row.direction}){arguments}; tasks: {tasks}"
+
+
+def _sweeps() -> Iterator[tuple[str, str]]:
+    from rfprune.core.shipped import shipped
 
     for path in sorted(shipped("sweeps").glob("*.yml")):
         first = path.read_text(encoding="utf-8").split("\n", 1)[0]
         yield path.stem, first.lstrip("# ")
 
 
-_KINDS: dict[str, Callable[[], Rows]] = {
-    "models": _models,
-    "datasets": _datasets,
+_OWN: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "parts": _parts,
-    "methods": _methods,
-    "estimators": _estimators,
-    "devices": _devices,
-    "profiles": _profiles,
+    "tasks": _tasks,
+    "metrics": _metrics,
     "sweeps": _sweeps,
 }

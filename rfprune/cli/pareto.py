@@ -13,8 +13,7 @@ from rfprune.cli.common import JsonOption, RunsOption, SweepArgument
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rfprune.front import Front
-    from rfprune.runs import SweepFolder
+    from rfprune.results import Front, SweepFolder
 
 __all__ = ["pareto"]
 
@@ -33,7 +32,8 @@ def pareto(
         Path | None, typer.Option(help="Write the front as a table.", show_default=False)
     ] = None,
     importance: Annotated[
-        bool, typer.Option("--importance", help="Also show what the objectives depended on.")
+        bool,
+        typer.Option("--importance", help="Also show which parameters the objectives depended on."),
     ] = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
@@ -42,7 +42,7 @@ def pareto(
     Example: rfprune pareto digits --html front.html
     """
     from rfprune.cli.common import note, open_sweep, print_json, say, stderr, stdout
-    from rfprune.front import budget_table, front_json, front_table, read_front
+    from rfprune.results import budget_table, front_json, front_table, read_front
     from rfprune.tracking import run_ids
 
     folder = open_sweep(sweep, runs)
@@ -50,6 +50,7 @@ def pareto(
     for number, reason in front.view.damaged.items():
         note(f"trial {number} is left out: {reason}", stderr())
     written = _write(front, ids, {"html": html, "png": png, "csv": csv})
+    # With --json stdout holds one object alone, so that files written beside it are not announced.
     if as_json:
         print_json(front_json(front, ids))
         return
@@ -66,14 +67,17 @@ def pareto(
 
 def _show_importance(folder: SweepFolder, console: Console) -> None:
     from rfprune.cli.common import say
-    from rfprune.search import importance_table, importances
-    from rfprune.search.importance import LEAST_TRIALS
+    from rfprune.study import importance_table, importances
+    from rfprune.study.importance import LEAST_TRIALS
 
     shares = importances(folder)
     if shares:
         console.print(importance_table(shares, console.width))
     else:
-        say(f"No importances: they need {LEAST_TRIALS} complete trials and their study.", console)
+        say(
+            f"No importances: they need at least {LEAST_TRIALS} complete trials and their study.",
+            console,
+        )
 
 
 def _write(front: Front, ids: dict[int, str], paths: dict[str, Path | None]) -> list[Path]:
@@ -82,10 +86,11 @@ def _write(front: Front, ids: dict[int, str], paths: dict[str, Path | None]) -> 
     Raises:
         RunsError: a file cannot be written.
     """
+    from rfprune.core.files import write_atomic
     from rfprune.errors import RunsError
-    from rfprune.front import front_csv, front_html, front_png
-    from rfprune.runs.files import write_atomic
+    from rfprune.results import front_csv, front_html, front_png
 
+    # As functions: matplotlib and the page's template are loaded only for what is asked for.
     makers: dict[str, Callable[[], bytes | str]] = {
         "html": lambda: front_html(front),
         "png": lambda: front_png(front),

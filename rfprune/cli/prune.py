@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rfprune.cli.common import JsonOption, RunsOption, SetOption
+from rfprune.core.quantities import COMMON
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rfprune.runs import StepRecord, TrialFolder, TrialResult
+    from rfprune.results import StepRecord, TrialFolder, TrialResult
     from rfprune.spec import TrialSpec
 
 __all__ = ["prune"]
-
-_SHOWN = (
-    "val_accuracy",
-    "dsp",
-    "latency_cycles",
-    "accuracy",
-    "bram18",
-    "lut",
-    "ff",
-    "ii_cycles",
-    "sparsity",
-)
-_SHOWN_ON_EDGE = (
-    "val_accuracy",
-    "energy_mj",
-    "inference_ms",
-    "accuracy",
-    "power_mw",
-    "macs",
-    "parameters",
-    "kernel_sparsity",
-    "sparsity",
-)
 
 
 def prune(
@@ -48,23 +27,23 @@ def prune(
     ],
     overrides: SetOption = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start anew; the old run is moved aside, not deleted.")
+        bool, typer.Option("--fresh", help="Start over; the old run is moved aside, not deleted.")
     ] = False,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
     """Prune one network, without a search.
 
-    A trial that was cut off goes on from its last accepted step.
+    A trial that was cut off resumes from its last accepted step.
 
     Example: rfprune prune jets.yml --set prune.budget.dsp=0.2
     """
-    from rfprune.cli.common import check_writable, naming, print_json, writing
+    from rfprune.api.given import Given
+    from rfprune.api.running import Teller, run_trial_file
+    from rfprune.cli.common import print_json, say, stderr
     from rfprune.errors import SpecError
-    from rfprune.runs import TrialFolder
     from rfprune.spec import TrialSpec
-    from rfprune.spec.files import apply_override, parse_spec, read_yaml
-    from rfprune.trial import prepare_any, run_trial
+    from rfprune.spec.yaml_files import apply_override, parse_spec, read_yaml
 
     values, base_dir = read_yaml(trial), trial.parent.resolve()
     if "search" in values:
@@ -72,22 +51,15 @@ def prune(
     for text in overrides or []:
         apply_override(values, text, TrialSpec)
     spec = parse_spec(TrialSpec, values, str(trial))
-    home = runs / trial.stem
-    folder = TrialFolder(home / "trials" / "0000")
-    check_writable(home)
-    if not fresh:
-        _refuse_other_spec(home, folder, spec)
-    with naming(str(trial), trial.stem):
-        prepare_any(spec, base_dir)
-    _make_home(home, base_dir, fresh)
-    with writing(home):
-        result = run_trial(
-            spec,
-            folder,
-            dense_dir=home / "dense",
-            base_dir=base_dir,
-            on_step=None if as_json else _say_step,
-        )
+    folder, result = run_trial_file(
+        spec,
+        runs / trial.stem,
+        Given(values, base_dir),
+        str(trial),
+        fresh=fresh,
+        teller=Teller(say=lambda text: say(text, stderr())),
+        on_step=None if as_json else _step_teller(spec),
+    )
     if as_json:
         steps = [step.model_dump(mode="json") for step in folder.steps()]
         print_json({**result.as_json(), "steps": steps})
@@ -99,78 +71,51 @@ def _report(folder: TrialFolder, result: TrialResult) -> None:
     from rfprune.cli.common import commands, note, say, stdout
 
     console = stdout()
-    console.print(_table(folder.steps(), console.width))
+    spec = folder.spec()
+    console.print(_table(spec, folder.steps(), console.width))
     say(f"Pruning ended: {result.stopped}. Folder: {folder.path}", console)
     for text in result.notes:
         note(text, console)
     path, out = shlex.quote(str(folder.path)), shlex.quote(f"export/{folder.home.name}")
-    further = [] if folder.spec().edge is not None else [f"rfprune estimate {path}"]
+    # Estimates of resources are for what has them.
+    further = [f"rfprune estimate {path}"] if "lut" in spec.target.resources else []
     commands([f"rfprune export {path} --out {out}", *further])
 
 
-def _make_home(home: Path, base_dir: Path, fresh: bool) -> None:
-    """Make the trial's folder; a fresh start moves the earlier one aside.
-
-    Raises:
-        RunsError: it cannot be written.
-    """
+def _step_teller(spec: TrialSpec) -> Callable[[StepRecord], None]:
+    """Return what says one line per step."""
     from rfprune.cli.common import say, stderr
-    from rfprune.errors import RunsError
-    from rfprune.runs.files import write_json
-    from rfprune.search.study import free_name
+    from rfprune.results.labels import number
 
-    try:
-        if fresh and home.exists():
-            aside = home.rename(free_name(home))
-            say(f"The earlier run is kept in {aside}.", stderr())
-        write_json(home / "trial.json", {"base_dir": str(base_dir)})
-    except OSError as error:
-        raise RunsError(f"{home}: cannot be written ({error.strerror}).") from None
+    quantities, score, cost = spec.quantities(), spec.task.score_name, spec.target.cost
 
-
-def _refuse_other_spec(home: Path, folder: TrialFolder, spec: TrialSpec) -> None:
-    """Raise if the folder belongs to something else: its steps would be mixed with these."""
-    from rfprune.errors import RunsError
-    from rfprune.spec.files import changes
-
-    way_out = (
-        "Use --fresh (the old run is moved aside), another --runs folder, or another file name."
-    )
-    if (home / "sweep.json").exists():
-        raise RunsError(f"{home}: holds a sweep of the same name. {way_out}")
-    if not (folder.path / "spec.json").exists():
-        return
-    changed = changes(folder.spec().canonical(), spec.canonical())
-    if changed:
-        raise RunsError(
-            f"{folder.path}: holds a trial with other settings: {'; '.join(changed)}. {way_out}"
+    def tell(step: StepRecord) -> None:
+        values = step.metrics()
+        # A score of the user's own has no entry: its direction does not matter for a number.
+        shown = number(quantities.get(score, COMMON[0]), values[score])
+        amount = number(quantities[cost], values[cost])
+        verdict = "accepted" if step.accepted else "rejected"
+        say(
+            f"step {step.step}: {verdict}, {score} {shown}, {cost} {amount} ({step.seconds:.1f} s)",
+            stderr(),
         )
 
-
-def _say_step(step: StepRecord) -> None:
-    from rfprune.cli.common import say, stderr
-    from rfprune.front.labels import number
-
-    cost = "dsp" if step.energy_mj is None else "energy_mj"
-    amount = number(cost, step.metrics()[cost])
-    verdict = "accepted" if step.accepted else "rejected"
-    say(
-        f"step {step.step}: {verdict}, val_accuracy {step.val_accuracy:.4f}, {cost} {amount} "
-        f"({step.seconds:.1f} s)",
-        stderr(),
-    )
+    return tell
 
 
-def _table(steps: list[StepRecord], width: int) -> Table:
-    from rfprune.front.labels import number
-    from rfprune.tables import Column, make_table
+def _table(spec: TrialSpec, steps: list[StepRecord], width: int) -> Table:
+    from rfprune.core.tables import Column, make_table
+    from rfprune.results.labels import number
 
+    quantities, score = spec.quantities(), spec.task.score_name
     columns = [
         Column("step", [str(step.step) for step in steps], needed=True),
         Column("accepted", ["yes" if step.accepted else "no" for step in steps], needed=True),
     ]
-    on_edge = any(step.energy_mj is not None for step in steps)
-    for name in _SHOWN_ON_EDGE if on_edge else _SHOWN:
-        cells = [number(name, step.metrics()[name]) for step in steps]
+    first, *others = spec.target.shown
+    metrics = [q.name for q in spec.task.quantities()]
+    for name in dict.fromkeys([score, first, *metrics, *others]):
+        quantity = quantities.get(name, COMMON[0])
+        cells = [number(quantity, step.metrics().get(name)) for step in steps]
         columns.append(Column(name, cells))
     return make_table(columns, width)

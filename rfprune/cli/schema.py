@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from rfprune.core.registry import nearest
 from rfprune.errors import UnknownNameError
-from rfprune.registry import nearest
 
 __all__ = ["schema"]
 
@@ -34,7 +34,7 @@ def schema_of(kind: str) -> dict[str, object]:
     """
     from pydantic import BaseModel
 
-    from rfprune.estimate.design import Design
+    from rfprune.fpga.estimators.design import Design
     from rfprune.spec import SweepSpec, TrialSpec
 
     models: dict[str, type[BaseModel]] = {"sweep": SweepSpec, "trial": TrialSpec, "design": Design}

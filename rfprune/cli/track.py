@@ -10,7 +10,7 @@ __all__ = ["track"]
 
 
 def track(sweep: SweepArgument, runs: RunsOption = Path("runs")) -> None:
-    """Write a sweep to MLflow again; what is there already is not written twice.
+    """Write a sweep to MLflow again; runs that are there already are not written twice.
 
     Example: rfprune track digits
     """

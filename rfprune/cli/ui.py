@@ -1,29 +1,59 @@
-"""``rfprune ui``: the MLflow server as ``mlflow.yml`` says."""
+"""``rfprune ui``: the MLflow server as ``mlflow.yml`` says, opened at a sweep's trials."""
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from rfprune.cli.common import RunsOption
 
 __all__ = ["ui"]
 
 
 def ui(
+    sweep: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SWEEP]", help="A sweep that has run; default: the one begun last."
+        ),
+    ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Port; as mlflow.yml says if not given."),
+        typer.Option(min=1, max=65535, help="Port; default: as mlflow.yml says."),
     ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the address in a browser.")] = True,
+    runs: RunsOption = Path("runs"),
 ) -> None:
-    """Start the MLflow server as mlflow.yml says, and print its address.
+    """Start the MLflow server as mlflow.yml says, and open it at the trials of a sweep.
 
-    Example: rfprune ui --port 5001
+    The page shows one row per trial, the best first, with the objectives and what was searched as
+    columns; `on_front` says which trials are on the front. The address is printed.
+
+    Example: rfprune ui digits --port 5001
     """
-    from rfprune.tracking import load_config, serve
+    import os
+    import sys
+    import webbrowser
+
+    from rfprune.cli.common import open_sweep
+    from rfprune.tracking import load_config, serve, sweep_id, view_path
 
     config = load_config()
     if port is not None:
         config = config.model_copy(
             update={"server": config.server.model_copy(update={"port": port})}
         )
-    serve(config)
+    named = None if sweep is None else sweep_id(open_sweep(sweep, runs))
+    # Without a display, browsers of the terminal would take its place.
+    seen = (
+        sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+    show = webbrowser.open if browser and seen else _nothing
+    serve(config, path=functools.partial(view_path, config, named), show=show)
+
+
+def _nothing(address: str) -> None:
+    """Leave the address to whoever reads it."""

@@ -1,68 +1,97 @@
-"""What a data set must fulfil; each fault is a `DataError` that names file, array and row."""
+"""Requirements on a data set; each fault is a `DataError` that names file, array and row."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rfprune.data.dataset import Array, RawData
+from rfprune.core.named import Outputs
+from rfprune.data.dataset import PARTS, Array, Features, RawData, named
+from rfprune.data.stored.features import Stored
 from rfprune.errors import DataError
 
-__all__ = ["check", "encode_text_labels"]
+if TYPE_CHECKING:
+    from rfprune.tasks import Task
 
+__all__ = ["check", "check_weights", "one_hot_notes"]
+
+#: numpy's letters for truth values, integers with and without sign, and floats.
 _NUMBERS = "biuf"
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def check(raw: RawData) -> int:
-    """Check every array and return the number of classes.
+def check(raw: RawData, task: Task) -> Outputs:
+    """Check every array and return the number of outputs that the network needs, by head.
 
     Raises:
         DataError: the first fault found.
     """
-    for part in ("train", "test"):
-        if f"x_{part}" in raw.parts():
-            _check_features(raw, f"x_{part}")
-            _check_pair(raw, part)
-    if raw.x_test is not None and raw.x_test.shape[1:] != raw.x_train.shape[1:]:
-        raise DataError(
-            f"{raw.source}: a row of x_test has shape {raw.x_test.shape[1:]}, a row of x_train "
-            f"{raw.x_train.shape[1:]}; they must be equal."
-        )
-    return _check_classes(raw)
+    # Arrays by themselves before anything that compares them: the first fault is the one to mend.
+    for part in PARTS:
+        for features in raw.features():
+            if part in features.parts:
+                _check_features(features, part, raw.rows(part))
+        if part in raw.of("y"):
+            task.check(raw.source, part, raw.of("y")[part], raw.rows(part))
+        if part in raw.of("w"):
+            check_weights(raw.source, f"w_{part}", raw.of("w")[part], raw.rows(part))
+    for features in raw.features():
+        train = features.parts["train"]
+        for part, x in features.parts.items():
+            if x.shape[1:] != train.shape[1:]:
+                raise DataError(
+                    f"{raw.source}: a row of {features.called(part)} has shape {x.shape[1:]}, a "
+                    f"row of {features.called('train')} {train.shape[1:]}; they must be equal."
+                )
+    outputs = task.outputs(raw.source, raw.of("y"))
+    if raw.class_names is not None and len(raw.class_names) != outputs:
+        raise DataError(f"{raw.source}: {len(raw.class_names)} class names for {outputs} classes.")
+    return outputs
 
 
-def encode_text_labels(raw: RawData) -> RawData:
-    """Replace class names in the labels by their numbers in alphabetical order.
+def one_hot_notes(read: dict[str, Any], encoded: dict[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each target of the training rows that came one-hot.
+
+    Args:
+        read: targets by part as they were read.
+        encoded: as the task made them.
+    """
+    after = dict(named("y_train", encoded.get("train")))
+    for name, target in named("y_train", read.get("train")):
+        if target.ndim == 2 and target.shape[1] > 1 and after[name].ndim == 1:
+            classes = target.shape[1]
+            yield f"{name} holds one-hot labels of {classes} classes; their numbers are used."
+
+
+def check_weights(source: str, name: str, weight: Array, rows: int) -> None:
+    """Check that there is one weight per row: finite, none negative, not all zero.
 
     Raises:
-        DataError: the test part has a class that the training part has not.
+        DataError: the first fault found.
     """
-    if raw.y_train.dtype.kind != "U" or raw.y_train.ndim != 1:
-        return raw
-    names, y_train = np.unique(raw.y_train, return_inverse=True)
-    y_test = raw.y_test
-    if y_test is not None:
-        if y_test.dtype.kind != "U":
-            raise DataError(
-                f"{raw.source}: y_test is of type {y_test.dtype}, but y_train holds text; both "
-                "must be of one kind."
-            )
-        foreign = np.flatnonzero(~np.isin(y_test, names))
-        if len(foreign):
-            raise DataError(
-                f"{raw.source}: row {foreign[0]} of y_test has the class '{y_test[foreign[0]]}', "
-                f"which y_train has not; its classes are {', '.join(names)}."
-            )
-        y_test = np.searchsorted(names, y_test)
-    titles = tuple(str(name) for name in names)
-    return replace(raw, y_train=y_train, y_test=y_test, class_names=titles)
+    where = f"{source}: {name}"
+    if weight.shape != (rows,):
+        raise DataError(
+            f"{where} has shape {weight.shape}, but x_{name[2:]} has {rows} rows; allowed is "
+            f"({rows},), one weight per row."
+        )
+    if weight.dtype.kind not in _NUMBERS:
+        raise DataError(f"{where} is of type {weight.dtype}; allowed are numbers from 0 on.")
+    wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if len(wrong):
+        raise DataError(
+            f"{where} holds {len(wrong)} values that are negative, NaN or infinite, the first in "
+            f"row {wrong[0]} ({weight[wrong[0]]:g}); a weight is a finite number from 0 on."
+        )
+    if not weight.any():
+        raise DataError(f"{where} is 0 in all {rows} rows; at least one must be above 0.")
 
 
-def _check_features(raw: RawData, name: str) -> None:
-    x = raw.parts()[name]
-    where = f"{raw.source}: {name}"
+def _check_features(features: Features, part: str, rows: int) -> None:
+    x, name = features.parts[part], features.called(part)
+    where = f"{features.source}: {name}"
     if x.dtype.kind not in _NUMBERS:
         raise DataError(f"{where} is of type {x.dtype}; allowed are real numbers.")
     if x.ndim < 2 or x.ndim > 4 or 0 in x.shape:
@@ -70,7 +99,13 @@ def _check_features(raw: RawData, name: str) -> None:
             f"{where} has shape {x.shape}; allowed are rows of features (N, F), sequences "
             "(N, C, L) or images (N, C, H, W), none of them empty."
         )
-    if x.dtype.kind != "f":
+    if len(x) != rows:
+        raise DataError(
+            f"{where} has {len(x)} rows, but the first input has {rows}; all inputs of a part have "
+            "the same rows."
+        )
+    # Only floats can be NaN, infinite or too large for float32; a scan looks at what is not here.
+    if isinstance(x, Stored) or x.dtype.kind != "f":
         return
     bad = ~np.isfinite(x)
     if bad.any():
@@ -84,51 +119,6 @@ def _check_features(raw: RawData, name: str) -> None:
             f"{where} holds {int(large.sum())} values beyond float32's {_LARGEST:.3g}, the first "
             f"in row {_first_row(large)}; rescale them."
         )
-
-
-def _check_pair(raw: RawData, part: str) -> None:
-    x, y = raw.parts()[f"x_{part}"], raw.parts()[f"y_{part}"]
-    where = f"{raw.source}: y_{part}"
-    if y.ndim != 1:
-        raise DataError(f"{where} has shape {y.shape}; allowed is ({len(x)},), one class per row.")
-    if len(y) != len(x):
-        raise DataError(f"{where} has {len(y)} rows, but x_{part} has {len(x)}; they must agree.")
-    if y.dtype.kind not in "biu":
-        raise DataError(
-            f"{where} is of type {y.dtype}; labels must be integers 0..n_classes-1 (or all text)."
-        )
-    negative = np.flatnonzero(y < 0)
-    if len(negative):
-        raise DataError(
-            f"{where} has {len(negative)} negative labels, the first in row {negative[0]} "
-            f"({y[negative[0]]}); labels must be 0..n_classes-1."
-        )
-
-
-def _check_classes(raw: RawData) -> int:
-    present = np.unique(raw.y_train)
-    n_classes = int(present[-1]) + 1
-    if len(present) < 2:
-        raise DataError(
-            f"{raw.source}: y_train has the one class {present[0]}; at least two are needed."
-        )
-    if len(present) < n_classes:
-        gap = int(np.flatnonzero(present != np.arange(len(present)))[0])
-        raise DataError(
-            f"{raw.source}: y_train has labels up to {n_classes - 1}, but none is {gap}; labels "
-            "must be 0..n_classes-1 without gaps."
-        )
-    if raw.y_test is not None and int(raw.y_test.max()) >= n_classes:
-        row = int(np.flatnonzero(raw.y_test >= n_classes)[0])
-        raise DataError(
-            f"{raw.source}: row {row} of y_test has label {raw.y_test[row]}; y_train has classes "
-            f"0..{n_classes - 1}."
-        )
-    if raw.class_names is not None and len(raw.class_names) != n_classes:
-        raise DataError(
-            f"{raw.source}: {len(raw.class_names)} class names for {n_classes} classes."
-        )
-    return n_classes
 
 
 def _first_row(bad: Array) -> int:

@@ -15,7 +15,7 @@ __all__ = ["Pixels"]
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """Rows of bytes in a quarter of the memory of the float32 tensor that they stand for.
+    """Rows of bytes, in a quarter of the memory of the float32 tensor that they represent.
 
     It has what training and evaluation need of a tensor; whatever is taken from it is a float32
     tensor ``(bytes - offset) / scale``.
@@ -59,4 +59,5 @@ class Pixels:
         return Pixels(self.bytes.to(device), self.offset.to(device), self.scale.to(device))
 
     def _scaled(self, rows: Tensor) -> Tensor:
+        # In place on the new float tensor; the bytes are never touched.
         return rows.float().sub_(self.offset).div_(self.scale)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import urllib.request
@@ -13,7 +12,9 @@ from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError
 
-from rfprune.atomic import replacing
+from rfprune.core.digests import digest_of_file
+from rfprune.core.files import replacing
+from rfprune.core.paths import find_named, places_of, user_folder
 from rfprune.errors import DataError
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "cache_dir",
     "data_dir",
     "download",
+    "file_identity",
     "find_file",
     "folders_of",
     "locate",
@@ -49,9 +51,14 @@ def data_dir() -> Path | None:
 
 
 def cache_dir() -> Path:
-    """Return the user's cache: ``$XDG_CACHE_HOME/rfprune`` or ``~/.cache/rfprune``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "rfprune"
+    """Return the user's cache: ``$XDG_CACHE_HOME/rfprune``, or the system's own place."""
+    return user_folder("cache")
+
+
+def file_identity(path: Path) -> str:
+    """Return path, size and time of change of a file, as text."""
+    about = path.stat()
+    return f"{path.absolute()} {about.st_size} {about.st_mtime_ns}"
 
 
 def find_file(file: str, base_dir: Path | None) -> Path:
@@ -63,14 +70,11 @@ def find_file(file: str, base_dir: Path | None) -> Path:
     Raises:
         DataError: it is in none of them; the message lists where it was looked for.
     """
-    path = Path(file).expanduser()
-    folders = [folder for folder in (base_dir, Path.cwd(), data_dir()) if folder is not None]
-    places = [path] if path.is_absolute() else [folder / path for folder in folders]
-    for place in places:
-        if place.exists():
-            return place
-    looked = ", ".join(str(place) for place in dict.fromkeys(places))
-    hint = "" if path.is_absolute() or data_dir() else " RFPRUNE_DATA is not set."
+    if (found := find_named(file, base_dir, data_dir())) is not None:
+        return found
+    places = places_of(file, base_dir, data_dir())
+    looked = ", ".join(map(str, places))
+    hint = "" if data_dir() or places == [Path(file).expanduser()] else " RFPRUNE_DATA is not set."
     raise DataError(f"data.file: '{file}' does not exist. Looked for: {looked}.{hint}")
 
 
@@ -86,7 +90,7 @@ def obtain(dataset: str, files: Sequence[RemoteFile]) -> list[Path]:
     """Return the paths of a named data set's files, downloading those that are not here.
 
     Raises:
-        DataError: a file is neither here nor can be downloaded; says what to put where.
+        DataError: a file is not here and cannot be downloaded; says which file to put where.
     """
     paths = []
     for file in files:
@@ -108,27 +112,25 @@ def download(file: RemoteFile, target: Path) -> Path:
         OSError: the network or the disk failed.
     """
     algorithm, _, expected = file.checksum.partition(":")
-    digest = hashlib.new(algorithm)
+    # Checked before it gets its name: whoever finds the file can rely on it.
     with replacing(target) as partial:
         with open_url(file.url) as response, partial.open("wb") as out:
-            for chunk in _progress(file, response):
-                digest.update(chunk)
-                out.write(chunk)
-        if digest.hexdigest() != expected:
+            out.writelines(_progress(file, response))
+        if (found := digest_of_file(partial, algorithm)) != expected:
             raise DataError(
-                f"{file.url}: the download's {algorithm} is {digest.hexdigest()}, expected "
-                f"{expected}; the file was damaged on its way or has changed, and was not kept."
+                f"{file.url}: the download's {algorithm} is {found}, expected "
+                f"{expected}; it was damaged in transit or has changed, and was not kept."
             )
     return target
 
 
 def missing(dataset: str, files: Sequence[RemoteFile], reason: str) -> DataError:
-    """Return the error for a set that is not here and cannot be had: it says what to put where."""
+    """Return the error for a set that cannot be obtained: it says which file to put where."""
     looked = ", ".join(str(folder) for folder in folders_of(dataset))
     wanted = ", ".join(f"{file.name} ({file.url})" for file in files)
     return DataError(
         f"data set '{dataset}' is not in {looked} and cannot be downloaded ({reason}). "
-        f"Put these files into {folders_of(dataset)[0]}: {wanted}; or there one file "
+        f"Put these files into {folders_of(dataset)[0]}: {wanted}; or put one file there, "
         f"{dataset}.npz with x_train, y_train, x_test, y_test. RFPRUNE_DATA may name another "
         f"folder that holds {dataset}/."
     )
@@ -136,6 +138,7 @@ def missing(dataset: str, files: Sequence[RemoteFile], reason: str) -> DataError
 
 def open_url(url: str) -> IO[bytes]:
     """Open an address for reading; every failure of the network is an OSError."""
+    # Some servers refuse the name that urllib gives itself.
     request = urllib.request.Request(url, headers={"User-Agent": "rfprune"})
     try:
         response: IO[bytes] = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
@@ -152,6 +155,7 @@ def open_url(url: str) -> IO[bytes]:
 def _progress(file: RemoteFile, response: IO[bytes]) -> Iterator[bytes]:
     """Yield the chunks of a download and report to stderr how far it is."""
     total = int(getattr(response, "headers", {}).get("Content-Length") or 0)
+    # A log file gets one line, not one per chunk.
     live = sys.stderr.isatty()
     print(f"downloading {file.url} ({total / 1e6:.0f} MB)", file=sys.stderr, flush=True)
     done = 0
@@ -163,6 +167,7 @@ def _progress(file: RemoteFile, response: IO[bytes]) -> Iterator[bytes]:
         yield chunk
     if live:
         print(file=sys.stderr)
+    # A connection that breaks looks like the end of the file.
     if done < total:
         raise OSError(f"{file.url}: the connection closed after {done} of {total} bytes")
 
@@ -177,4 +182,5 @@ def _read(url: str, response: IO[bytes]) -> bytes:
 def folders_of(dataset: str) -> list[Path]:
     """Return where the files of a named data set may be, best first."""
     base = data_dir()
+    # The user's own folder first: what they put there is meant.
     return [folder / dataset for folder in ([base] if base else []) + [cache_dir()]]

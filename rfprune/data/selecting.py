@@ -1,13 +1,15 @@
-"""A part of the classes of a data set, numbered anew."""
+"""Some of the classes of a data set, renumbered."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from rfprune.data.dataset import Array, RawData
+from rfprune.data.dataset import Array, RawData, each
 from rfprune.errors import DataError
 
 __all__ = ["chosen_classes", "rows_of", "select_classes"]
@@ -29,22 +31,25 @@ def chosen_classes(wanted: int | Sequence[int] | None, n_classes: int, source: s
     if isinstance(wanted, int):
         if wanted > n_classes:
             raise DataError(
-                f"data.classes: {wanted}, but {source} has {n_classes} classes; at most all of "
-                "them."
+                f"data.classes: {wanted}, but {source} has only {n_classes} classes. Allowed: 2 to "
+                f"{n_classes}."
             )
         return list(range(wanted))
     foreign = [number for number in wanted if number >= n_classes]
     if foreign:
         raise DataError(
-            f"data.classes: {foreign[0]} is no class of {source}; allowed are 0 to {n_classes - 1}."
+            f"data.classes: {foreign[0]} is not a class of {source}; allowed are 0 to "
+            f"{n_classes - 1}."
         )
     return list(wanted)
 
 
 def rows_of(y: Array, classes: Sequence[int]) -> tuple[Array, Array]:
     """Return the numbers of the rows of these classes, and their new labels 0, 1, ..."""
+    # A table of new labels by old ones: one lookup for all rows, -1 for classes that are left out.
     new_label = np.full(int(y.max(initial=-1)) + 1, -1, dtype=np.int64)
     for label, number in enumerate(classes):
+        # A class that no row of this part has.
         if number < len(new_label):
             new_label[number] = label
     labels = new_label[y]
@@ -59,15 +64,13 @@ def select_classes(raw: RawData, wanted: int | Sequence[int], n_classes: int) ->
         DataError: as `chosen_classes`.
     """
     classes = chosen_classes(wanted, n_classes, raw.source)
-    train, y_train = rows_of(raw.y_train, classes)
-    names = raw.class_names
-    chosen = replace(
-        raw,
-        x_train=raw.x_train[train],
-        y_train=y_train,
-        class_names=names if names is None else tuple(names[number] for number in classes),
-    )
-    if raw.x_test is None or raw.y_test is None:
-        return chosen
-    test, y_test = rows_of(raw.y_test, classes)
-    return replace(chosen, x_test=raw.x_test[test], y_test=y_test)
+    changed: dict[str, Any] = {}
+    for part, y in raw.of("y").items():
+        rows, labels = rows_of(y, classes)
+        changed[f"x_{part}"] = each(raw.of("x")[part], partial(np.take, indices=rows, axis=0))
+        changed[f"y_{part}"] = labels
+        if part in raw.of("w"):
+            changed[f"w_{part}"] = raw.of("w")[part][rows]
+    if raw.class_names is not None:
+        changed["class_names"] = tuple(raw.class_names[number] for number in classes)
+    return replace(raw, **changed)

@@ -1,11 +1,5 @@
-"""Kernels of a CNN pruned for an edge device: what they cost there, the agent's task, the session.
+"""A CNN on a processor: the target that the section ``edge`` of a file names.
 
-Brings kernels, monitor and methods together for the pruning loop. Knows no files but the agent's
-own, and no FPGA.
+`rfprune.edge.target` brings kernels, devices and the agent's game together for the pruning loop;
+the rest of rfprune reaches it by name only. Knows no FPGA.
 """
-
-from rfprune.edge.costs import EdgeCosts
-from rfprune.edge.session import KernelSession
-from rfprune.edge.task import KernelTask
-
-__all__ = ["EdgeCosts", "KernelSession", "KernelTask"]

@@ -24,6 +24,7 @@ def under_conditions(
     """
     found = {"clean": x}
     if spec.noise > 0:
+        # On the CPU: a GPU draws other numbers from the same seed.
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randn(x.shape, generator=generator).to(x.device)
         found["noise"] = x + spec.noise * drawn

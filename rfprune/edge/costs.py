@@ -7,24 +7,26 @@ from functools import cached_property
 
 import numpy as np
 
-from rfprune.arrays import FloatArray, IntArray
-from rfprune.kernels import Counts, KernelMap
-from rfprune.monitor import DeviceProfile, Reading, Workload, energy, inference_seconds, power
-from rfprune.quantities import EDGE_RESOURCES
-from rfprune.spec import EdgeSpec
+from rfprune.core.arrays import FloatArray, IntArray
+from rfprune.edge.kernels import KernelCounts, KernelMap
+from rfprune.edge.monitor import (
+    DeviceProfile,
+    LayerWork,
+    Reading,
+    Readings,
+    Workload,
+    energy,
+    inference_seconds,
+    power,
+)
+from rfprune.spec import TARGETS, EdgeSpec
 
-__all__ = ["EdgeCosts", "Readings"]
+__all__ = ["EDGE_RESOURCES", "EdgeCosts"]
+
+#: The resource axis: kernels that are left, multiply-accumulates and energy of one image.
+EDGE_RESOURCES = TARGETS["edge"].resources
 
 _FLOAT_BYTES = 4
-
-
-@dataclass(frozen=True)
-class Readings:
-    """Time and energy of one image, and mean power, each measured or estimated."""
-
-    time: Reading
-    energy: Reading
-    power: Reading
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class EdgeCosts:
     def resources(self, kept: IntArray) -> FloatArray:
         """Return (..., R) what networks use of which (..., L) kernels are kept."""
         counts = self.kernels.count(kept)
-        millijoule = [self._readings(work, None).energy.value for work in self._workloads(counts)]
+        millijoule = [self._readings(work).energy.value for work in self._workloads(counts)]
         columns = {
             "kernels": np.asarray(kept).sum(axis=-1),
             "macs": counts.total_macs,
@@ -74,17 +76,16 @@ class EdgeCosts:
         found = self.resources(np.concatenate([kept[None], changed]))
         return np.asarray(np.abs(found[1:] - found[0]))
 
-    def readings(self, kept: IntArray, seconds: float | None = None) -> Readings:
-        """Return time, energy and power of a network.
+    def readings(self, kept: IntArray) -> Readings:
+        """Return time, energy and power of a network by the device's profile.
 
         Args:
             kept: (L,) kernels that are kept.
-            seconds: measured time of one image; None = the bound of the device's profile.
         """
         (work,) = self._workloads(self.counts(kept))
-        return self._readings(work, seconds)
+        return self._readings(work)
 
-    def counts(self, kept: IntArray) -> Counts:
+    def counts(self, kept: IntArray) -> KernelCounts:
         """Return operations, parameters and activations by layer, of (..., L) kernels kept."""
         return self.kernels.count(kept)
 
@@ -102,29 +103,36 @@ class EdgeCosts:
             return pruned.energy.value / dense.energy.value
         return pruned.power.value / dense.power.value
 
-    def _workloads(self, counts: Counts) -> list[Workload]:
+    def _workloads(self, counts: KernelCounts) -> list[Workload]:
         """Return what one image costs each of the networks."""
         bits = 32 if self.spec.precision == "fp32" else 8
         size = bits / 8
-        totals = (counts.total_macs, counts.total_parameters, counts.total_activation_bytes)
-        return [
-            Workload(
-                macs=float(macs),
-                dram_bytes=float(parameters) * size / self.spec.batch_size,
-                cache_bytes=2 * float(outputs) * size / _FLOAT_BYTES,
-                bits=bits,
-            )
-            for macs, parameters, outputs in zip(*map(np.ravel, totals), strict=True)
-        ]
+        macs, parameters, outputs, inputs = (
+            np.reshape(part, (-1, len(counts.layers))).astype(np.float64)
+            for part in (counts.macs, counts.parameters, counts.activation_bytes, counts.inputs)
+        )
+        work = LayerWork(
+            macs=macs,
+            dram_bytes=parameters * size / self.spec.batch_size,
+            # Written by one layer and read by the next.
+            cache_bytes=2 * outputs * size / _FLOAT_BYTES,
+            inputs=inputs,
+            kinds=counts.kinds,
+            bits=bits,
+            batch_size=self.spec.batch_size,
+        )
+        return work.workloads(self.device)
 
-    def _readings(self, work: Workload, seconds: float | None) -> Readings:
-        if seconds is None:
-            time = inference_seconds(self.device, work)
-        else:
-            time = Reading(seconds, "s", "clock of this machine", "measured")
+    def _readings(self, work: Workload) -> Readings:
+        time = inference_seconds(self.device, work)
         rate = self.spec.images_per_second
         # A device that is too slow for the rate computes without a pause.
         period = time.value if rate is None else max(time.value, 1 / rate)
+        spent = energy(self.device, work, time.value)
+        idle = self.device.static_mw * time.value / spent.value
         return Readings(
-            time, energy(self.device, work, time.value), power(self.device, work, period)
+            time,
+            spent,
+            power(self.device, work, period),
+            Reading(idle, "1", spent.source, spent.kind),
         )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rfprune.agent import Outcome
-from rfprune.arrays import BoolArray, FloatArray, IntArray
+from rfprune.core.arrays import BoolArray, FloatArray, IntArray
 from rfprune.edge.costs import EdgeCosts
-from rfprune.kernels import KernelMap, Masks, shrink
-from rfprune.monitor import input_statistics
-from rfprune.training import evaluate, probabilities, settle_norms
+from rfprune.edge.kernels import KernelMap, Masks, shrink
+from rfprune.edge.monitor import input_statistics
+from rfprune.methods.agent_task import AgentMeasurement
+from rfprune.tasks import Task, TaskSpec, make_task
+from rfprune.training import evaluate, outputs_of, settle_norms
 
 __all__ = ["KernelTask", "Scene", "fewest_kernels"]
 
@@ -29,17 +30,21 @@ class Scene:
 
     Attributes:
         inputs: (B, ...) per condition of the input; the first one decides what is kept.
-        labels: (B,).
+        targets: of the rows, as the task of the training makes them.
         settling: (N, ...) training rows on which batch norms are settled before a measurement;
             None = they keep the dense network's statistics.
-        by: accuracy, or probability: the mean of what the network gives the right class, that is,
-            the accuracy of a class drawn from its probabilities.
+        by: accuracy: the score of the task; or probability: the mean of what the network gives the
+            right class, that is, the accuracy of a class drawn from its probabilities.
+        task: what the training is for; classification if not given.
+        weight: (B,) of the rows, or None.
     """
 
     inputs: Mapping[str, Tensor]
-    labels: Tensor
+    targets: Any
     settling: Tensor | None = None
     by: Literal["accuracy", "probability"] = "accuracy"
+    task: Task | None = None
+    weight: Tensor | None = None
 
 
 def fewest_kernels(kernels: KernelMap, levels: Sequence[float]) -> IntArray:
@@ -123,24 +128,25 @@ class KernelTask:
     def _ordered_importance(self) -> list[Tensor]:
         return [self._importance[name] for name in self.layers]
 
-    def measure(self, choice: IntArray, upto: int, condition: int) -> Outcome:
+    def measure(self, choice: IntArray, upto: int, condition: int) -> AgentMeasurement:
         """Return accuracy and power with the first layers pruned, the others whole."""
         kept = self.kernels.kept(self.fractions(choice, upto))
+        # Different decisions may leave the same kernels, and a pass over the rows takes long.
         key = (condition, *map(int, kept))
         if key not in self._accuracies:
-            self._accuracies[key] = self._accuracy(self.masks(choice, upto), condition)
+            scene, x = self._scene, self._inputs[condition]
+            smaller = shrink(self._model, self.masks(choice, upto))
+            if scene.settling is not None:
+                settle_norms(smaller, scene.settling, _SETTLING_BATCH)
+            task = scene.task or make_task(TaskSpec())
+            if scene.by == "accuracy":
+                merit = task.merit(evaluate(smaller, x, scene.targets, task, scene.weight))
+            else:
+                merit = task.confidence(outputs_of(smaller, x, task), scene.targets)
+            self._accuracies[key] = merit
         share = self._costs.share(kept)
         pruned = 1 - kept.sum() / self.kernels.n_kernels.sum()
-        return Outcome(self._accuracies[key], share, {"kernel_sparsity": float(pruned)})
-
-    def _accuracy(self, masks: Masks, condition: int) -> float:
-        scene, x = self._scene, self._inputs[condition]
-        smaller = shrink(self._model, masks)
-        if scene.settling is not None:
-            settle_norms(smaller, scene.settling, _SETTLING_BATCH)
-        if scene.by == "accuracy":
-            return evaluate(smaller, x, scene.labels)
-        return float(probabilities(smaller, x).gather(1, scene.labels[:, None]).mean())
+        return AgentMeasurement(self._accuracies[key], share, {"kernel_sparsity": float(pruned)})
 
     def masks(self, choice: IntArray, upto: int) -> Masks:
         """Return the masks of the first `upto` decisions."""
@@ -185,6 +191,7 @@ class KernelTask:
         return np.array([*decided, *[0.0] * (len(self.layers) - upto)])
 
     def _within(self, prefix: tuple[int, ...]) -> tuple[float, ...]:
+        # Kept, because episodes share their first decisions.
         if prefix not in self._effective:
             before = self._within(prefix[:-1])
             self._effective[prefix] = (*before, self._next(before, prefix[-1]))

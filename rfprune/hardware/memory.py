@@ -15,7 +15,7 @@ from math import gcd
 
 import numpy as np
 
-from rfprune.arrays import FloatArray
+from rfprune.core.arrays import FloatArray
 
 __all__ = [
     "BRAM18_ASPECTS",

@@ -2,7 +2,7 @@
 
 A multiplier whose weight comes from a memory (strategies Resource and ResourceUnrolled) is a real
 multiplier. One whose weight is a constant (Latency) is a shift when the constant has one digit and
-an add when it has two; which weights are left over is counted by `rfprune.estimate.design`.
+an add when it has two; which weights are left over is counted by `rfprune.fpga.estimators.design`.
 """
 
 from __future__ import annotations

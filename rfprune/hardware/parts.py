@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from rfprune.core.registry import nearest
 from rfprune.errors import UnknownNameError
 from rfprune.hardware.part_sources import COUNTS, NOT_CONFIRMED, STATIC_POWER
-from rfprune.registry import nearest
 
 __all__ = ["PARTS", "Part", "PartTable", "find_part"]
 

@@ -41,12 +41,12 @@ class FixedType:
         """Read ``fixed<16,6>``, ``ap_fixed<16,6,RND,SAT>``, ``ufixed<8,0>`` or ``int<8>``.
 
         Raises:
-            SpecError: the text is no fixed-point type, or its numbers are out of range.
+            SpecError: the text is not a fixed-point type, or its numbers are out of range.
         """
         match = _PATTERN.match(text.replace(" ", "").replace("AP_", ""))
         if match is None:
             raise SpecError(
-                f"'{text}' is no fixed-point type. Allowed: fixed<W,I>, fixed<W,I,RND,SAT>, "
+                f"'{text}' is not a fixed-point type. Allowed: fixed<W,I>, fixed<W,I,RND,SAT>, "
                 "ufixed<W,I>, int<W>, uint<W>, e.g. fixed<16,6>."
             )
         unsigned, kind, inner = match.groups()
@@ -112,8 +112,14 @@ class FixedType:
 
         Every mode of UG1399; any shape, same dtype.
         """
-        code = self._round(x / self.step)
+        code = self._round(x * (1 / self.step))
         low, high = self.min / self.step, self.max / self.step
+        if not code.is_cuda and code.numel():
+            # Most values are within the type, and looking costs a third of wrapping. On a GPU the
+            # answer would have to be waited for.
+            least, most = code.detach().aminmax()
+            if low <= float(least) and float(most) <= high:
+                return code.mul_(self.step)
         if self.saturation == "WRAP":
             code = (code - low).remainder(high - low + 1) + low
         elif self.saturation == "SAT_ZERO":
@@ -123,14 +129,17 @@ class FixedType:
         return code * self.step
 
     def _round(self, x: Tensor) -> Tensor:
-        """Return `x` as whole numbers. The RND modes differ in where they take halves."""
+        """Return `x`, which may be changed, as whole numbers.
+
+        The RND modes differ in where they take halves.
+        """
         match self.rounding:
             case "TRN":
-                return x.floor()
+                return x.floor_()
             case "TRN_ZERO":
-                return x.trunc()
+                return x.trunc_()
             case "RND":
-                return (x + 0.5).floor()
+                return x.add_(0.5).floor_()
             case "RND_MIN_INF":
                 return (x - 0.5).ceil()
             case "RND_ZERO":

@@ -19,15 +19,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from rfprune.errors import ReuseFactorError
+from rfprune.errors import ReuseFactorError, SpecError
 
 __all__ = [
+    "LARGEST_PARTITION",
     "LayerSize",
     "LayerSizes",
     "check_reuse_factor",
     "nearest_valid_reuse_factor",
+    "partitioned",
+    "resolve_strategy",
     "valid_reuse_factors",
 ]
+
+#: Elements that the vendor's HLS unrolls or partitions at most: ``config_array_partition
+#: -maximum_size 4096`` in hls4ml's ``build_prj.tcl``; users' reports in hls4ml #904, #1013, #1157.
+LARGEST_PARTITION = 4096
 
 
 class LayerSize(NamedTuple):
@@ -77,6 +84,22 @@ def valid_reuse_factors(
     return [rf for rf in valid if rf <= largest]
 
 
+def partitioned(n_weights: int, reuse_factor: int, strategy: str) -> int:
+    """Return how many elements of a layer the vendor's HLS unrolls or partitions.
+
+    hls4ml partitions the products of a latency layer completely, whatever the reuse factor
+    (``nnet_dense_latency.h``), and the weights of the others into one block per multiplier
+    (``nnet_dense_resource.h``).
+
+    Args:
+        n_weights: of the layer.
+        reuse_factor: weights per multiplier.
+        strategy: ``auto`` is latency at a reuse factor of 1.
+    """
+    latency = strategy == "latency" or (strategy == "auto" and reuse_factor == 1)
+    return n_weights if latency else -(-n_weights // reuse_factor)
+
+
 def nearest_valid_reuse_factor(
     n_in: int, n_out: int, reuse_factor: int, strategy: str = "auto"
 ) -> int:
@@ -111,3 +134,22 @@ def check_reuse_factor(
         f"{name}: reuse factor {reuse_factor} does not suit {n_in}x{n_out}; hls4ml would {does}. "
         f"Valid: {' '.join(map(str, valid))}."
     )
+
+
+def resolve_strategy(name: str, asked: str, reuse_factor: int, valid: list[int]) -> str:
+    """Return the strategy that hls4ml builds for layer `name`; ``auto`` picks the one that prunes.
+
+    Raises:
+        SpecError: resource_unrolled at reuse factor 1, which hls4ml silently turns into resource.
+    """
+    if asked == "auto":
+        return "latency" if reuse_factor == 1 else "resource_unrolled"
+    if asked == "resource_unrolled" and reuse_factor == 1:
+        above = next((rf for rf in valid if rf > 1), None)
+        other = f", or a reuse factor from {above} on" if above else ""
+        raise SpecError(
+            f"{name}: strategy resource_unrolled needs a reuse factor above 1; at 1 hls4ml would "
+            f"silently build resource, in which nothing that is pruned vanishes. Take strategy "
+            f"latency or auto{other}."
+        )
+    return asked

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rfprune.knapsack.pool import Need
-from rfprune.knapsack.problem import Bools, Floats, Instance, Ints
+from rfprune.knapsack.instance import Bools, Floats, Instance, Ints
+from rfprune.knapsack.reduction import Need
 
 __all__ = ["MOST_GROUPS", "enumerate_all"]
 
@@ -32,6 +32,7 @@ def enumerate_all(
         needs: floors to meet.
     """
     number = np.arange(1 << len(groups))
+    # Wide by the grain: what only rounding rules out is left to `within`, the sum that counts.
     room = instance.room(kept) + instance.grain
     possible = np.ones(len(number), dtype=np.bool_)
     for column, most in zip(instance.columns, room, strict=True):
@@ -40,6 +41,7 @@ def enumerate_all(
         possible &= _totals(np.isin(groups, need.groups).astype(np.float64)) >= need.fewest
     candidates = number[possible]
     worth = _totals(instance.value[groups])[possible]
+    # From the best down, so that the first one that is really within the budgets is the optimum.
     for choice in candidates[np.argsort(-worth, kind="stable")]:
         keep = kept.copy()
         keep[groups[(choice >> np.arange(len(groups))) & 1 == 1]] = True

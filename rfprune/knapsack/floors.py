@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rfprune.errors import BudgetError
-from rfprune.knapsack.pool import Need
-from rfprune.knapsack.problem import Bools, Floats, Instance, Ints
+from rfprune.knapsack.instance import Bools, Floats, Instance
+from rfprune.knapsack.reduction import Need
 
 __all__ = ["Floors", "settle"]
 
@@ -49,21 +49,22 @@ def settle(instance: Instance) -> Floors:
                 f"allowed are 0 to {len(groups)}."
             )
         cost = instance.columns[:, groups]
+        # A bound for each resource by itself: the cheapest groups of one need not be those of
+        # another.
         least[layer] = np.partition(cost, fewest - 1, axis=1)[:, :fewest].sum(axis=1)
         if (cost == cost[:, :1]).all():
-            forced[_best(instance.value, groups, fewest)] = True
+            # The most valuable ones, and of equals the first: equal input gives equal output.
+            value = instance.value[groups]
+            limit = np.partition(value, len(value) - fewest)[len(value) - fewest]
+            forced[groups[value > limit]] = True
+            equal = groups[value == limit]
+            forced[equal[: fewest - int((value > limit).sum())]] = True
         else:
+            # Which of unlike groups meet a floor best depends on the prices, which nobody knows
+            # yet.
             needs.append(Need(groups, fewest))
     _check_reach(instance, least)
     return Floors(forced, tuple(needs))
-
-
-def _best(value: Floats, groups: Ints, fewest: int) -> Ints:
-    """Return the most valuable of the groups, the first ones among equals."""
-    values = value[groups]
-    limit = np.partition(values, len(values) - fewest)[len(values) - fewest]
-    above, equal = groups[values > limit], groups[values == limit]
-    return np.concatenate([above, equal[: fewest - len(above)]])
 
 
 def _check_reach(instance: Instance, least: Floats) -> None:

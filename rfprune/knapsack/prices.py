@@ -21,13 +21,14 @@ has to meet the value of the mixture.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
-from rfprune.knapsack.pool import Pool
-from rfprune.knapsack.problem import Floats
+from rfprune.knapsack.instance import Floats
+from rfprune.knapsack.reduction import Pool
 
-__all__ = ["ROUNDING", "Prices", "minimise"]
+__all__ = ["CLOSE", "ROUNDING", "Dual", "Prices", "generate", "minimise"]
 
 #: Relative error that a bound may have collected: pairwise sums of any length err by less than 64
 #: units in the last place, the products in front of them by R + 2.
@@ -35,7 +36,7 @@ ROUNDING = 2.0**-44
 _CONVERGED = 1e-13
 #: The box was large enough if bound and mixture agree this well; far below any gap that is asked
 #: for.
-_SAME = 1e-11
+CLOSE = 1e-11
 _SAMPLE = 16384
 #: Share of the rows that the box leaves open: several times the sampling error, 1 / sqrt(_SAMPLE).
 _UNDECIDED = 0.1
@@ -61,7 +62,31 @@ class Prices:
 
     def shares(self, value: Floats, cost: Floats) -> Floats:
         """Return (N,) the share of rows of this value (N,) and cost (R, N) in the mixture."""
+        # Strictly greater, as in `Base.at`: rows of margin 0 are dropped in both.
         return np.asarray(self.weights @ (value > self.corners @ cost))
+
+
+class Dual(Protocol):
+    """A Lagrangian dual, as column generation needs it."""
+
+    @property
+    def room(self) -> Floats:
+        """(R,) what is left of each budget."""
+
+    @property
+    def base(self) -> float:
+        """What is worth something whatever the prices are."""
+
+    @property
+    def total(self) -> float:
+        """The values of two selections differ by no more."""
+
+    @property
+    def first(self) -> tuple[Floats, float]:
+        """What a selection to begin with holds (R,), and what it is worth beyond `base`."""
+
+    def at(self, price: Floats) -> tuple[float, Floats]:
+        """Return ``L(price)`` and (R,) what the best selection leaves of the room."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +99,16 @@ class _Dual:
     room: Floats
     base: float
 
+    @property
+    def total(self) -> float:
+        """What all groups together are worth."""
+        return float((self.count * self.value).sum())
+
+    @property
+    def first(self) -> tuple[Floats, float]:
+        """Keeping nothing."""
+        return np.zeros(len(self.room)), 0.0
+
     def at(self, price: Floats) -> tuple[float, Floats]:
         """Return ``L(price)`` and (R,) what the best selection leaves of the room."""
         margin = self.value - price @ self.cost
@@ -84,21 +119,23 @@ class _Dual:
 
 def minimise(pool: Pool) -> Prices:
     """Find the prices with the least bound."""
+    # Rooms wide by the grain: the bound must hold for what only the caller's sum lets in.
     whole = _Dual(pool.value, pool.cost, pool.count, pool.room + pool.grain, 0.0)
     if pool.size <= 2 * _SAMPLE:
-        return _certified(whole, _generate(whole)[0])
+        return _certified(whole, generate(whole)[0])
+    # A first guess: its prices are checked on all rows, so that a poor sample costs time only.
     sample = _sampled(whole)
-    best = _certified(whole, _generate(sample)[0])
+    best = _certified(whole, generate(sample)[0])
     half = _box(sample, best.price)
     for _ in range(_WIDENINGS):
-        found, mixed = _generate(_narrowed(whole, best.price, half))
+        found, mixed = generate(_narrowed(whole, best.price, half))
         found = _certified(whole, found)
-        if found.bound - mixed <= _SAME * abs(found.bound):
+        if found.bound - mixed <= CLOSE * abs(found.bound):
             return found
         # Too narrow a box can lead anywhere: go on from the better of the two.
         best = min(best, found, key=lambda each: each.bound)
         half = half * 4
-    return _certified(whole, _generate(whole)[0])
+    return _certified(whole, generate(whole)[0])
 
 
 def _sampled(whole: _Dual) -> _Dual:
@@ -108,8 +145,10 @@ def _sampled(whole: _Dual) -> _Dual:
     number alone they would be too few to say a price.
     """
     held = abs(whole.cost) * whole.count
+    # Rows that hold much of a scarce resource decide its price, however few they are.
     weight = whole.count / whole.count.sum() + (held.T / held.sum(axis=1)).sum(axis=1)
     ends = np.cumsum(weight)
+    # Evenly spaced in the weights and not drawn: equal input gives equal output.
     pick = np.searchsorted(ends, (np.arange(_SAMPLE) + 0.5) * (ends[-1] / _SAMPLE))
     count = whole.count[pick] * (ends[-1] / _SAMPLE) / weight[pick]
     return _Dual(whole.value[pick], whole.cost[:, pick], count, whole.room, 0.0)
@@ -118,14 +157,17 @@ def _sampled(whole: _Dual) -> _Dual:
 def _certified(whole: _Dual, found: Prices) -> Prices:
     """Evaluate the bound over all rows and add what rounding can have taken from it."""
     bound, left = whole.at(found.price)
+    # What was added and taken away on the way to `left`, in value: rounding goes with that.
     turnover = float(found.price @ (abs(whole.room) + 2 * abs(whole.room - left)))
     return replace(found, bound=bound + ROUNDING * (abs(bound) + turnover))
 
 
 def _box(sample: _Dual, price: Floats) -> Floats:
     """Return (R,) half widths within which the decision changes for `_UNDECIDED` of a sample."""
-    total = float((sample.count * sample.value).sum())
-    least = 0.1 * total / np.maximum(abs(sample.room), 1e-300)
+    # A price of 0 has no width of its own; it gets a tenth of the price at which the room would be
+    # worth all groups together.
+    least = 0.1 * sample.total / np.maximum(abs(sample.room), 1e-300)
+    # The decision of a row changes where its margin is within the swing of the prices.
     wide = np.maximum(price, least)
     swing = np.maximum(wide @ abs(sample.cost), 1e-300)
     share = np.quantile(abs(sample.value - price @ sample.cost) / swing, _UNDECIDED)
@@ -136,9 +178,10 @@ def _narrowed(whole: _Dual, price: Floats, half: Floats) -> _Dual:
     """Sum up the rows whose decision is the same for all prices within `half` of `price`."""
     low, high = np.maximum(price - half, 0), price + half
     negative = (whole.cost < 0).any(axis=1)
-    dearest, cheapest = np.where(negative, low, high), np.where(negative, high, low)
-    inside = whole.value > dearest @ whole.cost
-    maybe = np.flatnonzero(~inside & (whole.value >= cheapest @ whole.cost))
+    # A floor's cost is negative, so that there a high price makes a group cheap.
+    most, least = np.where(negative, low, high), np.where(negative, high, low)
+    inside = whole.value > most @ whole.cost
+    maybe = np.flatnonzero(~inside & (whole.value >= least @ whole.cost))
     taken = whole.count * inside
     return _Dual(
         value=whole.value[maybe],
@@ -149,23 +192,30 @@ def _narrowed(whole: _Dual, price: Floats, half: Floats) -> _Dual:
     )
 
 
-def _generate(dual: _Dual) -> tuple[Prices, float]:
+def generate(dual: Dual) -> tuple[Prices, float]:
     """Run the master problem to its optimum; return the prices and the value of the mixture.
 
     Columns of the basis are selections (what they hold, 1) or slack (a unit vector, 0). Where
     there is no room to begin with, the first column buys room at a price that no optimum pays.
     """
     number = len(dual.room)
-    lacking = np.append(dual.room < 0, False)
+    # The basis to begin with: slack of every resource, and one selection.
+    use, gain = dual.first
+    lacking = np.append(dual.room < use, False)
+    # Where the first selection overdraws, an artificial column stands in, at a value so low (the
+    # big M) that the mixture drops it as soon as it can.
     basis = np.diag(np.where(lacking, -1.0, 1.0))
-    total = float((dual.count * dual.value).sum()) + 1.0
-    worth = np.where(lacking, -1e4 * total, 0.0)
-    amount: Floats = abs(np.append(dual.room, 1.0))
+    basis[:-1, -1] = use
+    worth = np.where(lacking, -1e4 * (dual.total + 1.0), 0.0)
+    worth[-1] = gain
+    amount: Floats = np.append(abs(dual.room - use), 1.0)
     corners: Floats = np.full((number + 1, number), np.nan)
     seen: list[tuple[float, Floats]] = []
     best = np.inf
+    # Degenerate steps could go on for ever; whatever prices it ends with make a valid bound.
     for _ in range(100 + 60 * number):
         try:
+            # Solved anew in each round: R is small, and no error of an updated inverse builds up.
             multiplier = np.linalg.solve(basis.T, worth)
         except np.linalg.LinAlgError:
             break
@@ -175,19 +225,26 @@ def _generate(dual: _Dual) -> tuple[Prices, float]:
         if gain <= 0 or best - mixed <= _CONVERGED * abs(best):
             break
         change = np.linalg.solve(basis, column)
+        # The ratio test of the simplex method: the first amount to reach 0 leaves the basis.
         steps = np.divide(amount, change, out=np.full(number + 1, np.inf), where=change > 1e-12)
         leaving = int(steps.argmin())
         if not np.isfinite(steps[leaving]):
             break
+        # Rounding can leave an amount just below 0, which would make the next step negative.
         amount = np.maximum(amount - steps[leaving] * change, 0)
         amount[leaving] = steps[leaving]
         basis[:, leaving], corners[leaving] = column, corner
         worth[leaving] = gain + float(multiplier @ column)
-    return _summary(seen, amount, corners), dual.base + float(worth @ amount)
+    # The dual is not monotone along the way: the last prices need not be the best.
+    bound, price = min(seen, key=lambda each: each[0])
+    # Slack and artificial columns have no prices; the mixture consists of selections alone.
+    real = ~np.isnan(corners).any(axis=1) & (amount > 0)
+    mixed = dual.base + float(worth @ amount)
+    return Prices(price, bound, amount[real], corners[real]), mixed
 
 
 def _entering(
-    dual: _Dual, multiplier: Floats, seen: list[tuple[float, Floats]]
+    dual: Dual, multiplier: Floats, seen: list[tuple[float, Floats]]
 ) -> tuple[Floats, float, Floats]:
     """Return the column that improves the mixture most, by how much, and its prices.
 
@@ -195,6 +252,7 @@ def _entering(
     """
     number = len(dual.room)
     price = multiplier[:-1]
+    # A negative price would pay for leaving room empty; slack of that resource enters in its place.
     if number and price.min() < -1e-14 * abs(multiplier).max():
         worst = int(price.argmin())
         return np.eye(number + 1)[worst], -float(price[worst]), np.full(number, np.nan)
@@ -204,9 +262,3 @@ def _entering(
     column = np.append(dual.room - left, 1.0)
     gain = bound - dual.base - float(price @ dual.room) - float(multiplier[-1])
     return column, gain if gain > 1e-15 * abs(bound) else 0.0, price
-
-
-def _summary(seen: list[tuple[float, Floats]], amount: Floats, corners: Floats) -> Prices:
-    bound, price = min(seen, key=lambda each: each[0])
-    real = ~np.isnan(corners).any(axis=1) & (amount > 0)
-    return Prices(price, bound, amount[real], corners[real])

@@ -14,22 +14,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rfprune.knapsack.core import Base, Kind, kinds, take
+from rfprune.knapsack.best_known import BestKnown, need, settled
+from rfprune.knapsack.core_problem import Base, CostClass, cost_classes, take
 from rfprune.knapsack.curves import curves
 from rfprune.knapsack.greedy import greedy
-from rfprune.knapsack.mip import Residual, solve_residual
-from rfprune.knapsack.pool import Pool
-from rfprune.knapsack.prices import ROUNDING, Prices
-from rfprune.knapsack.problem import Floats, Ints
-from rfprune.knapsack.search import Task, search
+from rfprune.knapsack.instance import Floats, Ints
+from rfprune.knapsack.meet_in_the_middle import SearchProblem, search
+from rfprune.knapsack.prices import Prices
+from rfprune.knapsack.reduction import Pool
+from rfprune.knapsack.residual_core import ResidualCore, solve_residual
 
-__all__ = ["Best", "Limits", "refine"]
+__all__ = ["Incumbent", "Limits", "refine"]
 
 
-#: Rows in the core, round by round.
+#: Rows in the core, round by round: a third more each time.
 _ROUNDS = (24, 32, 43, 57, 76, 101, 135, 180, 240, 320, 427, 569, 759, 1012, 1349, 1799)
-#: CBC takes long even to start on more kinds of cost than this.
-_KINDS_FOR_CBC = 300
+#: CBC takes long even to start on more cost classes than this.
+_CLASSES_FOR_CBC = 300
 #: Groups that may be summed over in one round where only the caller's own sum can tell.
 _SUMMED = 4_000_000
 
@@ -43,22 +44,16 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Best:
-    """The best selection known, as its difference from the base, and what bounds it.
+class Incumbent(BestKnown):
+    """The best selection known, as its difference from the base.
 
     Attributes:
-        gain: its value against the base; -inf if none is known.
         rows: (n,) rows that differ from the base.
         taken: (n,) groups kept of these.
-        bound: no selection is worth more (the base included).
-        proven: no selection is worth more than this one.
     """
 
-    gain: float
     rows: Ints
     taken: Floats
-    bound: float
-    proven: bool
 
     def chosen(self, base: Base) -> Floats:
         """Return (N,) groups kept of every row."""
@@ -69,7 +64,7 @@ class Best:
 
 def refine(
     pool: Pool, prices: Prices, base: Base, limits: Limits, check: Callable[[Floats], bool]
-) -> Best:
+) -> Incumbent:
     """Return the best selection found, and the bound on all of them.
 
     Args:
@@ -104,32 +99,34 @@ class _Refiner:
     limits: Limits
     check: Callable[[Floats], bool]
 
-    def start(self) -> Best:
+    def start(self) -> Incumbent:
         """Return the greedy selection, bounded by the prices."""
         found = greedy(self.pool, self.base)
         # Values are not negative: a negative bound says that the floors cannot be met.
         bound = self.prices.bound if self.prices.bound >= 0 else -np.inf
-        best = Best(-np.inf, np.zeros(0, dtype=np.int64), np.zeros(0), bound, False)
+        best = Incumbent(-np.inf, bound, False, np.zeros(0, dtype=np.int64), np.zeros(0))
         return best if found is None else self._settled(self._changed(best, *found), np.inf)
 
-    def done(self, best: Best) -> bool:
+    def done(self, best: Incumbent) -> bool:
         """Tell whether nothing is left to do: proven, impossible, or close enough."""
+        # The base and the gain add up to what the best selection is worth.
         distance = best.bound - self.base.value - best.gain
         return best.proven or best.bound == -np.inf or distance <= self.limits.gap * best.bound
 
-    def search(self, best: Best, rows: int) -> Best | None:
+    def search(self, best: Incumbent, rows: int) -> Incumbent | None:
         """Look at all selections that lose no more than the core's reach.
 
         If there is none, the bound falls by the reach. None if there are too many to look at.
         """
         core = take(self.base.margin, self._open(best), rows)
-        found, reach = kinds(self.pool, self.base, core, self.prices, rows)
+        found, reach = cost_classes(self.pool, self.base, core, self.prices, rows)
+        # The bound less what the base is worth: a selection gains `top` minus its loss.
         top = float(self.prices.price @ self.base.left)
 
-        def selection(options: list[int]) -> Best:
+        def selection(options: list[int]) -> Incumbent:
             return self._changed(best, *_rows(self.pool, found, options))
 
-        task = Task(
+        problem = SearchProblem(
             left=self.base.left,
             grain=self.pool.grain,
             price=self.prices.price,
@@ -138,26 +135,31 @@ class _Refiner:
             check=lambda options: self.check(selection(options).chosen(self.base)),
             checks=max(4, _SUMMED // len(self.pool.order)),
         )
-        outcome = search(found, task)
-        if outcome is None:
+        result = search(found, problem)
+        # Too much to look at; the rounds after this one would have more.
+        if result is None:
             return None
-        certain = min([reach, *(kind.beyond for kind in found)])
-        if outcome.loss < np.inf:
-            best = selection(outcome.options)
-        elif best.gain == -np.inf and min(outcome.least, certain) >= self._open(best):
+        # Outside the core and beyond the options looked at, every selection loses at least this.
+        # Hence nothing that was left out can be better than this.
+        certain = min([reach, *(each.beyond for each in found)])
+        if result.loss < np.inf:
+            best = selection(result.options)
+        # All of the distance was searched and nothing fits: the floors cannot be met.
+        elif best.gain == -np.inf and min(result.least, certain) >= self._open(best):
             return replace(best, bound=-np.inf)
         ceiling = self.prices.bound - self.base.value
-        return self._settled(best, max(top - outcome.least, ceiling - certain))
+        return self._settled(best, max(top - result.least, ceiling - certain))
 
-    def residual(self, best: Best) -> Best:
+    def residual(self, best: Incumbent) -> Incumbent:
         """Hand what is still open to CBC."""
         distance = self._open(best)
         rows = np.flatnonzero(abs(self.base.margin) <= distance)
         open_curves = curves(self.pool, self.base, rows)
-        if not 0 < len(open_curves) <= _KINDS_FOR_CBC:
+        # No open class leaves nothing to decide.
+        if not 0 < len(open_curves) <= _CLASSES_FOR_CBC:
             return best
         mixed = self.prices.shares(self.pool.value, self.pool.cost) * self.pool.count
-        core = Residual(
+        core = ResidualCore(
             pool=self.pool,
             base=self.base,
             curves=open_curves,
@@ -170,16 +172,17 @@ class _Refiner:
             ),
         )
         answer = solve_residual(core)
+        # Half of what counts as better: gains differ by whole steps but for rounding.
         if answer.gain > best.gain + self._need(best) / 2:
             best = self._changed(best, *core.chosen(answer.number))
         return self._settled(best, answer.bound)
 
-    def _changed(self, best: Best, rows: Ints, taken: Floats) -> Best:
+    def _changed(self, best: Incumbent, rows: Ints, taken: Floats) -> Incumbent:
         """Return the best with another selection: the base, but for these rows."""
         gain = float(((taken - self.base.taken[rows]) * self.pool.value[rows]).sum())
         return replace(best, gain=gain, rows=rows, taken=taken)
 
-    def _open(self, best: Best) -> float:
+    def _open(self, best: Incumbent) -> float:
         """Return what a better selection can lose at most against the bound of the prices.
 
         `best.bound` would be wrong here even where it is lower: margins are losses at the prices.
@@ -188,24 +191,17 @@ class _Refiner:
             return self.prices.bound * (1 + 1e-9)  # all of it: values are not negative
         return max(0.0, self.prices.bound - self.base.value - best.gain - self._need(best))
 
-    def _need(self, best: Best) -> float:
-        """Return by how much a selection must be better to be better at all."""
-        return 0.9 * self.pool.step if self.pool.step else ROUNDING / 4 * best.bound
+    def _need(self, best: Incumbent) -> float:
+        return need(best, self.pool.step)
 
-    def _settled(self, best: Best, gain: float) -> Best:
-        """Return the best after learning that no selection gains more than it and `gain`."""
-        need, step = self._need(best), self.pool.step
-        bound = min(best.bound, self.base.value + max(gain, best.gain + need))
-        if step and np.isfinite(bound):
-            bound = step * np.floor(bound / step + 0.01)
-        proven = np.isfinite(bound) and bound - self.base.value - best.gain <= 1.05 * need
-        return replace(best, bound=float(bound), proven=bool(best.proven or proven))
+    def _settled(self, best: Incumbent, gain: float) -> Incumbent:
+        return settled(best, self.base.value, self.pool.step, gain)
 
 
-def _rows(pool: Pool, found: Sequence[Kind], options: Sequence[int]) -> tuple[Ints, Floats]:
-    """Return the rows of all kinds and the groups kept of them, under one option per kind."""
+def _rows(pool: Pool, found: Sequence[CostClass], options: Sequence[int]) -> tuple[Ints, Floats]:
+    """Return the rows of all classes and the groups kept of them, with one option per class."""
     rows, taken = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
-    for kind, option in zip(found, options, strict=True):
-        rows.append(kind.rows)
-        taken.append(kind.taken(pool.count[kind.rows], option))
+    for each, option in zip(found, options, strict=True):
+        rows.append(each.rows)
+        taken.append(each.taken(pool.count[each.rows], option))
     return np.concatenate(rows), np.concatenate(taken)

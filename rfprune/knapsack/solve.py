@@ -8,20 +8,20 @@ from typing import Any, NoReturn
 import numpy as np
 
 from rfprune.errors import BudgetError, DataError, SolverError
-from rfprune.knapsack.core import Base
+from rfprune.knapsack.core_problem import Base
 from rfprune.knapsack.enumeration import MOST_GROUPS, enumerate_all
 from rfprune.knapsack.floors import settle
-from rfprune.knapsack.pool import Need, Pool, reduce
+from rfprune.knapsack.instance import Bools, Floats, Instance, read
 from rfprune.knapsack.prices import ROUNDING, minimise
-from rfprune.knapsack.problem import Bools, Floats, Instance, read
+from rfprune.knapsack.reduction import Need, Pool, reduce
 from rfprune.knapsack.refine import Limits, refine
 from rfprune.knapsack.selection import Selection
 
-__all__ = ["solve"]
+__all__ = ["GAP", "PROVE_UP_TO", "solve"]
 
-#: Up to this many groups the search goes on to the proof; above, to a gap of 1e-6.
-_PROVE_UP_TO = 2000
-_GAP = 1e-6
+#: Up to this many groups the search continues to the proof; above, to a gap of 1e-6.
+PROVE_UP_TO = 2000
+GAP = 1e-6
 _DEFECT = "this is a defect of rfprune, please report it with the input."
 
 
@@ -69,11 +69,13 @@ def solve(
         raise DataError(f"max_nodes is {max_nodes}; allowed are integers >= 0.")
     instance = read(value, cost, budget, layer, floor)
     if max_gap is None:
-        max_gap = 0.0 if instance.size <= _PROVE_UP_TO else _GAP
+        max_gap = 0.0 if instance.size <= PROVE_UP_TO else GAP
     limits = Limits(max_gap, max_nodes)
     floors = settle(instance)
     needs: list[Need] = []
     found = _solve(instance, floors.forced, needs, limits)
+    # A floor on groups of unlike cost is one more resource; it is added only where it is not met.
+    # Ends after at most as many rounds as there are floors: each adds one that was broken.
     while new := [need for need in floors.needs if need not in needs and _breaks(found, need)]:
         needs += new
         found = _solve(instance, floors.forced, needs, limits)
@@ -99,6 +101,7 @@ def _breaks(found: _Found, need: Need) -> bool:
 def _solve(instance: Instance, forced: Bools, needs: list[Need], limits: Limits) -> _Found:
     """Solve with these groups kept and these floors met."""
     pool, kept = reduce(instance, forced, needs)
+    # A floor that all open groups together cannot meet.
     if ((pool.cost @ pool.count > pool.room) & (pool.resource < 0)).any():
         _refuse(needs, True)
     sure = float(instance.value[kept].sum())
@@ -106,6 +109,7 @@ def _solve(instance: Instance, forced: Bools, needs: list[Need], limits: Limits)
         price = _with_empty_rooms(instance, forced, np.zeros(len(instance.budget)))
         return _Found(kept, sure, price, True)
 
+    # From rows of the pool to the caller's groups; only these can be checked.
     def keep_of(chosen: Floats) -> Bools:
         keep = kept.copy()
         keep[pool.groups(chosen)] = True
@@ -115,10 +119,12 @@ def _solve(instance: Instance, forced: Bools, needs: list[Need], limits: Limits)
     base = Base.at(pool, prices.price)
     best = refine(pool, prices, base, limits, lambda c: bool(instance.within(keep_of(c)).all()))
     price = _with_empty_rooms(instance, forced, _unscaled(pool, prices.price, len(instance.budget)))
+    # So few groups are cheaper to enumerate than to argue about rounding.
     if not best.proven and len(pool.order) <= MOST_GROUPS:
         every = enumerate_all(instance, kept, pool.order, needs)
         if every is None:
             _refuse(needs, True)
+        # The bound is not looked at where the optimum is proven.
         return _Found(every, 0.0, price, True)
     if best.gain == -np.inf:
         _refuse(needs, best.bound == -np.inf)
@@ -144,6 +150,7 @@ def _unscaled(pool: Pool, price: Floats, resources: int) -> Floats:
     result = np.zeros(resources)
     real = pool.resource >= 0
     with np.errstate(over="ignore", under="ignore"):
+        # Units are powers of two up to 2^1000, whose quotient may leave float64.
         result[pool.resource[real]] = price[real] * (pool.value_unit / pool.cost_unit[real])
     return result
 
@@ -156,6 +163,7 @@ def _with_empty_rooms(instance: Instance, forced: Bools, price: Floats) -> Float
     for resource in np.flatnonzero(instance.room(forced) <= 0):
         cost = instance.columns[resource]
         wanting = np.flatnonzero((cost > 0) & (instance.value > 0) & ~forced)
+        # A resource with no room has no row of value in the pool, hence no price of its own.
         if price[resource] == 0 and len(wanting):
             margin = instance.value[wanting] - price @ instance.columns[:, wanting]
             with np.errstate(over="ignore"):
@@ -167,6 +175,7 @@ def _with_empty_rooms(instance: Instance, forced: Bools, price: Floats) -> Float
 def _filled(instance: Instance, keep: Bools) -> Bools:
     """Add groups of value while one fits: what rounding, scaling or a limit left on the way."""
     while True:
+        # Short by the grain, as always: one more group must not need the exact sum.
         room = instance.room(keep) - instance.grain
         able = ~keep & (instance.value > 0)
         for column, most in zip(instance.columns, room, strict=True):
@@ -184,6 +193,7 @@ def _certified(instance: Instance, found: _Found) -> Selection:
         )
     objective = float(instance.value[found.keep].sum())
     if instance.integral:
+        # Values are whole, and so is what any selection is worth.
         bound = objective if found.proven else float(np.floor(found.bound * (1 + ROUNDING)))
     else:
         bound = (objective if found.proven else found.bound) * (1 + ROUNDING)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rfprune.core.registry import Entry, Registry
 from rfprune.errors import SpecError
 from rfprune.methods.problem import Choice, Method, Problem, check_choice
-from rfprune.registry import Entry, Registry
 
 __all__ = ["METHODS", "Choice", "Method", "Problem", "check_choice", "find_method"]
 
@@ -12,27 +12,36 @@ METHODS = Registry(
     "method",
     {
         "knapsack": Entry(
-            "rfprune.methods.table:KNAPSACK",
+            "rfprune.methods.named_methods:KNAPSACK",
             "highest total value under all budgets at once, proven optimal (arXiv 2308.05170)",
         ),
         "greedy": Entry(
-            "rfprune.methods.table:GREEDY", "by value per share of the scarcest budget"
+            "rfprune.methods.named_methods:GREEDY", "by value per share of the scarcest budget"
         ),
         "hls4ml_greedy": Entry(
-            "rfprune.methods.table:HLS4ML_GREEDY",
+            "rfprune.methods.named_methods:HLS4ML_GREEDY",
             "by value per cost until one does not fit, as in hls4ml's own API",
         ),
         "akperl": Entry(
-            "rfprune.methods.table:AKPERL",
-            "a deep Q-network decides layer by layer, from validation accuracy (extra: edge)",
+            "rfprune.methods.akperl.selecting:AKPERL",
+            "a deep Q-network decides layer by layer, from the validation score",
         ),
-        "uniform": Entry("rfprune.methods.table:UNIFORM", "the same fraction of every layer"),
-        "random": Entry("rfprune.methods.table:RANDOM", "random groups, the reference"),
+        "uniform": Entry(
+            "rfprune.methods.named_methods:UNIFORM", "the same fraction of every layer"
+        ),
+        "random": Entry("rfprune.methods.named_methods:RANDOM", "random groups, the reference"),
         "magnitude": Entry(
-            "rfprune.methods.table:MAGNITUDE", "unstructured: the smallest weights, one threshold"
+            "rfprune.methods.named_methods:MAGNITUDE",
+            "unstructured: the smallest weights, one threshold",
         ),
-        "l1": Entry("rfprune.methods.table:L1", "unstructured, with an L1 penalty on every weight"),
-        "none": Entry("rfprune.methods.table:NONE", "no pruning: the dense network"),
+        "l1": Entry(
+            "rfprune.methods.named_methods:L1", "unstructured, with an L1 penalty on every weight"
+        ),
+        "widths": Entry(
+            "rfprune.methods.named_methods:WIDTHS",
+            "a value from a menu for every weight, a width for every activation, in LUTs of adders",
+        ),
+        "none": Entry("rfprune.methods.named_methods:NONE", "no pruning: the dense network"),
     },
 )
 

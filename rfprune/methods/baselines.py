@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rfprune.arrays import BoolArray, FloatArray, IntArray
+from rfprune.core.arrays import BoolArray, FloatArray, IntArray
 from rfprune.methods.problem import Choice, Problem
 
 __all__ = ["greedy", "hls4ml_greedy", "keep_all", "magnitude", "random", "uniform"]
@@ -31,6 +31,8 @@ def _floors(problem: Problem, order: IntArray) -> BoolArray:
 def _fill(problem: Problem, order: IntArray, to_first_misfit: bool = False) -> Choice:
     """Take groups in `order` while they fit; a misfit is skipped, or is the end."""
     keep = _floors(problem, order)
+    # May be negative where floors alone exceed a budget; then nothing is added, and the check says
+    # so.
     room = problem.budget - problem.cost[keep].sum(axis=0)
     for group in order[~keep[order]]:
         if np.all(problem.cost[group] <= room):
@@ -46,29 +48,26 @@ def _density(value: FloatArray, share: FloatArray) -> FloatArray:
     return np.where(share > 0, value / np.where(share > 0, share, 1.0), np.inf)
 
 
-def _share(problem: Problem) -> FloatArray:
-    """Return (G,) the largest share of any budget that the group takes."""
-    bound = np.where(problem.budget > 0, problem.budget, np.finfo(float).tiny)
-    with np.errstate(over="ignore"):
-        share = np.where(np.isfinite(problem.budget), problem.cost / bound, 0.0)
-    return np.asarray(share.max(axis=1), dtype=np.float64)
-
-
 def greedy(problem: Problem) -> Choice:
     """Take groups by value per share of the scarcest budget they touch."""
-    density = _density(problem.value, _share(problem))
+    # A budget of 0 leaves no share to speak of; what it costs anything goes last.
+    bound = np.where(problem.budget > 0, problem.budget, np.finfo(float).tiny)
+    with np.errstate(over="ignore"):
+        # A resource without a limit is not scarce, however much of it is held.
+        share = np.where(np.isfinite(problem.budget), problem.cost / bound, 0.0)
+    density = _density(problem.value, share.max(axis=1))
     return _fill(problem, np.argsort(-density, kind="stable"))
 
 
 def hls4ml_greedy(problem: Problem) -> Choice:
     """Take groups as hls4ml's own API does, whatever the budgets: up to the first misfit.
 
-    By value per sum of costs, each resource in units of its dearest group
+    By value per sum of costs, each resource in units of its most expensive group
     (``__solve_knapsack_greedy`` in hls4ml/optimization/dsp_aware_pruning/knapsack.py).
     """
     limited = np.isfinite(problem.budget)
-    dearest = np.maximum(problem.cost.max(axis=0), np.finfo(float).tiny)
-    density = _density(problem.value, (problem.cost / dearest)[:, limited].sum(axis=1))
+    most = np.maximum(problem.cost.max(axis=0), np.finfo(float).tiny)
+    density = _density(problem.value, (problem.cost / most)[:, limited].sum(axis=1))
     return _fill(problem, np.argsort(-density, kind="stable"), to_first_misfit=True)
 
 
@@ -84,6 +83,7 @@ def _largest_fraction(problem: Problem, kept_at: FloatArray) -> BoolArray:
         problem: budget and count.
         kept_at: (G,) the fraction from which on each group is kept; < 0 = always.
     """
+    # Equal ranks stay or go together, so that the fraction is the same in every layer.
     levels = np.unique(kept_at)
     low, high = 0, len(levels)  # the budget holds for the first `low` levels, not for high + 1
     while low < high:
@@ -103,6 +103,7 @@ def uniform(problem: Problem) -> Choice:
         members = np.flatnonzero(problem.layer == layer)
         order = members[np.argsort(-problem.value[members], kind="stable")]
         kept_at[order] = (np.arange(len(order)) + 1) / max(len(order), 1)
+        # Below every level: floors stay at any fraction.
         kept_at[order[:floor]] = -1.0
     return Choice(_largest_fraction(problem, kept_at))
 

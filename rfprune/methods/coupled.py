@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rfprune.arrays import BoolArray, FloatArray
+from rfprune.core.arrays import BoolArray, FloatArray
 from rfprune.methods.problem import Choice, Method, Problem
 
 __all__ = ["select_coupled"]
@@ -34,6 +34,7 @@ def select_coupled(
         problem: `used` says what a choice really uses; `cost` are marginal costs.
         costs_at: returns the marginal costs (G, R) beside a set of kept groups (G,).
     """
+    # These ask for what is really used, and need no budget of sums.
     if method.counts or not method.prunes:
         return method.select(problem)
     best: Choice | None = None
@@ -41,6 +42,7 @@ def select_coupled(
         found = _within(method, problem)
         if best is None or _worth(problem, found) > _worth(problem, best):
             best = found
+        # Costs around what was kept: fewer kernels elsewhere make each of the rest cheaper.
         problem = replace(problem, cost=costs_at(found.keep))
     assert best is not None
     return best
@@ -53,6 +55,7 @@ def _worth(problem: Problem, choice: Choice) -> float:
 def _within(method: Method, problem: Problem) -> Choice:
     """Return the choice for the largest budget of summed costs whose real use fits."""
     whole = problem.cost.sum(axis=0)
+    # All kernels of a layer cost the same, so that its first one stands for any.
     least = sum(
         floor * problem.cost[np.flatnonzero(problem.layer == layer)[0]]
         for layer, floor in enumerate(problem.floor)
@@ -66,6 +69,7 @@ def _within(method: Method, problem: Problem) -> Choice:
         rng.bit_generator.state = problem.rng.bit_generator.state
         return method.select(replace(problem, budget=summed * (1 + 1e-9), rng=rng))
 
+    # At 0 nothing but the floors is kept; that is the answer if nothing larger fits.
     low, high, best = 0.0, 1.0, at(0.0)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

@@ -14,16 +14,16 @@ from typing import Protocol
 
 import numpy as np
 
-from rfprune.agent import Task
-from rfprune.arrays import BoolArray, FloatArray, IntArray
+from rfprune.core.arrays import BoolArray, FloatArray, IntArray
+from rfprune.core.quantities import RESOURCES
 from rfprune.errors import MissingExtraError, SolverError
-from rfprune.quantities import RESOURCES
+from rfprune.methods.agent_task import AgentTask
 from rfprune.spec.agent import AgentSpec
 
 __all__ = ["Choice", "GroupTask", "Method", "Problem", "check_choice"]
 
 
-class GroupTask(Task, Protocol):
+class GroupTask(AgentTask, Protocol):
     """A task of the agent whose decisions say which groups stay."""
 
     def keep(self, choice: IntArray) -> BoolArray:
@@ -44,8 +44,9 @@ class Problem:
             ``cost[keep].sum(0)`` except for single weights that share a multiplier, and for
             kernels, whose cost depends on the layers around them.
         rng: random numbers, seeded by the trial.
-        accuracy: measures the validation accuracy of a set of kept groups (G,), without
-            fine-tuning; None where there is no network to measure.
+        merit: measures how good the network is with a set of kept groups (G,), on validation
+            rows and without fine-tuning: the task's score, larger is better (`Task.merit`). None
+            where there is no network to measure.
         tuned: measures it after a short fine-tuning; None where that cannot be tried.
         agent: settings of the methods that learn.
         task: what they play; if None, the groups themselves under the budget.
@@ -60,7 +61,7 @@ class Problem:
     floor: IntArray
     used: Callable[[BoolArray], FloatArray]
     rng: np.random.Generator
-    accuracy: Callable[[BoolArray], float] | None = None
+    merit: Callable[[BoolArray], float] | None = None
     tuned: Callable[[BoolArray], float] | None = None
     agent: AgentSpec = field(default_factory=AgentSpec)
     task: GroupTask | None = None
@@ -76,11 +77,13 @@ class Choice:
         keep: (G,) True = kept.
         prices: (R,) value of one more unit of each resource, or None if the method has no prices.
         gap: proven relative distance from the best choice, or None.
+        gaps: of all choices of a step that makes many; `gap` is their median then.
     """
 
     keep: BoolArray
     prices: FloatArray | None = None
     gap: float | None = None
+    gaps: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,9 @@ class Method:
         counts: it holds budgets by counting what is used, not by adding up costs.
         learns: it plays a task; see `Problem.task`.
         kernel_score: score of kernels that the method is named after, or None for the file's.
-        needs: packages of the extra ``edge`` without which it cannot select.
+        chooses_values: it chooses values, not what to keep, while the network is trained; what it
+            takes is on a ladder of budgets, and `Prunable.level` is a step.
+        needs: packages that rfprune itself does not need and the method cannot do without.
     """
 
     select: Callable[[Problem], Choice]
@@ -105,24 +110,26 @@ class Method:
     counts: bool = False
     learns: bool = False
     kernel_score: str | None = None
+    chooses_values: bool = False
     needs: tuple[str, ...] = ()
 
     def check_installed(self) -> None:
         """Raise before any training if a package is missing.
 
         Raises:
-            MissingExtraError: names the package and how to install it.
+            MissingExtraError: names the package.
         """
         missing = [name for name in self.needs if find_spec(name) is None]
         if missing:
             raise MissingExtraError(
-                f"prune.method: needs the package '{missing[0]}': pip install 'rfprune[edge]'."
+                f"prune.method: needs the package '{missing[0]}', which is not installed."
             )
 
 
 def check_choice(problem: Problem, choice: Choice) -> None:
     """Raise a SolverError if a choice breaks a budget or a floor; never used before this check."""
     used = problem.used(choice.keep)
+    # Sums of many costs differ in their last places with the order in which they are added.
     tolerance = 1e-9 * np.maximum(1.0, np.where(np.isfinite(problem.budget), problem.budget, 1.0))
     over = np.flatnonzero(used > problem.budget + tolerance)
     if over.size:
@@ -131,6 +138,7 @@ def check_choice(problem: Problem, choice: Choice) -> None:
             f"the selection holds {used[worst]:g} {problem.resources[worst]}, "
             f"budget {problem.budget[worst]:g}."
         )
+    # A method of the user's own may forget the floors.
     kept = np.bincount(problem.layer[choice.keep], minlength=len(problem.floor))
     short = np.flatnonzero(kept < problem.floor)
     if short.size:

@@ -1,20 +1,21 @@
 """Networks by name, from the user's own function, or from a saved file.
 
 `build` turns the ``model:`` section of a sweep or trial file (`ModelSpec`) into a
-``torch.nn.Module`` whose output are logits. The table `MODELS` holds networks made only of layers
-that hls4ml's PyTorch front end takes (`rfprune.models.networks`), and residual and depthwise
-networks for edge devices, which it does not take (`rfprune.models.edge`). To add one: a function
-there and its row in `MODELS` (other packages: an entry point of the group ``rfprune.model``).
+``torch.nn.Module`` with one output per class or number. The table `MODELS` holds networks made only
+of layers that hls4ml's PyTorch front end takes (`rfprune.models.networks`), and residual and
+depthwise networks for edge devices, which it does not take (`rfprune.models.image_networks`). To
+add one: a function there and its row in `MODELS` (other packages: an entry point of the group
+``rfprune.model``).
 
-This room does not know data, hardware or training. Importing it does not import torch.
+This package knows nothing of data, hardware or training. Importing it does not import torch.
 """
 
 from __future__ import annotations
 
 from rfprune.models.building import architecture, build
 from rfprune.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from rfprune.models.named_models import MODELS
 from rfprune.models.spec import ModelSpec
-from rfprune.models.table import MODELS
 
 __all__ = [
     "MODELS",

@@ -1,6 +1,6 @@
 """Saved networks: a file of tensors and plain values, never of code.
 
-A file holds ``format``, ``model`` (a `ModelSpec` as a dict), ``input_shape``, ``n_classes``,
+A file holds ``format``, ``model`` (a `ModelSpec` as a dict), ``input_shape``, ``n_outputs``,
 ``state_dict`` and ``extra``. It is read with ``weights_only=True``, so that opening a file of
 unknown origin cannot run code. TorchScript, exported programs and whole pickled modules are
 therefore refused.
@@ -8,10 +8,6 @@ therefore refused.
 
 from __future__ import annotations
 
-import os
-import pickle
-import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from rfprune.atomic import replacing
+from rfprune.core.named import InputShape, Outputs, plain_shape
+from rfprune.core.value_files import load_content, save_content
 from rfprune.errors import InputError, NetworkError
 from rfprune.models.spec import ModelSpec
 
@@ -31,12 +28,18 @@ __all__ = [
     "Checkpoint",
     "fitting_the_network",
     "load_checkpoint",
-    "read_state_dict",
+    "only_tensors",
+    "read_content",
     "save_checkpoint",
     "trusted_spec",
 ]
 
+#: Stays as it is when modules are renamed: saved networks hold it.
 FORMAT = "rfprune.network/1"
+_SAVE_THE_STATE_DICT = (
+    "Save the state dict instead, torch.save(model.state_dict(), path), and give it as "
+    "model.weights beside model.name."
+)
 #: A saved network has its weights with it.
 _BUILT_FROM_THE_FILE = {"weights": None, "new_head": False}
 
@@ -47,15 +50,15 @@ class Checkpoint:
 
     Attributes:
         spec: how to build it: a named network or a function, never a file.
-        input_shape: shape of one sample, without the batch axis.
-        n_classes: number of outputs.
+        input_shape: shape of one sample, without the batch axis; by input if there are several.
+        n_outputs: number of outputs; by head if there are several.
         state_dict: its parameters and buffers, on the CPU.
         extra: what the writer added; tensors and plain values.
     """
 
     spec: ModelSpec
-    input_shape: tuple[int, ...]
-    n_classes: int
+    input_shape: InputShape
+    n_outputs: Outputs
     state_dict: dict[str, Tensor]
     extra: dict[str, Any]
 
@@ -64,8 +67,8 @@ def save_checkpoint(
     path: Path,
     model: nn.Module,
     spec: ModelSpec,
-    input_shape: tuple[int, ...],
-    n_classes: int,
+    input_shape: InputShape,
+    n_outputs: Outputs,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Save a network with all that is needed to build it again; the file appears whole or not.
@@ -74,25 +77,21 @@ def save_checkpoint(
         path: the .pt file; it is replaced if it exists.
         model: the network; its tensors are copied to the CPU.
         spec: what it was built from, as `architecture` returns it: not a file.
-        input_shape: shape of one sample, without the batch axis.
-        n_classes: number of outputs.
+        input_shape: shape of one sample, without the batch axis; by input if there are several.
+        n_outputs: number of outputs; by head if there are several.
         extra: further tensors and plain values (numbers, strings, lists, dicts of these).
     """
-    import torch
-
     assert not spec.is_file, "pass the spec through `architecture` first"
     content = {
         "format": FORMAT,
         "model": spec.model_copy(update=_BUILT_FROM_THE_FILE).model_dump(mode="json"),
-        "input_shape": list(input_shape),
-        "n_classes": n_classes,
+        "input_shape": input_shape if isinstance(input_shape, dict) else list(input_shape),
+        "n_outputs": n_outputs,
+        # On the CPU, so that a file from a GPU loads on any machine.
         "state_dict": {name: t.detach().cpu() for name, t in model.state_dict().items()},
         "extra": dict(extra or {}),
     }
-    with replacing(path) as partial, partial.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
+    save_content(path, content)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -101,7 +100,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         NetworkError: no such file, a damaged one, one that would run code, or another kind.
     """
-    content = _read(path)
+    content = read_content(path)
     if content.get("format") != FORMAT:
         raise NetworkError(
             f"{path}: not a network saved by rfprune (format {content.get('format')!r}, expected "
@@ -110,18 +109,27 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         return Checkpoint(
             spec=ModelSpec.model_validate(content["model"]),
-            input_shape=tuple(int(size) for size in content["input_shape"]),
-            n_classes=int(content["n_classes"]),
-            state_dict=_tensors(path, content["state_dict"]),
+            input_shape=plain_shape(content["input_shape"]),
+            # Files of version 0.1 say how many classes there are.
+            n_outputs=_outputs(content["n_classes" if "n_classes" in content else "n_outputs"]),
+            state_dict=only_tensors(path, content["state_dict"]),
             extra=dict(content["extra"]),
         )
     except NetworkError:
-        raise
+        raise  # it is a ValueError too, and complete already
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"]
-        raise NetworkError(f"{path}: what it was built from is not understood: {reason}") from error
+        raise NetworkError(
+            f"{path}: its description of the network is invalid: {reason}"
+        ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise NetworkError(f"{path}: the saved network is incomplete ({error!r}).") from error
+
+
+def _outputs(saved: Any) -> Outputs:
+    if isinstance(saved, Mapping):
+        return {str(head): int(outputs) for head, outputs in saved.items()}
+    return int(saved)
 
 
 def trusted_spec(saved: Checkpoint, path: Path, given: ModelSpec | None = None) -> ModelSpec:
@@ -160,60 +168,24 @@ def fitting_the_network(path: Path) -> Iterator[None]:
         raise NetworkError(f"{path}: does not fit the network it names: {reason}") from error
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a saved network, of a plain state dict, or of a dict that holds one.
+def read_content(path: Path) -> dict[str, Any]:
+    """Return what a .pt file of tensors and plain values holds.
 
     Raises:
-        NetworkError: as `load_checkpoint`, or a value that is no tensor.
+        NetworkError: no such file, a damaged one, one that would run code, or no dict.
     """
-    content = _read(path)
-    return _tensors(path, content.get("state_dict", content))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import torch
-
-    try:
-        if zipfile.is_zipfile(path):
-            _check_sums(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except NetworkError:
-        raise
-    except FileNotFoundError:
-        raise NetworkError(f"{path}: no such file.") from None
-    except pickle.UnpicklingError as error:
-        raise _refusal(path) from error
-    except Exception as error:  # a damaged file makes the unpickler stumble anywhere
-        if "TorchScript" in str(error):
-            raise _refusal(path) from error
-        raise NetworkError(
-            f"{path}: not a readable .pt file; it is damaged or cut short."
-        ) from error
+    content = load_content(path, NetworkError, _SAVE_THE_STATE_DICT)
     if not isinstance(content, dict):
         raise NetworkError(f"{path}: holds a {type(content).__name__}, expected a dict of tensors.")
     return content
 
 
-def _check_sums(path: Path) -> None:
-    # torch.load does not look at the checksums of the archive: flipped bits would become weights.
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise NetworkError(f"{path}: damaged; the checksum of its part '{damaged}' is wrong.")
+def only_tensors(path: Path, content: object) -> dict[str, Tensor]:
+    """Return a state dict, which holds tensors alone.
 
-
-def _refusal(path: Path) -> NetworkError:
-    return NetworkError(
-        f"{path}: holds more than tensors and plain values (a whole pickled module, TorchScript "
-        "or other objects); opening it could run any code, so it is refused. Save the state dict "
-        "instead, torch.save(model.state_dict(), path), and give it as model.weights beside "
-        "model.name."
-    )
-
-
-def _tensors(path: Path, content: object) -> dict[str, Tensor]:
+    Raises:
+        NetworkError: it is none, or holds values that are not finite.
+    """
     import torch
 
     if not isinstance(content, Mapping):
@@ -225,6 +197,7 @@ def _tensors(path: Path, content: object) -> dict[str, Tensor]:
             raise NetworkError(
                 f"{path}: '{name}' is a {type(value).__name__}; a state dict holds tensors only."
             )
+        # Such a network computes nothing, and comparisons with its accuracy would all be false.
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise NetworkError(f"{path}: '{name}' holds values that are NaN or infinite.")
     return {str(name): value for name, value in content.items()}

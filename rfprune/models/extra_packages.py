@@ -51,6 +51,7 @@ def declare_missing_operators() -> object:
     compiled = next(Path(spec.origin).parent.glob("_C.*"), None)
     try:
         if compiled is not None:
+            # Where it loads, torchvision's own operators are used.
             return torch.ops.load_library(str(compiled))
     except OSError:
         pass

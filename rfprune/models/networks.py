@@ -15,8 +15,9 @@ from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
+from rfprune.core.named import Outputs
 from rfprune.errors import NetworkError
 
 __all__ = ["Shape", "Width", "cnn", "image_shape", "lenet", "mlp", "svhn_cnn"]
@@ -28,9 +29,26 @@ Shape = tuple[int, ...]
 Layers = OrderedDict[str, nn.Module]
 
 
+class _Branching(nn.Module):
+    """Layers one after the other, and an output layer for each head behind the last of them."""
+
+    def __init__(self, layers: Layers, width: int, heads: dict[str, int]) -> None:
+        super().__init__()
+        self._body, self._heads = [*layers], [f"output_{head}" for head in heads]
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        for name, n_outputs in zip(self._heads, heads.values(), strict=True):
+            self.add_module(name, nn.Linear(width, n_outputs))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        for name in self._body:
+            x = getattr(self, name)(x)
+        return tuple(getattr(self, name)(x) for name in self._heads)
+
+
 def mlp(
     input_shape: Shape,
-    n_classes: int,
+    n_outputs: Outputs,
     hidden: Widths = (64, 32, 32),
     batch_norm: Flag = False,
 ) -> nn.Module:
@@ -40,7 +58,8 @@ def mlp(
 
     Args:
         input_shape: (F,).
-        n_classes: width of the output layer.
+        n_outputs: width of the output layer; for several heads the widths by name, of the layers
+            ``output_HEAD``.
         hidden: widths of fc1, fc2, ...
         batch_norm: a batch norm between every hidden layer and its ReLU.
 
@@ -53,13 +72,19 @@ def mlp(
             "data.flatten: true, or choose a convolutional network."
         )
     layers: Layers = OrderedDict()
-    _dense(layers, (input_shape[0], *hidden, n_classes), batch_norm)
+    if isinstance(n_outputs, dict):
+        # The last one is taken off again, and replaced by one for each head.
+        _dense(layers, (input_shape[0], *hidden, 1), batch_norm)
+        last = layers.pop("output")
+        assert isinstance(last, nn.Linear)
+        return _Branching(layers, last.in_features, n_outputs)
+    _dense(layers, (input_shape[0], *hidden, n_outputs), batch_norm)
     return nn.Sequential(layers)
 
 
 def lenet(
     input_shape: Shape,
-    n_classes: int,
+    n_outputs: int,
     channels: Widths = (6, 16),
     hidden: Widths = (120, 84),
     padding: Literal[0, 2] = 2,
@@ -70,7 +95,7 @@ def lenet(
 
     Args:
         input_shape: (C, H, W).
-        n_classes: width of the output layer.
+        n_outputs: width of the output layer.
         channels: filters of the 5x5 convolutions.
         hidden: widths of the dense layers before the output.
         padding: zeros around the input of conv1. From 28x28 images, 2 gives fc1 400 inputs, as
@@ -82,13 +107,13 @@ def lenet(
         conv = nn.Conv2d(shape[0], filters, 5, padding=padding if i == 1 else 0)
         shape = _conv(layers, f"conv{i}", conv, shape)
     layers["flatten"] = nn.Flatten()
-    _dense(layers, (math.prod(shape), *hidden, n_classes), batch_norm=False)
+    _dense(layers, (math.prod(shape), *hidden, n_outputs), batch_norm=False)
     return nn.Sequential(layers)
 
 
 def cnn(
     input_shape: Shape,
-    n_classes: int,
+    n_outputs: int,
     channels: Widths = (8, 16),
     hidden: Widths = (),
     kernel_size: Literal[1, 3, 5, 7] = 3,
@@ -97,7 +122,7 @@ def cnn(
 
     Args:
         input_shape: (C, H, W).
-        n_classes: width of the output layer.
+        n_outputs: width of the output layer.
         channels: filters of conv1, conv2, ...; padding keeps the image's size.
         hidden: widths of dense layers before the output.
         kernel_size: of every convolution.
@@ -108,11 +133,11 @@ def cnn(
         conv = nn.Conv2d(shape[0], filters, kernel_size, padding=kernel_size // 2, bias=False)
         shape = _conv(layers, f"conv{i}", conv, shape)
     layers["flatten"] = nn.Flatten()
-    _dense(layers, (math.prod(shape), *hidden, n_classes), batch_norm=False)
+    _dense(layers, (math.prod(shape), *hidden, n_outputs), batch_norm=False)
     return nn.Sequential(layers)
 
 
-def svhn_cnn(input_shape: Shape, n_classes: int) -> nn.Module:
+def svhn_cnn(input_shape: Shape, n_outputs: int) -> nn.Module:
     """Return the SVHN network of Aarrestad et al. 2021 (arXiv 2101.05108).
 
     Three 3x3 convolutions of 16, 16 and 24 filters, each with batch norm, ReLU and 2x2 max pooling;
@@ -120,7 +145,7 @@ def svhn_cnn(input_shape: Shape, n_classes: int) -> nn.Module:
 
     Args:
         input_shape: (C, H, W).
-        n_classes: width of the output layer.
+        n_outputs: width of the output layer.
     """
     layers: Layers = OrderedDict()
     shape = image_shape("svhn_cnn", input_shape)
@@ -128,7 +153,7 @@ def svhn_cnn(input_shape: Shape, n_classes: int) -> nn.Module:
         conv = nn.Conv2d(shape[0], filters, 3, bias=False)
         shape = _conv(layers, f"conv{i}", conv, shape)
     layers["flatten"] = nn.Flatten()
-    _dense(layers, (math.prod(shape), 42, 64, n_classes), batch_norm=True)
+    _dense(layers, (math.prod(shape), 42, 64, n_outputs), batch_norm=True)
     return nn.Sequential(layers)
 
 

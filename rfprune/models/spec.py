@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rfprune.models.table import MODELS
+from rfprune.core.paths import NamesFile
+from rfprune.models.named_models import MODELS
 
 __all__ = ["FILE_SUFFIXES", "ModelSpec"]
 
@@ -18,21 +19,23 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(
+    name: Annotated[str, NamesFile(FILE_SUFFIXES)] = Field(
         description="a named network (see `rfprune list models`), package.module:function, or the "
         "path of a .pt file that rfprune saved"
     )
     args: dict[str, Any] = Field(
         default_factory=dict, description="keyword arguments of the network's function"
     )
-    weights: str | None = Field(
-        None, description="a .pt file with the initial weights: a state dict or a saved network"
+    weights: Annotated[str | None, NamesFile()] = Field(
+        None,
+        description="a file with the initial weights: a state dict, a saved network, a checkpoint "
+        "of Lightning or of a training script (.pt .pth .ckpt), or .safetensors",
     )
 
     new_head: bool = Field(
         False,
-        description="take from weights all but the last layer, which starts anew: for weights that "
-        "were trained on other classes",
+        description="take all layers but the last from weights; the last starts untrained: for "
+        "weights that were trained on other classes",
     )
 
     @property
@@ -49,9 +52,9 @@ class ModelSpec(BaseModel):
     def _consistent(self) -> Self:
         if self.is_file and (self.args or self.weights):
             key = "args" if self.args else "weights"
-            raise ValueError(f"'{key}' has no meaning beside the saved network '{self.name}'")
+            raise ValueError(f"'{key}' cannot be combined with the saved network '{self.name}'")
         if self.new_head and self.weights is None:
-            raise ValueError("'new_head' has no meaning without 'weights'")
+            raise ValueError("'new_head' needs 'weights'")
         if not self.is_file and not self.is_function:
             MODELS[self.name]  # an unknown name raises with the nearest one
         return self

@@ -1,38 +1,29 @@
-"""The pruning loop: budgets, schedules, steps. Knows no files and no hls4ml.
+"""The pruning loop: schedules, budgets, scores, regularizers, steps. Knows no files and no target.
 
-The loop works on a `Subject`: `Session` is that of an FPGA, `rfprune.edge` has that of an edge
-device.
+The loop works on a `Session`; what can be pruned is a `Prunable` of the target.
 """
 
-from rfprune.pruning.budget import (
-    budget_notes,
-    check_reachable,
-    dense_use,
-    final_fractions,
-    least_use,
-    step_budget,
-)
+from rfprune.pruning.budget import final_amounts, step_budget
 from rfprune.pruning.loop import State, Step, dense_step, steps
-from rfprune.pruning.neurons import sort_neurons
+from rfprune.pruning.prunable import GroupedWeight, Masks, Prunable, Trained, Values
 from rfprune.pruning.schedule import Schedule
-from rfprune.pruning.session import Session
-from rfprune.pruning.subject import Purpose, Snapshot, Subject
+from rfprune.pruning.session import Evaluation, Purpose, Session, Snapshot
 
 __all__ = [
+    "Evaluation",
+    "GroupedWeight",
+    "Masks",
+    "Prunable",
     "Purpose",
     "Schedule",
     "Session",
     "Snapshot",
     "State",
     "Step",
-    "Subject",
-    "budget_notes",
-    "check_reachable",
+    "Trained",
+    "Values",
     "dense_step",
-    "dense_use",
-    "final_fractions",
-    "least_use",
-    "sort_neurons",
+    "final_amounts",
     "step_budget",
     "steps",
 ]

@@ -43,11 +43,13 @@ class Schedule:
         """
         if self.step >= self.steps or self.good >= 1.0:
             return None
+        # Finite from the first rejected step on: bisection takes over from every schedule.
         if math.isfinite(self.stride):
             return None if self.stride < _SHORTEST else min(1.0, self.good + self.stride)
         if self.kind == "binary":
             return 1.0
         share = (self.step + 1) / self.steps
+        # The cubic one goes far while much is redundant (Zhu and Gupta 2017, arXiv 1710.01878).
         return share if self.kind == "constant" else 1 - (1 - share) ** 3
 
 
@@ -60,5 +62,6 @@ def following(schedule: Schedule, progress: float, accepted: bool) -> Schedule:
     """Return the schedule after a step at `progress` that was accepted or not."""
     done = replace(schedule, step=schedule.step + 1)
     if accepted:
+        # The stride stays: after a rejection the steps that follow are as short.
         return replace(done, good=max(done.good, progress))
     return replace(done, stride=(progress - done.good) / 2)

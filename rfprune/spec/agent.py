@@ -1,4 +1,4 @@
-"""Settings of the pruning agent: how it learns, and what it is rewarded for."""
+"""Settings of the pruning agent: how it learns and what it is rewarded for."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ _BOUND = re.compile(r"^\s*(>=|<=)\s*([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*$")
 def _bound(text: str, operator: str) -> float:
     match = _BOUND.match(text)
     if match is None or match.group(1) != operator:
-        raise ValueError(f"'{text}' is no bound. Allowed: '{operator} NUMBER', '{operator} 0.7'")
+        raise ValueError(
+            f"'{text}' is not a bound. Allowed: '{operator} NUMBER', e.g. '{operator} 0.7'"
+        )
     return float(match.group(2))
 
 
 class TargetSpec(StrictSpec):
-    """What the pruned network has to meet; the agent finds the weights that lead there.
+    """Bounds that the pruned network has to meet; the agent finds the weights that lead there.
 
     Both bounds: the best accuracy within them. Accuracy alone: the least power. Power alone: the
     best accuracy.
@@ -53,7 +55,7 @@ class TargetSpec(StrictSpec):
     @model_validator(mode="after")
     def _has_a_bound(self) -> TargetSpec:
         if self.accuracy is None and self.power is None:
-            raise ValueError("names no bound. Allowed: accuracy: '>= NUMBER', power: '<= NUMBER'")
+            raise ValueError("needs a bound. Allowed: accuracy: '>= NUMBER', power: '<= NUMBER'")
         return self
 
     @property
@@ -80,13 +82,16 @@ class RewardSpec(StrictSpec):
     beta: Coefficient = Field(0.0, description="weight of power: a number, or one per layer")
     gamma: Coefficient = Field(0.0, description="weight of intensity: a number, or one per layer")
     lam: NonNegative = Field(0.0, description="weight of |a|, the sum of the intensities")
-    target: TargetSpec | None = Field(None, description="instead of weights, which are then found")
+    target: TargetSpec | None = Field(
+        None, description="bounds in place of weights; the agent then finds the weights"
+    )
 
     @model_validator(mode="after")
     def _weights_or_target(self) -> RewardSpec:
         if self.target is not None:
             fields = type(self).model_fields
             names = ("alpha", "beta", "gamma", "lam")
+            # A default that is written out is accepted, so that a canonical file can be read again.
             for name in (n for n in names if getattr(self, n) != fields[n].default):
                 raise ValueError(f"target: finds the weights itself; leave out '{name}'")
         return self
@@ -97,7 +102,7 @@ class ExplorationSpec(StrictSpec):
 
     start: Fraction = 1.0
     end: Fraction = 0.05
-    fraction: Fraction = Field(0.6, description="part of the episodes in which it falls")
+    fraction: Fraction = Field(0.6, description="part of the episodes during which it falls")
 
     @model_validator(mode="after")
     def _falls(self) -> ExplorationSpec:
@@ -114,7 +119,9 @@ class AgentSpec(StrictSpec):
     )
     episodes: PositiveInt = 300
     learning_rate: PositiveFloat = Field(3e-3, description="falls linearly to a tenth")
-    discount: Fraction = Field(1.0, description="of later rewards; episodes are short, so 1")
+    discount: Fraction = Field(
+        1.0, description="factor of later rewards; episodes are short, hence 1"
+    )
     buffer_size: PositiveInt = Field(20_000, description="transitions in the replay buffer")
     batch_size: PositiveInt = 128
     warmup_episodes: Annotated[int, Field(ge=0)] = Field(
@@ -132,12 +139,14 @@ class AgentSpec(StrictSpec):
     checkpoint_every: PositiveInt = Field(50, description="episodes between two checkpoints")
     shortlist: PositiveInt = Field(
         1,
-        description="of the networks that were measured, so many are fine-tuned for a short while, "
-        "and the most accurate one is kept; 1: the best measurement decides",
+        description="how many of the measured networks are fine-tuned briefly, the most accurate "
+        "of which is kept; 1: the best measurement decides",
     )
-    shortlist_epochs: PositiveInt = Field(2, description="of that fine-tuning")
+    shortlist_epochs: PositiveInt = Field(2, description="epochs of that fine-tuning")
     measure_every: PositiveInt = Field(
-        1, description="layers between two measurements within an episode; the last is always one"
+        1,
+        description="layers between two measurements within an episode; the network after the last "
+        "layer is always measured",
     )
-    observe_monitor: bool = Field(True, description="accuracy and power are part of the state")
-    observe_statistics: bool = Field(True, description="input statistics are part of the state")
+    observe_monitor: bool = Field(True, description="include accuracy and power in the state")
+    observe_statistics: bool = Field(True, description="include input statistics in the state")

@@ -1,14 +1,15 @@
-"""MLflow, and nothing else, is reached from here: a view of run folders that can be made again.
+"""MLflow: a view of run folders that can be made again at any time.
 
-The only importer of mlflow, and that only when something is written or served.
+The only package that imports mlflow, and only when something is written or served.
 """
 
 from rfprune.tracking.config import TrackingConfig, load_config
-from rfprune.tracking.ids import run_ids
+from rfprune.tracking.ids import run_ids, sweep_id
 from rfprune.tracking.projection import Projection, project
 from rfprune.tracking.registry import check_model_name, register_model
 from rfprune.tracking.server import serve
 from rfprune.tracking.tracker import Tracker, TrackerReport
+from rfprune.tracking.view import view_path
 
 __all__ = [
     "Projection",
@@ -21,4 +22,6 @@ __all__ = [
     "register_model",
     "run_ids",
     "serve",
+    "sweep_id",
+    "view_path",
 ]

@@ -9,13 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rfprune.core.addresses import masked, reveal
 from rfprune.errors import RfpruneError, WorkError
 from rfprune.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-__all__ = ["connect", "experiment_id", "faults_as_sentences", "quiet_environment", "shown_uri"]
+__all__ = [
+    "connect",
+    "experiment_id",
+    "faults_as_sentences",
+    "quiet_environment",
+    "revealed",
+    "shown_uri",
+]
 
 #: MLflow's own defaults (7 retries, 120 s) let one call on a dead server last four minutes.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
@@ -30,27 +38,29 @@ _KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def quiet_environment() -> dict[str, str]:
-    """Return the variables that keep MLflow from talking; what the user has set stays."""
+    """Return the variables that silence MLflow; values that the user has set are kept."""
     return {name: os.environ.get(name, value) for name, value in (_QUIET | _PATIENCE).items()}
 
 
 def connect(config: TrackingConfig) -> MlflowClient:
-    """Return a client for ``config.tracking_uri``; a new SQLite file is made, nothing is sent."""
+    """Return a client for ``config.tracking_uri``; may create a SQLite file, but sends nothing."""
+    # MLflow reads its variables whenever it needs one, so they have to be the process's own.
     os.environ.update(quiet_environment())
     # The tables of a new database are announced line by line; only faults matter here.
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow.tracking import MlflowClient
 
-    _make_database(config.tracking_uri)
-    return MlflowClient(config.tracking_uri, config.registry.uri or config.tracking_uri)
+    uri = revealed(config.tracking_uri)
+    _make_database(uri)
+    return MlflowClient(uri, revealed(config.registry.uri or uri))
 
 
 def _make_database(uri: str) -> None:
-    """Let MLflow make a new SQLite file under another name, and move it to its place when whole.
+    """Let MLflow create a new SQLite file under another name, and rename it once it is complete.
 
-    MLflow makes its tables in some fifty steps; a process that is killed among them would leave a
-    file that no MLflow can open any more ("table ... already exists").
+    MLflow creates its tables in some fifty steps; a process that is killed halfway would leave a
+    file that MLflow can no longer open ("table ... already exists").
     """
     from mlflow.tracking import MlflowClient
 
@@ -76,7 +86,7 @@ def experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
         return str(client.create_experiment(config.experiment, location, dict(_KIND)))
     if found.lifecycle_stage != "active":
         raise WorkError(
-            f"experiment '{config.experiment}' is deleted in MLflow ({config.tracking_uri}). "
+            f"experiment '{config.experiment}' has been deleted in MLflow ({config.tracking_uri}). "
             f"Restore it (mlflow experiments restore -x {found.experiment_id}) or name another "
             "one in mlflow.yml."
         )
@@ -94,12 +104,21 @@ def faults_as_sentences(config: TrackingConfig) -> Iterator[None]:
         # MLflow passes on what its stores raise (SQLAlchemy, requests, boto3, OSError): no common
         # base but Exception.
         text = str(error).strip().splitlines()
-        reason = text[0] if text else type(error).__name__
+        reason = masked(text[0]) if text else type(error).__name__
         raise WorkError(f"MLflow at {shown_uri(config.tracking_uri)}: {reason}") from error
 
 
 def shown_uri(uri: str) -> str:
-    """Return an address without the password in it."""
+    """Return an address without the user and the password in it."""
     before, at, after = uri.rpartition("@")
     scheme, _, _ = before.partition("://")
-    return f"{scheme}://...@{after}" if at else uri
+    return f"{scheme}://...@{after}" if at and "://" in before else uri
+
+
+def revealed(uri: str) -> str:
+    """Return an address with the variables and files that it names put in.
+
+    Raises:
+        SpecError: one of them does not exist.
+    """
+    return reveal(uri, "mlflow.yml: tracking_uri")

@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, field_validator
 
-from rfprune.shipped import shipped
+from rfprune.core.addresses import masked
+from rfprune.core.shipped import shipped
 from rfprune.spec import Spec
-from rfprune.spec.files import parse_spec, read_yaml, set_path
+from rfprune.spec.yaml_files import parse_spec, read_yaml, set_path
 
 __all__ = ["RegistryConfig", "ServerConfig", "TrackingConfig", "load_config"]
 
@@ -54,10 +55,10 @@ class ServerConfig(Spec):
     allowed_hosts: list[str] = Field(
         default=["localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*"],
         min_length=1,
-        description="hosts that a request may ask for; * stands for any text",
+        description="hosts that a request may name; * matches any text",
     )
     cors_allowed_origins: list[str] = Field(
-        default_factory=list, description="web pages elsewhere that may call the server"
+        default_factory=list, description="other web origins that may call the server"
     )
 
 
@@ -89,7 +90,7 @@ class TrackingConfig(Spec):
         scheme = urlsplit(uri).scheme.partition("+")[0]
         if scheme not in (*_DATABASES, *_SERVERS):
             raise ValueError(
-                f"'{uri}' is no address that MLflow can use here. Allowed: "
+                f"'{masked(uri)}' is not an address that MLflow can use here. Allowed: "
                 f"{', '.join((*_DATABASES, *_SERVERS))}, e.g. sqlite:///mlflow.db or "
                 "http://127.0.0.1:5000"
             )
@@ -119,21 +120,19 @@ def load_config(
     if not path.exists():
         path = shipped(_FILE)
     values = read_yaml(path)
+    # The file by itself first, so that a message blames the file or the variables correctly.
     config = parse_spec(TrackingConfig, values, str(path))
-    overrides = _overrides(os.environ if environment is None else environment)
+    given = os.environ if environment is None else environment
+    overrides: dict[str, Any] = {}
+    for name, key in _ENVIRONMENT.items():
+        # An empty variable counts as unset: shells and compose files leave many of them.
+        if text := given.get(name, "").strip():
+            overrides[name] = [part.strip() for part in text.split(",")] if key in _LISTS else text
     if not overrides:
         return config
     for name, value in overrides.items():
         set_path(values, _ENVIRONMENT[name], value)
     return parse_spec(TrackingConfig, values, f"{path} with {' '.join(overrides)}")
-
-
-def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, path in _ENVIRONMENT.items():
-        if text := environment.get(name, "").strip():
-            found[name] = [part.strip() for part in text.split(",")] if path in _LISTS else text
-    return found
 
 
 def _absolute_sqlite(uri: str) -> str:

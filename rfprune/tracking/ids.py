@@ -1,20 +1,19 @@
-"""What names a sweep and its trials in MLflow, remembered beside the run folders.
+"""The ids of a sweep and its trials in MLflow, kept beside the run folders.
 
-So that reports can name runs without asking MLflow, and a sweep keeps its name when its folder is
-moved. Where the file is lost, the sweep counts as a new one in MLflow; the run folders are enough
-to write it again.
+With them reports can name runs without asking MLflow, and a sweep keeps its id when its folder is
+moved. If the file is lost, the sweep becomes a new one in MLflow; the run folders are enough to
+write it again.
 """
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from rfprune.core.files import read_json, write_json
 from rfprune.errors import RunsError
-from rfprune.runs import SweepFolder
-from rfprune.runs.files import write_json
+from rfprune.results import SweepFolder
 
 __all__ = ["remember_run_ids", "run_ids", "sweep_id"]
 
@@ -55,9 +54,9 @@ def _write(folder: SweepFolder, content: dict[str, Any]) -> None:
 
 
 def _read(folder: SweepFolder) -> dict[str, Any]:
-    # A damaged file is no more than a lost one: it only says what the tags in MLflow say too.
+    # A damaged file is treated as a lost one: the tags in MLflow hold the same facts.
     try:
-        values = json.loads((folder.path / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        values = read_json(folder.path / _FILE)
+    except RunsError:
         return {}
     return values if isinstance(values, dict) else {}

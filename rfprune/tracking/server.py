@@ -1,4 +1,4 @@
-"""The MLflow server of ``rfprune ui``: started as ``mlflow.yml`` says, ended as a whole."""
+"""The MLflow server of ``rfprune ui``: started as ``mlflow.yml`` says, stopped as a whole."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 
+from rfprune.core.signals import termination_as_interrupt
 from rfprune.errors import InputError, WorkError
-from rfprune.tracking.client import quiet_environment, shown_uri
+from rfprune.tracking.client import quiet_environment, revealed, shown_uri
 from rfprune.tracking.config import TrackingConfig
 
 __all__ = ["serve"]
@@ -25,36 +23,47 @@ __all__ = ["serve"]
 #: MLflow's server took 13 to 25 s to answer on two busy cores.
 _START_SECONDS = 120.0
 _STOP_SECONDS = 10.0
-#: What the server says goes there, so that standard output carries the address alone.
+#: The server's output goes there, so that standard output carries the address alone.
 _STDERR = 2
 _PORTS_TRIED = 100
 
 
-def serve(config: TrackingConfig, announce: Callable[[str], None] = print) -> None:
-    """Start the MLflow server and stay until Ctrl-C or SIGTERM ends it.
+def serve(
+    config: TrackingConfig,
+    announce: Callable[[str], None] = print,
+    path: Callable[[], str] = lambda: "",
+    show: Callable[[str], object] = lambda address: None,
+) -> None:
+    """Start the MLflow server and wait until Ctrl-C or SIGTERM stops it.
 
     Args:
         config: tracking address and server settings.
         announce: called with the address, once the server answers.
+        path: returns what follows the server in the address; called once it answers.
+        show: called with the bare address, e.g. to open it in a browser.
 
     Raises:
-        InputError: the tracking address is a server's itself, or the port cannot be used.
+        InputError: the tracking address is itself a server's, or the port cannot be used.
         WorkError: the server ended by itself.
     """
     if config.is_server:
         raise InputError(
-            f"tracking_uri is the server {shown_uri(config.tracking_uri)}, so there is none to "
-            "start here: open that address in a browser."
+            f"tracking_uri is the server {shown_uri(config.tracking_uri)}, so none needs to be "
+            "started here: open that address in a browser."
         )
     _check_port(config)
-    with _termination_as_interrupt():
+    with termination_as_interrupt():
         # A session of its own: Ctrl-C reaches only this process, which then ends the whole group.
         process = subprocess.Popen(
             _command(config), env=_environment(config), stdout=_STDERR, start_new_session=True
         )
         try:
             _wait_until_ready(process, config)
-            announce(f"MLflow runs at {_address(config)} (Ctrl-C ends it)")
+            host = config.server.host
+            named = f"[{host}]" if ":" in host else host  # an IPv6 address
+            address = f"http://{named}:{config.server.port}{path()}"
+            announce(f"MLflow is running at {address} (Ctrl-C stops it)")
+            show(address)
             raise WorkError(f"the MLflow server ended with status {process.wait()}.")
         except KeyboardInterrupt:
             return
@@ -74,23 +83,18 @@ def _command(config: TrackingConfig) -> list[str]:
 
 
 def _environment(config: TrackingConfig) -> dict[str, str]:
-    # Addresses go by the environment, where passwords in them do not show in the process list.
+    # Addresses are passed in the environment: passwords in them would show in the process list.
     environment = {**os.environ, **quiet_environment()}
     environment.setdefault("PYTHONWARNINGS", "ignore")
-    environment["MLFLOW_BACKEND_STORE_URI"] = config.tracking_uri
+    environment["MLFLOW_BACKEND_STORE_URI"] = revealed(config.tracking_uri)
     environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-    environment["MLFLOW_REGISTRY_STORE_URI"] = config.registry.uri or config.tracking_uri
+    environment["MLFLOW_REGISTRY_STORE_URI"] = revealed(config.registry.uri or config.tracking_uri)
     if config.artifact_location:
         environment["MLFLOW_ARTIFACTS_DESTINATION"] = config.artifact_location
     # These would tell the server to be its own client, or give experiments another place.
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_DEFAULT_ARTIFACT_ROOT"):
         environment.pop(name, None)
     return environment
-
-
-def _address(config: TrackingConfig) -> str:
-    host = config.server.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{config.server.port}"
 
 
 def _check_port(config: TrackingConfig) -> None:
@@ -102,10 +106,11 @@ def _check_port(config: TrackingConfig) -> None:
         raise InputError(f"server.port {port} needs root. Allowed: 1024 to 65535, e.g. 5000.")
     if isinstance(fault, socket.gaierror) or fault.errno == errno.EADDRNOTAVAIL:
         raise InputError(
-            f"server.host '{host}' is no address of this machine. Allowed: 127.0.0.1 (only this "
-            "machine), 0.0.0.0 (every network), or an address of it."
+            f"server.host '{host}' is not an address of this machine. Allowed: 127.0.0.1 (only "
+            "this machine), 0.0.0.0 (every network), or an address of it."
         )
-    free = _next_free(host, port)
+    candidates = range(port + 1, min(port + _PORTS_TRIED, 65536))
+    free = next((number for number in candidates if _bind_fault(host, number) is None), None)
     hint = f" Port {free} is free: set server.port in mlflow.yml, or MLFLOW_PORT={free}."
     raise InputError(f"port {port} on {host} is in use.{hint if free else ''}")
 
@@ -124,22 +129,18 @@ def _bind_fault(host: str, port: int) -> OSError | None:
     return None
 
 
-def _next_free(host: str, port: int) -> int | None:
-    candidates = range(port + 1, min(port + _PORTS_TRIED, 65536))
-    return next((number for number in candidates if _bind_fault(host, number) is None), None)
-
-
 def _wait_until_ready(process: subprocess.Popen[bytes], config: TrackingConfig) -> None:
     # A wildcard address is where a server listens, not where a client connects.
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.server.host, config.server.host)
     url = f"http://{host}:{config.server.port}/health"
+    # Not through a proxy, which cannot reach this machine's own ports.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise WorkError(
                 f"the MLflow server ended with status {process.returncode} before it answered; "
-                "what it said stands above."
+                "its output is above."
             )
         try:
             with opener.open(url, timeout=2) as answer:
@@ -148,7 +149,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], config: TrackingConfig) 
         except (urllib.error.URLError, OSError):
             pass
         time.sleep(0.2)
-    raise WorkError(f"the MLflow server has not answered at {url} within {_START_SECONDS:g} s.")
+    raise WorkError(f"the MLflow server did not answer at {url} within {_START_SECONDS:g} s.")
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
@@ -171,25 +172,3 @@ def _group_lives(process: subprocess.Popen[bytes]) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does; signals can only be handled in the main thread.
-
-    SIGINT is set as well: a shell starts programs in the background with SIGINT ignored.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, interrupt) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

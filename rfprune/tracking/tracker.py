@@ -1,14 +1,15 @@
-"""Tracking while a sweep runs: in the background, so that MLflow can neither delay nor fail it."""
+"""Tracking while a sweep runs: in the background, so MLflow can neither delay it nor fail it."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
 import time
 from dataclasses import dataclass
 
-from rfprune.runs import SweepFolder
+from rfprune.results import SweepFolder
 from rfprune.tracking.config import TrackingConfig
 from rfprune.tracking.projection import Projection
 
@@ -18,6 +19,8 @@ _log = logging.getLogger("rfprune.tracking")
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 15.0, 300.0
 #: The pictures of the front cost about a second, a trial some hundredths of one.
 _FRONT_EVERY_SECONDS = 60.0
+#: Further tries at the end, where there is no later: a server may fail now and then.
+_LAST_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -28,21 +31,27 @@ class TrackerReport:
         run_ids: MLflow run by trial number.
         missing: finished trials that are not in MLflow; the next projection writes them.
         error: the fault that keeps them out, None if there is none.
+        closed: whether the front is written and the sweep's run is closed.
     """
 
     run_ids: dict[int, str]
     missing: tuple[int, ...]
     error: str | None
+    closed: bool = True
 
 
 class Tracker:
     """Writes finished trials to MLflow from a background thread.
 
-    MLflow is imported and reached when the first trial has finished. Trials that an earlier driver
-    did not get written are written too. A fault is logged once, and tried again later.
+    MLflow is imported and contacted once the first trial has finished. Trials that an earlier
+    driver could not write are written too. A failure is logged once and retried later.
+
+    Attributes:
+        begun: whether a trial has been handed to it.
     """
 
     def __init__(self, folder: SweepFolder, config: TrackingConfig) -> None:
+        self.begun = False
         self._folder = folder
         self._config = config
         self._events: queue.Queue[int | None] = queue.Queue()
@@ -51,6 +60,8 @@ class Tracker:
         self._projection: Projection | None = None
         self._error: str | None = None
         self._told = False
+        self._closed = False
+        self._n_written = 0
         self._retry_at = self._front_at = float("-inf")
         self._retry_seconds = _FIRST_RETRY_SECONDS
 
@@ -62,21 +73,32 @@ class Tracker:
     def trial_finished(self, number: int) -> None:
         """Ask for trial `number` to be written; returns at once and never raises."""
         if self._config.enabled:
+            self.begun = True
             self._pending.add(number)
             self._events.put(number)
             self._start()
 
     def close(self, timeout: float = 30.0) -> TrackerReport:
-        """Write what is left and the front, waiting at most `timeout` seconds; never raises."""
+        """Write what is left and the front, and close the sweep's run; never raises.
+
+        Args:
+            timeout: seconds to wait at most without anything being written.
+        """
         if self._config.enabled:
             thread = self._start()
             self._events.put(None)
-            thread.join(timeout)
+            n_written = -1
+            while thread.is_alive() and self._n_written > n_written:
+                n_written = self._n_written
+                thread.join(timeout)
             if thread.is_alive() and self._error is None:
-                self._error = f"MLflow has not answered within {timeout:g} s"
+                self._error = f"MLflow did not answer within {timeout:g} s"
         projection = self._projection
         run_ids = {} if projection is None else projection.run_ids
-        return TrackerReport(run_ids, tuple(sorted(self._pending.copy())), self._error)
+        missing = tuple(sorted(self._pending.copy()))
+        return TrackerReport(
+            run_ids, missing, self._error, self._closed or not self._config.enabled
+        )
 
     def _start(self) -> threading.Thread:
         if self._thread is None:
@@ -88,17 +110,15 @@ class Tracker:
     def _run(self) -> None:
         closing = False
         while not closing:
-            closing = self._wait()
+            # Woken by a trial, by the end (None), or, after a failure, by the time to retry.
+            wait = None if self._error is None else max(0.0, self._retry_at - time.monotonic())
+            with contextlib.suppress(queue.Empty):
+                closing = self._events.get(timeout=wait) is None
             if closing or time.monotonic() >= self._retry_at:
                 self._attempt(closing)
-
-    def _wait(self) -> bool:
-        """Wait for a trial, for the time of the next attempt, or for the end; True at the end."""
-        seconds = None if self._error is None else max(0.0, self._retry_at - time.monotonic())
-        try:
-            return self._events.get(timeout=seconds) is None
-        except queue.Empty:
-            return False
+            for _ in range(_LAST_TRIES if closing else 0):
+                if self._error is not None:
+                    self._attempt(closing)
 
     def _attempt(self, closing: bool) -> None:
         try:
@@ -111,7 +131,8 @@ class Tracker:
             if not self._told:
                 self._told = True
                 _log.warning(
-                    "%s The sweep goes on; its trials are in %s and are written to MLflow later.",
+                    "%s The sweep continues; its trials are in %s and will be written to "
+                    "MLflow later.",
                     self._error,
                     self._folder.path,
                 )
@@ -126,6 +147,10 @@ class Tracker:
         for number in sorted(self._pending.copy()):
             self._projection.write_trial(number)
             self._pending.discard(number)
-        if closing or time.monotonic() >= self._front_at:
+            self._n_written += 1
+        if closing:
+            self._projection.finish()
+            self._closed = True
+        elif time.monotonic() >= self._front_at:
             self._projection.write_front()
             self._front_at = time.monotonic() + _FRONT_EVERY_SECONDS

@@ -1,36 +1,51 @@
-"""Training: minibatches from tensors in memory, penalties on groups, fixed-point arithmetic.
+"""Training: minibatches from tensors in memory, under masks and regularizers.
 
-Knows nothing of budgets or of hls4ml; masks and groups are given to it.
+Knows nothing of budgets, groups or hls4ml; masks and penalties are given to it.
 """
 
 from rfprune.training.fit import (
     Fit,
-    batches,
-    cross_entropy,
+    Validation,
     evaluate,
     fit,
-    probabilities,
+    measure,
+    outputs_of,
     seed_everything,
     select_device,
+    teacher_of,
 )
-from rfprune.training.fixed_point import fixed_point, fixed_point_graph
 from rfprune.training.norms import norms_of, settle_norms
-from rfprune.training.penalty import Penalty, group_penalty, weight_penalty
+from rfprune.training.order import batches
+from rfprune.training.own import (
+    Hook,
+    Settings,
+    Trainer,
+    TrainingRows,
+    rehearse,
+    train,
+    trainer_of,
+)
+from rfprune.training.penalty import Penalty
 
 __all__ = [
     "Fit",
+    "Hook",
     "Penalty",
+    "Settings",
+    "Trainer",
+    "TrainingRows",
+    "Validation",
     "batches",
-    "cross_entropy",
     "evaluate",
     "fit",
-    "fixed_point",
-    "fixed_point_graph",
-    "group_penalty",
+    "measure",
     "norms_of",
-    "probabilities",
+    "outputs_of",
+    "rehearse",
     "seed_everything",
     "select_device",
     "settle_norms",
-    "weight_penalty",
+    "teacher_of",
+    "train",
+    "trainer_of",
 ]

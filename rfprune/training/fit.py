@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rfprune.core.named import call, shape_of
 from rfprune.data import Rows
 from rfprune.errors import TrialError
-from rfprune.spec.trial import TrainSpec
+from rfprune.spec.training import TrainSpec, WatchSpec
+from rfprune.tasks import Task, TaskSpec, make_task
 from rfprune.training.augment import Augmentation
-from rfprune.training.penalty import Penalty
+from rfprune.training.order import batches, stored_parts
+from rfprune.training.penalty import Penalty, Watcher
 
 __all__ = [
     "Fit",
-    "batches",
-    "cross_entropy",
+    "Validation",
+    "aims",
     "evaluate",
     "fit",
-    "probabilities",
+    "measure",
+    "outputs_of",
     "seed_everything",
     "select_device",
+    "teacher_of",
 ]
 
-#: Per forward pass when nothing is learned: large enough to be fast, small enough for memory.
+#: Per forward pass in evaluation: large enough to be fast, small enough to fit into memory.
 _EVALUATION_ROWS = 4096
 _EVALUATION_VALUES = 2**22
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Rows that a training looks at after every epoch.
+
+    Attributes:
+        x: (N, ...) rows.
+        y: their targets.
+        weight: (N,) of the rows, or None.
+    """
+
+    x: Rows
+    y: Any
+    weight: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -40,13 +62,19 @@ class Fit:
     Attributes:
         epochs: passes over the training rows.
         learning_rate: at the start.
-        train: batch size, optimizer, weight decay, learning-rate schedule, augmentation.
-        masks: layer path to a weight mask in the weight's shape; kept exact after every update.
+        train: batch size, optimizer, weight decay, learning-rate schedule, augmentation, clipping.
+        masks: parameter to a mask in its shape; kept exact after every update.
         penalty: regularizer, or None.
         seed: of the order of the rows and of dropout.
-        teacher: (N, classes) probabilities of the dense network on the training rows, or None.
-        distillation: weight of the teacher's probabilities against the labels, 0 to 1.
-        loss: loss of a model on a minibatch and its targets; None = cross entropy of its logits.
+        teacher: (N, outputs) answers of the dense network on the training rows; or that network,
+            to be asked as the rows come, if there are more than fit into memory; or None.
+        distillation: weight of the teacher's answers against the targets, 0 to 1.
+        task: says what the loss is; classification if not given.
+        loss: loss of a model on a minibatch, its targets and their weights or None, in place of the
+            task's.
+        weight: (N,) of the training rows, or None.
+        watcher: called around every update, or None.
+        validation: rows that ``early_stopping`` and ``plateau`` look at; None = both are off.
     """
 
     epochs: int
@@ -55,9 +83,13 @@ class Fit:
     seed: int
     masks: Mapping[str, Tensor] | None = None
     penalty: Penalty | None = None
-    teacher: Tensor | None = None
+    teacher: Any = None
     distillation: float = 0.0
-    loss: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None
+    task: Task | None = None
+    loss: Callable[[nn.Module, Any, Any, Any], Tensor] | None = None
+    weight: Tensor | None = None
+    validation: Validation | None = None
+    watcher: Watcher | None = None
 
 
 def select_device(name: str) -> torch.device:
@@ -74,69 +106,85 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def batches(rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the indices of shuffled minibatches; the rows stay where they are, no worker processes.
-
-    The last one is left out if it has a single row, on which batch norm cannot train.
-    """
-    for chosen in torch.split(torch.randperm(rows, generator=generator), batch_size):
-        if len(chosen) > 1 or rows == 1:
-            yield chosen
-
-
-def targets(y: Tensor, n_classes: int, how: Fit) -> Tensor:
-    """Return what the network is trained toward: labels (N,), or probabilities (N, classes).
-
-    With a teacher the target is ``(1 - d) * label + d * teacher`` (Hinton et al. 2015, at
-    temperature 1): where classes overlap, its probabilities are less noisy than the labels.
-    """
-    if how.teacher is None or how.distillation == 0:
-        return y
-    labels = nn.functional.one_hot(y, n_classes).to(how.teacher.dtype)
-    return (1 - how.distillation) * labels + how.distillation * how.teacher
-
-
 def evaluation_rows(x: Rows) -> int:
-    """Return how many rows go through a network at once when nothing is learned."""
-    return max(1, min(_EVALUATION_ROWS, _EVALUATION_VALUES // math.prod(x.shape[1:])))
+    """Return how many rows go through a network at once in evaluation."""
+    shape = shape_of(x)
+    values = sum(map(math.prod, shape.values())) if isinstance(shape, dict) else math.prod(shape)
+    return max(1, min(_EVALUATION_ROWS, _EVALUATION_VALUES // max(values, 1)))
 
 
-def probabilities(model: nn.Module, x: Rows) -> Tensor:
-    """Return (N, classes): the class probabilities of `model` in eval mode."""
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        parts = [model(rows).softmax(dim=1) for rows in x.split(evaluation_rows(x))]
-    model.train(training)
-    return torch.cat(parts)
-
-
-def evaluate(model: nn.Module, x: Rows, y: Tensor) -> float:
-    """Return the fraction of rows whose largest logit is their class; `model` keeps its mode.
+def outputs_of(model: nn.Module, x: Rows, task: Task | None = None) -> Any:
+    """Return (N, outputs): what `model` puts out for all rows, in eval mode; it keeps its mode.
 
     Args:
         model: on the device of the rows.
         x: (N, ...) rows.
-        y: (N,) their classes.
+        task: whose losses and metrics are to take the outputs (`Task.judged`); of several heads
+            they come by name. Without one they are as the network puts them out.
     """
     training = model.training
     model.eval()
-    correct = 0
-    with torch.inference_mode():
-        size = evaluation_rows(x)
-        for rows, labels in zip(x.split(size), torch.split(y, size), strict=True):
-            correct += int((model(rows).argmax(dim=1) == labels).sum())
+    with torch.no_grad():
+        parts = []
+        for rows in x.split(evaluation_rows(x)):
+            output = call(model, rows)
+            parts.append(output if task is None else task.judged(output, rows))
+    # A caller in the middle of a training finds the mode that it left.
     model.train(training)
-    return correct / max(len(y), 1)
+    return _joined(parts)
 
 
-def fit(model: nn.Module, x: Rows, y: Tensor, how: Fit) -> float:
+def _joined(parts: list[Any]) -> Any:
+    """Return outputs of consecutive rows as one: tensors, or tuples or dicts of them."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat(parts)
+    if isinstance(first, Mapping):
+        return {name: _joined([part[name] for part in parts]) for name in first}
+    return tuple(_joined(list(each)) for each in zip(*parts, strict=True))
+
+
+def teacher_of(model: nn.Module, x: Rows, task: Task) -> Any:
+    """Return (N, outputs): what a network teaches those that are pruned from it.
+
+    Of rows that are larger than memory, a copy of the network, to be asked as they come.
+    """
+    # Rows that stay in their file: outputs for all of them would not fit into memory.
+    if stored_parts(x):
+        return copy.deepcopy(model).eval().requires_grad_(False)
+    return task.teaching(outputs_of(model, x, task))
+
+
+def measure(
+    model: nn.Module, x: Rows, y: Any, task: Task, weight: Tensor | None = None
+) -> dict[str, float]:
+    """Return every metric of the task by its alias.
+
+    Args:
+        model: on the device of the rows.
+        x: (N, ...) rows.
+        y: their targets.
+        task: what they mean.
+        weight: (N,) of the rows, or None.
+    """
+    return task.measure(outputs_of(model, x, task), y, weight)
+
+
+def evaluate(
+    model: nn.Module, x: Rows, y: Any, task: Task | None = None, weight: Tensor | None = None
+) -> float:
+    """Return the score of the task; of classification the fraction of rows that get their class."""
+    task = make_task(TaskSpec()) if task is None else task
+    return measure(model, x, y, task, weight)[task.score]
+
+
+def fit(model: nn.Module, x: Rows, y: Any, how: Fit) -> float:
     """Train `model` in place and return the mean loss of the last epoch.
 
     Args:
         model: on the device of `x`.
         x: (N, ...) training rows.
-        y: (N,) classes.
+        y: their targets, as the task makes them.
         how: epochs, optimizer, masks, penalty.
 
     Raises:
@@ -145,23 +193,38 @@ def fit(model: nn.Module, x: Rows, y: Tensor, how: Fit) -> float:
     seed_everything(how.seed)
     generator = torch.Generator().manual_seed(how.seed)
     optimizer = _optimizer(model, how)
-    scheduler = _scheduler(optimizer, how, steps=-(-len(x) // how.train.batch_size) * how.epochs)
+    updates = -(-len(x) // how.train.batch_size) * how.epochs
+    scheduler = _scheduler(optimizer, how, steps=updates)
     masked = _masked_weights(model, how.masks)
     _apply_masks(masked)
     augment = Augmentation(how.train.augment, how.seed) if how.train.augment else None
-    target = targets(y, 0 if how.teacher is None else how.teacher.shape[1], how)
+    task = make_task(TaskSpec()) if how.task is None else how.task
+    target, weight = aims(task, y, how), task.weights(y, how.weight)
+    watch = Watch.of(task, how)
     model.train()
-    mean = math.nan
+    mean, update = math.nan, 0
     for epoch in range(how.epochs):
+        # Summed on the device: reading each loss would make a GPU wait for every minibatch.
         total, rows = torch.zeros((), device=x.device), 0
-        for index in batches(len(x), how.train.batch_size, generator):
+        for index in batches(x, how.train.batch_size, generator):
             chosen = index.to(x.device)
             rows_x, rows_y = x.index_select(0, chosen), target.index_select(0, chosen)
+            rows_y = taught_now(task, rows_x, rows_y, how)
             rows_x = rows_x if augment is None else augment(rows_x)
-            loss = _update(model, rows_x, rows_y, optimizer, how)
+            if how.watcher is not None:
+                how.watcher.before(update, updates)
+            own = None if weight is None else weight.index_select(0, chosen)
+            if how.loss is not None:
+                loss = how.loss(model, rows_x, rows_y, own)
+            else:
+                loss = task.loss(task.judged(call(model, rows_x), rows_x), rows_y, own)
+            _update(loss, optimizer, how)
             scheduler.step()
             _apply_masks(masked)
-            total += loss * len(chosen)
+            if how.watcher is not None:
+                how.watcher.after(update, updates)
+            update += 1
+            total += loss.detach() * len(chosen)
             rows += len(chosen)
         mean = float(total) / max(rows, 1)
         if not math.isfinite(mean):
@@ -169,37 +232,113 @@ def fit(model: nn.Module, x: Rows, y: Tensor, how: Fit) -> float:
                 f"the training loss is {mean} after epoch {epoch + 1} at learning rate "
                 f"{how.learning_rate:g}; a lower train.learning_rate may help."
             )
+        if watch is not None and watch.ends(model, optimizer):
+            break
+    if watch is not None:
+        watch.restore(model)
     model.eval()
     return mean
 
 
-def _update(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    optimizer: torch.optim.Optimizer,
-    how: Fit,
-) -> Tensor:
-    """Do one optimizer step and return the detached data loss."""
-    loss = cross_entropy(model(x), y) if how.loss is None else how.loss(model, x, y)
-    penalty = how.penalty
+def aims(task: Task, y: Any, how: Fit) -> Any:
+    """Return what is trained for: the targets, softened, and those of the teacher among them."""
+    # Answers of all rows, where they were computed beforehand; a network is asked per minibatch.
+    target = task.aims(y)
+    if how.teacher is not None and how.distillation > 0 and not isinstance(how.teacher, nn.Module):
+        target = task.taught(target, how.teacher, how.distillation)
+    return target
+
+
+def taught_now(task: Task, x: Any, target: Any, how: Fit) -> Any:
+    """Return the targets of a minibatch, mixed with the answers of a teacher that is asked now."""
+    if not isinstance(how.teacher, nn.Module) or how.distillation <= 0:
+        return target
+    with torch.no_grad():
+        answer = task.teaching(task.judged(call(how.teacher, x), x))
+    return task.taught(target, answer, how.distillation)
+
+
+class Watch:
+    """Looks at validation rows after every epoch, and keeps the best one."""
+
+    def __init__(self, task: Task, how: Fit, validation: Validation) -> None:
+        """Take what to look at, and the rows."""
+        self._task, self._rows = task, validation
+        self._stopping, self._plateau = how.train.early_stopping, how.train.plateau
+        self._best: dict[str, float] = {}
+        self._waited = {"stopping": 0, "plateau": 0}
+        self._kept: tuple[float, dict[str, Tensor]] | None = None
+
+    @classmethod
+    def of(cls, task: Task, how: Fit) -> Watch | None:
+        """Return what watches a training; None if nothing is to be watched."""
+        watched = how.train.early_stopping or how.train.plateau
+        if watched is None or how.validation is None:
+            return None
+        return cls(task, how, how.validation)
+
+    def ends(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
+        """Look at the network, lower the rate if it got no better; return whether to end."""
+        merits = self._merits(model)
+        # The first that is watched decides which epoch is the best.
+        first = self._stopping or self._plateau
+        assert first is not None
+        if self._kept is None or merits[first.monitor] > self._kept[0]:
+            weights = {name: v.detach().clone() for name, v in model.state_dict().items()}
+            self._kept = merits[first.monitor], weights
+        if self._plateau is not None and self._stands("plateau", self._plateau, merits):
+            # The new rate gets as long a patience as the old one.
+            self._waited["plateau"] = 0
+            for group in optimizer.param_groups:
+                group["lr"] = max(group["lr"] * self._plateau.factor, self._plateau.least)
+        return self._stopping is not None and self._stands("stopping", self._stopping, merits)
+
+    def _stands(self, name: str, watch: WatchSpec, merits: dict[str, float]) -> bool:
+        """Return whether nothing has got better for as long as the patience lasts."""
+        merit = merits[watch.monitor]
+        if name not in self._best or merit > self._best[name] + watch.min_delta:
+            self._best[name], self._waited[name] = merit, 0
+        else:
+            self._waited[name] += 1
+        return self._waited[name] >= watch.patience
+
+    def _merits(self, model: nn.Module) -> dict[str, float]:
+        """Return the score and the negative loss: larger is better."""
+        rows, task = self._rows, self._task
+        output = outputs_of(model, rows.x, task)
+        wanted = {watch.monitor for watch in (self._stopping, self._plateau) if watch is not None}
+        found = {}
+        if "score" in wanted:
+            found["score"] = task.merit(task.measure(output, rows.y, rows.weight)[task.score])
+        if "loss" in wanted:
+            with torch.no_grad():
+                weight = task.weights(rows.y, rows.weight)
+                found["loss"] = -float(task.loss(output, rows.y, weight))
+        return found
+
+    def restore(self, model: nn.Module) -> None:
+        """Put the weights of the best epoch back."""
+        if self._kept is not None:
+            model.load_state_dict(self._kept[1])
+
+
+def _update(loss: Tensor, optimizer: torch.optim.Optimizer, how: Fit) -> None:
+    """Do one optimizer step down a loss."""
+    parameters = optimizer.param_groups[0]["params"]
     # What Optimizer.zero_grad does, without its hooks, which take 4 % of a small network's step.
-    for parameter in optimizer.param_groups[0]["params"]:
+    for parameter in parameters:
         parameter.grad = None
     loss.backward()  # type: ignore[no-untyped-call]
+    penalty = how.penalty
     if penalty is not None and not penalty.proximal:
         penalty.add_gradient()
+    # After the regularizer in gradient form, whose part is clipped as well.
+    if how.train.clip_norm is not None:
+        nn.utils.clip_grad_norm_(parameters, how.train.clip_norm)
     optimizer.step()
+    # At the rate of this update: the scheduler lowers it afterwards.
     if penalty is not None and penalty.proximal:
         penalty.shrink(optimizer.param_groups[0]["lr"])
-    return loss.detach()
-
-
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Return the mean cross entropy of (N, classes) logits; `y` as `targets` makes it."""
-    # With the classes in front torch vectorizes the softmax over rows; over a short last axis it
-    # does not, and takes four times as long.
-    return nn.functional.cross_entropy(logits.t().unsqueeze(0), y.t().unsqueeze(0))
 
 
 def _optimizer(model: nn.Module, how: Fit) -> torch.optim.Optimizer:
@@ -214,6 +353,7 @@ def _optimizer(model: nn.Module, how: Fit) -> torch.optim.Optimizer:
 def _scheduler(
     optimizer: torch.optim.Optimizer, how: Fit, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
+    # Per update and not per epoch: few epochs per step would make a stair of the curve.
     if how.train.learning_rate_schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(steps, 1))
     return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
@@ -222,13 +362,9 @@ def _scheduler(
 def _masked_weights(
     model: nn.Module, masks: Mapping[str, Tensor] | None
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return (weight, mask) of every masked layer, with the mask on the weight's device."""
-    pairs: list[tuple[Tensor, Tensor]] = []
-    for path, mask in (masks or {}).items():
-        weight = model.get_submodule(path).weight
-        assert isinstance(weight, Tensor)
-        pairs.append((weight.data, mask.to(weight.device)))
-    return pairs
+    """Return (weight, mask) of every masked parameter, with the mask on the weight's device."""
+    found = {model.get_parameter(name): mask for name, mask in (masks or {}).items()}
+    return [(weight.data, mask.to(weight.device)) for weight, mask in found.items()]
 
 
 def _apply_masks(masked: list[tuple[Tensor, Tensor]]) -> None:

@@ -1,18 +1,8 @@
 """One trial, start to end, in a run folder of its own."""
 
-from rfprune.trial.edge import PreparedEdge, prepare_edge
-from rfprune.trial.fpga import Prepared, open_session, prepare
-from rfprune.trial.restore import restore, restore_edge
-from rfprune.trial.run import prepare_any, run_trial
+from rfprune.trial.prepare import Prepared, prepare
+from rfprune.trial.restore import Restored, restore
+from rfprune.trial.run import run_trial
+from rfprune.trial.target import target_of
 
-__all__ = [
-    "Prepared",
-    "PreparedEdge",
-    "open_session",
-    "prepare",
-    "prepare_any",
-    "prepare_edge",
-    "restore",
-    "restore_edge",
-    "run_trial",
-]
+__all__ = ["Prepared", "Restored", "prepare", "restore", "run_trial", "target_of"]

@@ -26,11 +26,13 @@ def save_step(
     extra: dict[str, Any] = {
         "schedule": asdict(state.schedule),
         "failed": state.failed,
+        # A quarter of the size of floats.
         "masks": {name: mask.bool() for name, mask in (state.masks or {}).items()},
+        **({} if state.values is None else {"values": state.values}),
         "prices": None if state.prices is None else state.prices.tolist(),
     }
     origin = architecture(spec.model, base_dir)
-    save_checkpoint(path, model, origin, data.input_shape, data.n_classes, extra)
+    save_checkpoint(path, model, origin, data.input_shape, data.n_outputs, extra)
 
 
 def load_step(path: Path, model: nn.Module) -> State:
@@ -46,7 +48,9 @@ def load_step(path: Path, model: nn.Module) -> State:
         return State(
             schedule=Schedule(**extra["schedule"]),
             failed=int(extra["failed"]),
+            # An empty dict stands for no masks: the dense step has none.
             masks={name: mask.float() for name, mask in extra["masks"].items()} or None,
+            values=extra.get("values"),
             prices=None if extra["prices"] is None else np.array(extra["prices"]),
         )
     except (ValueError, KeyError, TypeError, RuntimeError) as error:

@@ -9,19 +9,20 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from rfprune.runs import Provenance
+from rfprune.results import Provenance
 
-__all__ = ["provenance"]
+__all__ = ["provenance", "version_of"]
 
+#: What can change a result from one version to the next.
 _PACKAGES = ("torch", "hls4ml", "ray", "optuna", "mlflow", "pulp", "numpy")
 
 
 def provenance(seed: int, threads: int, data_sha256: str | None, base_dir: Path) -> Provenance:
     """Return the provenance of a trial that runs here and now."""
     return Provenance(
-        rfprune=_version("rfprune") or "source",
+        rfprune=version_of("rfprune") or "source",
         python=platform.python_version(),
-        packages={name: found for name in _PACKAGES if (found := _version(name))},
+        packages={name: found for name in _PACKAGES if (found := version_of(name))},
         machine=f"{platform.machine()} {platform.system()} {os.cpu_count()} cpus",
         git_commit=_git_commit(base_dir),
         data_sha256=data_sha256,
@@ -30,8 +31,10 @@ def provenance(seed: int, threads: int, data_sha256: str | None, base_dir: Path)
     )
 
 
+# A worker runs many trials: what cannot change within a process is looked up once.
 @lru_cache(maxsize=64)
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
+    """Return the version of an installed package, None without one."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
 """One trial from file to result: data, dense network, groups, pruning steps, conversion, estimate.
 
-The run folder is the truth. A trial that was cut off goes on from its last accepted step and ends
-as if it had not been: every random number depends on the trial and the step alone.
+The run folder is the truth. A trial that was cut off resumes from its last accepted step and ends
+exactly as if it had not been: every random number depends only on the trial and the step.
 """
 
 from __future__ import annotations
@@ -10,54 +10,28 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 
-from rfprune.data import Dataset
+from rfprune.core.files import write_json
+from rfprune.core.own_code import remember_code
 from rfprune.errors import TrialError
-from rfprune.methods import Method
-from rfprune.pruning import Snapshot, State, Step, Subject, dense_step, steps
-from rfprune.runs import StepRecord, TrialFolder, TrialResult
-from rfprune.runs.files import write_json
+from rfprune.pruning import Evaluation, Session, State, Step, dense_step, steps
+from rfprune.results import StepRecord, TrialFolder, TrialResult
 from rfprune.spec import TrialSpec
+from rfprune.tasks import make_task
 from rfprune.training import select_device
 from rfprune.trial.checkpoints import load_step, save_step
-from rfprune.trial.dense import dense_network, to_device
-from rfprune.trial.edge import PreparedEdge, prepare_edge
-from rfprune.trial.fpga import Prepared, prepare
+from rfprune.trial.dense import Dense, dense_network, to_device
+from rfprune.trial.prepare import Prepared, prepare
 from rfprune.trial.provenance import provenance
+from rfprune.trial.repeats import averaged
 from rfprune.trial.rows import rows
+from rfprune.trial.target import NUMBER_ROWS
 
-__all__ = ["prepare_any", "run_trial"]
+__all__ = ["run_trial"]
 
 OnStep = Callable[[StepRecord], None]
-
-
-class Bench(Protocol):
-    """A pruning run, and how a step of it is measured."""
-
-    @property
-    def subject(self) -> Subject:
-        """What is pruned."""
-
-    def record(
-        self, step: Step, seconds: float, scratch: Path
-    ) -> tuple[StepRecord, dict[str, Any]]:
-        """Return the record of the step that the subject has just done, and its costs by layer.
-
-        Args:
-            step: the step.
-            seconds: how long it took.
-            scratch: folder for files that are needed only meanwhile.
-        """
-
-
-def prepare_any(
-    spec: TrialSpec, base_dir: Path, data: Dataset | None = None
-) -> Prepared | PreparedEdge:
-    """Check a trial for an FPGA or an edge device; see `prepare` and `prepare_edge`."""
-    return (prepare if spec.edge is None else prepare_edge)(spec, base_dir, data)
 
 
 def run_trial(
@@ -69,7 +43,7 @@ def run_trial(
     attempt: int = 0,
     on_step: OnStep | None = None,
 ) -> TrialResult:
-    """Run a trial, or go on with one that was cut off; return the stored result of a finished one.
+    """Run a trial, or resume one that was cut off; return the stored result of a finished one.
 
     Args:
         spec: the trial.
@@ -84,44 +58,69 @@ def run_trial(
         WorkError: the work failed.
     """
     done = folder.result()
+    # A failed trial is tried again in its own folder, from its last accepted step.
     if done is not None and done.state != "failed":
         return done
     begun = time.monotonic()
-    prepared = prepare_any(spec, base_dir, rows(spec.data, base_dir))
+    remember_code(folder.home, base_dir, spec.canonical())
+    prepared = prepare(spec, base_dir, rows(spec.data, base_dir, make_task(spec.task, base_dir)))
     folder.path.mkdir(parents=True, exist_ok=True)
-    folder.write_spec(spec)
-    device = select_device(spec.train.device)
-    data = to_device(prepared.data, device)
-    dense = dense_network(spec, data, dense_dir, base_dir)
+    if not (folder.path / "spec.json").exists():  # a sweep's driver has written it already
+        folder.write_spec(spec)
+    data = to_device(prepared.data, select_device(spec.train.device))
+    dense = dense_network(spec, data, prepared.task, dense_dir, base_dir)
     known = TrialResult(
         trial=folder.number,
         attempt=attempt,
         state="complete",
-        dense_val_accuracy=dense.val_accuracy,
-        dense_accuracy=dense.accuracy,
-        notes=prepared.notes(),
+        dense=dense.metrics,
+        directions=prepared.task.own_directions,
+        rows={"val": len(data.x_val), "test": len(data.x_test)},
+        notes=[*prepared.notes(), *_narrow_types(prepared, dense)],
         provenance=provenance(spec.seed, torch.get_num_threads(), prepared.data.sha256, base_dir),
     )
     folder.write_begun(known)
-    bench = prepared.bench(dense, data, folder.path)
-    runner = _Runner(bench, spec, data, folder, base_dir, on_step or (lambda record: None))
+    session = prepared.session(dense, data, folder.path)
+    runner = _Runner(prepared, session, folder, base_dir, on_step or (lambda record: None))
     last = runner.run()
+    _repeat(spec, folder, dense_dir, base_dir)
     ending = {
-        "stopped": _why(last, prepared.method),
+        "stopped": _why(last, prepared.method.prunes),
         "budgets_met": last.budgets_met,
         "final_step": runner.last_accepted,
         "seconds": round(time.monotonic() - begun, 3),
+        "notes": [*known.notes, *runner.notes],
     }
     result = known.model_copy(update=ending)
     folder.write_result(result)
     return result
 
 
-def _why(last: Step, method: Method) -> str:
-    if not method.prunes:
+def _repeat(spec: TrialSpec, folder: TrialFolder, dense_dir: Path, base_dir: Path) -> None:
+    """Run the trial with the seeds after its first one, if any; its steps become means."""
+    found = []
+    for number in range(1, spec.repeats):
+        # Each seed has a folder of its own, so that a repeat that was cut off resumes as well.
+        other = spec.model_copy(update={"seed": spec.seed + number, "repeats": 1})
+        place = folder.repeat(number)
+        run_trial(other, place, dense_dir=dense_dir, base_dir=base_dir)
+        found.append(place.steps())
+    if found:
+        folder.rewrite_steps(averaged(folder.steps(), found))
+
+
+def _narrow_types(prepared: Prepared, dense: Dense) -> list[str]:
+    rows = prepared.data.x_train[:NUMBER_ROWS]
+    return prepared.deployment.number_notes(dense.model, rows, trained=True)
+
+
+def _why(last: Step, prunes: bool) -> str:
+    """Return why pruning ended, in the words of `TrialResult.stopped`."""
+    if not prunes:
         return "nothing to prune"
     if last.budgets_met:
         return "budgets met"
+    # The stride is finite from the first rejected step on.
     return "tolerance broken" if math.isfinite(last.state.schedule.stride) else "steps done"
 
 
@@ -130,43 +129,74 @@ class _Runner:
 
     def __init__(
         self,
-        bench: Bench,
-        spec: TrialSpec,
-        data: Dataset,
+        prepared: Prepared,
+        session: Session,
         folder: TrialFolder,
         base_dir: Path,
         on_step: OnStep,
     ) -> None:
-        self.bench, self.subject = bench, bench.subject
-        self.spec, self.data = spec, data
+        self.deployment, self.session = prepared.deployment, session
         self.folder, self.base_dir, self.on_step = folder, base_dir, on_step
         self.last_accepted = 0
+        self.notes: list[str] = []
 
     def run(self) -> Step:
         """Run to the end and return the last step."""
+        # From the folder alone: whatever else the process knew is gone after a crash.
         state = self._resume()
         begun = time.monotonic()
         if state is None:
-            last = dense_step(self.subject)
+            last = dense_step(self.session)
             self._keep(last, begun)
+            self._tell_lost_already(last)
         else:
             last = self._step_at(state)
         begun = time.monotonic()
-        for step in steps(self.subject, last.state):
+        for step in steps(self.session, last.state):
             self._keep(step, begun)
             last, begun = step, time.monotonic()
         return last
 
+    def _tell_lost_already(self, dense: Step) -> None:
+        """Note it if rounding alone takes the dense network below what is accepted."""
+        session = self.session
+        name, bound = session.task.spec.score_name, session.accepted_from
+        score = dense.metrics[name]
+        if not session.task.accepts(score, bound):
+            self.notes.append(
+                f"the dense network has {name} {score:.4g} in the types of the hardware and "
+                f"{session.dense_score:.4g} in floats; steps are accepted from {bound:.4g} on, so "
+                "only fine-tuning through the rounding (prune.fixed_point: true) or wider types "
+                "let one pass."
+            )
+
     def _keep(self, step: Step, begun: float) -> None:
         """Write one step: checkpoint and estimate first, its line last."""
-        found, costs = self.bench.record(step, time.monotonic() - begun, self.folder.path / "hls")
-        if not all(map(math.isfinite, (found.val_accuracy, found.accuracy))):
-            raise TrialError(f"step {step.index}: the accuracy is not finite.")
+        measured = self.deployment.measure(self.session, self.folder.path / "hls")
+        for name, value in step.metrics.items():
+            if not math.isfinite(value):
+                raise TrialError(f"step {step.index}: the metric {name} is not finite ({value}).")
+        found = StepRecord(
+            step=step.index,
+            accepted=step.accepted,
+            fraction=self.session.budget_fractions(step.progress),
+            values={**step.metrics, **measured.quantities},
+            errors=step.measured.errors,
+            constant=step.measured.constant,
+            live=measured.live,
+            groups=measured.groups,
+            reuse_factor=measured.reuse_factor,
+            strategy=measured.strategy,
+            prices=self.session.price_table(step.choice.prices if step.choice else None),
+            gaps=[] if step.choice is None else [float(f"{gap:.3g}") for gap in step.choice.gaps],
+            seconds=round(time.monotonic() - begun, 3),
+        )
         if step.accepted:
-            path = self.folder.checkpoint(step.index)
-            save_step(path, self.subject.model, step.state, self.spec, self.data, self.base_dir)
-            write_json(self.folder.estimate(step.index), costs)
+            path, session = self.folder.checkpoint(step.index), self.session
+            save_step(path, session.model, step.state, session.spec, session.data, self.base_dir)
+            write_json(self.folder.estimate(step.index), measured.costs)
             self.last_accepted = step.index
+        # The line is what makes a step count: a crash before it repeats the step.
         self.folder.append_step(found)
         self.on_step(found)
 
@@ -174,27 +204,36 @@ class _Runner:
         """Load the last accepted step, if there is one, and drop what came after it."""
         records = self.folder.steps()
         accepted = [
-            r.step for r in records if r.accepted and self.folder.checkpoint(r.step).exists()
+            # A run folder that was copied without its checkpoints starts over.
+            r.step
+            for r in records
+            if r.accepted and self.folder.checkpoint(r.step).exists()
         ]
         if not accepted:
+            # Lines without checkpoints cannot be continued from.
             self.folder.rewrite_steps([])
             return None
         self.last_accepted = accepted[-1]
         self.folder.rewrite_steps([r for r in records if r.step <= self.last_accepted])
-        state = load_step(self.folder.checkpoint(self.last_accepted), self.subject.model)
-        self.subject.restore(Snapshot.of(self.subject.model, state.masks))
+        state = load_step(self.folder.checkpoint(self.last_accepted), self.session.model)
+        self.session.masks = state.masks
+        self.session.prunable.take(state.values)
+        # Rejected steps after it are run again, with the same seeds and the same result.
         return state
 
     def _step_at(self, state: State) -> Step:
-        """Return the step that a resumption stands on, for the case that nothing follows it."""
+        """Return the step that a trial resumes from, in case no step follows it."""
         last = self.folder.steps()[-1]
         progress = state.schedule.good if self.last_accepted else 0.0
         return Step(
             self.last_accepted,
             progress,
             True,
-            last.val_accuracy,
-            last.accuracy,
+            Evaluation(
+                {name: value for name, value in last.values.items() if value is not None},
+                last.errors,
+                last.constant,
+            ),
             state.masks or {},
             None,
             state,

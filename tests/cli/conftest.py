@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from rfprune.spec.files import set_path
+from rfprune.spec.yaml_files import set_path
 
 #: 240 rows of 8 features in 3 classes, which two layers learn in a few epochs.
 SWEEP: dict[str, Any] = {
@@ -136,31 +136,39 @@ def make(workplace: Path) -> Maker:
     return Maker(workplace)
 
 
-@pytest.fixture(scope="session")
-def _ran_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny sweep, run without Ray by the same record and the same trials."""
+def run_without_ray(sweep: Path) -> None:
+    """Run a sweep file by the same record and the same trials; its runs are beside it."""
     from rfprune.cli.common import read_sweep_file
-    from rfprune.search.expand import expand
-    from rfprune.search.outlook import outlook
-    from rfprune.search.record import Record
-    from rfprune.search.study import lock, open_study
-    from rfprune.search.worker import Workplace, execute
+    from rfprune.execution.worker import WorkerContext, execute
+    from rfprune.study.outlook import outlook
+    from rfprune.study.record import Record
+    from rfprune.study.study import lock, open_study
 
-    root = tmp_path_factory.mktemp("ran")
-    made = Maker(root)
-    made.data()
-    target = read_sweep_file(str(made.sweep()), root / "runs")
+    root = sweep.parent
+    target = read_sweep_file(str(sweep), root / "runs")
     known = outlook(target.spec, root)
-    place = Workplace(target.folder.path, root)
+    context = WorkerContext(target.folder.path, root)
     with lock(target.folder):
-        study = open_study(target.spec, target.folder, known.sizes)
-        record = Record(target.spec, target.folder, expand(target.spec, known.sizes), study)
+        study = open_study(target.spec, target.folder, known.space.layers)
         facts = {"base_dir": str(root), "reference_point": known.reference_point}
+        if (target.folder.path / "sweep.json").exists():
+            before = target.folder.facts()
+            facts |= {name: value for name, value in before.items() if name != "spec"}
+        record = Record(target.spec, target.folder, known.space, study, known.reference_point)
         target.folder.write_spec(target.spec, facts)
         while not record.finished:
             job = record.ask()
             assert job is not None
-            record.finish(job.number, execute(place, job.folder, job.attempt, lambda step: None))
+            record.finish(job.number, execute(context, job.folder, job.attempt, lambda step: None))
+
+
+@pytest.fixture(scope="session")
+def _ran_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny sweep, run without Ray."""
+    root = tmp_path_factory.mktemp("ran")
+    made = Maker(root)
+    made.data()
+    run_without_ray(made.sweep())
     return root
 
 

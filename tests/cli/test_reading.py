@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from rfprune.tasks import TASKS
+from rfprune.tasks.metrics import METRICS
+
 QUANTITIES = {"dsp", "bram18", "lut", "ff", "latency_cycles", "ii_cycles"}
 DESIGN = """
 part: pynq-z2
@@ -30,6 +33,9 @@ def test_pareto_prints_the_published_object(run, finished: Path) -> None:
         "hypervolume",
         "reference_point",
         "trials",
+        "rows",
+        "capacity",
+        "reference",
         "front",
     }
     assert found["sweep"] == "tiny"
@@ -38,6 +44,8 @@ def test_pareto_prints_the_published_object(run, finished: Path) -> None:
     assert found["trials"] == {"complete": 3, "failed": 0, "infeasible": 0, "running": 0}
     for point in found["front"]:
         assert {"trial", "step", "run_id", "feasible", "params", "accuracy"} <= set(point)
+        assert point["fits"] == 1
+        assert point["dense"] == (point["step"] == 0)
         assert set(point) >= QUANTITIES
         assert set(point["params"]) == {
             "hardware.layers.fc1.reuse_factor",
@@ -156,9 +164,13 @@ def test_an_estimator_whose_tool_is_missing_is_work_that_failed(
 
 
 OWN = """
-from rfprune.estimate.analytic import estimate
+from rfprune.fpga.estimators.analytic import estimate
 
 def plain(design):
+    return estimate(design)
+
+def reads(design, project):
+    assert (project / "firmware" / "parameters.h").is_file()
     return estimate(design)
 
 def wrong(design):
@@ -172,8 +184,10 @@ def broken(design):
 def test_an_estimator_of_the_user(run, finished: Path, workplace: Path) -> None:
     (workplace / "own_estimators.py").write_text(OWN)
     trial = "runs/tiny/trials/0000"
-    ran = run("estimate", trial, "--by", "own_estimators:plain", "--json")
-    assert ran.json["total"] == run("estimate", trial, "--json").json["total"]
+    by_rules = run("estimate", trial, "--json").json["total"]
+    for name in ("plain", "reads"):
+        ran = run("estimate", trial, "--by", f"own_estimators:{name}", "--json")
+        assert ran.json["total"] == by_rules
     for name, words in (("wrong", "returned a int"), ("broken", "ValueError: no tool today")):
         ran = run("estimate", trial, "--by", f"own_estimators:{name}")
         assert ran.code == 1
@@ -198,7 +212,10 @@ def test_export_takes_the_best_that_meets_the_conditions(run, finished: Path) ->
     facts = json.loads(Path("o/metrics.json").read_text())
     assert facts["dsp"] <= limit
     assert facts["val_accuracy"] == max(step["val_accuracy"] for step in within)
-    assert "Test accuracy never selects" in ran.out
+    assert (
+        "Test rows are never used to select: val_accuracy was compared instead of accuracy"
+        in ran.out
+    )
     for name in ("model.pt", "masks.npz", "spec.json", "estimate.json", "report.md"):
         assert (Path("o") / name).is_file()
     assert (Path("o") / "hls" / "firmware").is_dir()
@@ -208,11 +225,14 @@ def test_list_names_what_a_file_can_name(run) -> None:
     wanted = {
         "models": "mlp",
         "datasets": "digits",
+        "tasks": "regression",
+        "metrics": "rmse",
         "parts": "xc7z020",
         "methods": "greedy",
         "estimators": "analytic",
         "devices": "raspberry_pi_4",
         "sweeps": "digits",
+        "profiles": "ray",
     }
     for kind, name in wanted.items():
         ran = run("list", kind, "--json")
@@ -220,3 +240,36 @@ def test_list_names_what_a_file_can_name(run) -> None:
         assert name in ran.json
         assert all(isinstance(text, str) and text for text in ran.json.values())
         assert [line.split()[0] for line in run("list", kind).out.splitlines()] == list(ran.json)
+
+
+def test_list_metrics_says_what_a_file_needs_to_know(run) -> None:
+    listed = run("list", "metrics", "--json").json
+    assert list(listed) == list(METRICS)
+    for name, text in listed.items():
+        row = METRICS[name]
+        assert text.startswith(f"{row.label} ({row.direction})")
+        takers = [task for task, facts in TASKS.items() if name in facts.metrics]
+        assert text.endswith(f"; tasks: {', '.join(takers)}")
+    assert "; arguments: k (default 2);" in listed["top_k"]
+    assert "; arguments: fpr;" in listed["tpr"]
+    assert "arguments" not in listed["rmse"]
+
+
+def test_clean_says_what_it_would_free_and_frees_it_when_told(run, finished: Path) -> None:
+    before = run("pareto", "tiny", "--json").json
+    there = sorted(finished.rglob("*.pt"))
+    ran = run("clean", "tiny")
+    assert ran.code == 0
+    assert "This would free " in ran.out
+    assert "checkpoints that are not on the front" in ran.out
+    assert "Nothing was freed. To free it: rfprune clean tiny --yes" in ran.out
+    assert sorted(finished.rglob("*.pt")) == there
+    ran = run("clean", "tiny", "--yes")
+    assert "Freed " in ran.out
+    assert set(finished.rglob("*.pt")) < set(there)
+    assert run("pareto", "tiny", "--json").json == before
+    shown = next(point for point in before["front"] if not point["dense"])
+    picked = ("--where", f"trial=={shown['trial']}", "--where", f"step=={shown['step']}")
+    assert run("export", "tiny", *picked, "--rows", "0", "--out", "best").code == 0
+    assert "Nothing to free" in run("clean", "tiny", "--yes").out
+    assert run("clean", "tiny", "--keep", "frnt").err.startswith("rfprune: --keep: 'frnt'. ")

@@ -17,7 +17,7 @@ from rfprune.errors import SpecError
 
 
 def test_check_shows_what_can_be_known(run, make) -> None:
-    ran = run("check", make.sweep())
+    ran = run("check", make.sweep(), "--fast")
     assert ran.code == 0, ran
     assert "Sampler: random (as the sweep file says)." in ran.out
     assert "hardware.layers.output.reuse_factor" in ran.out
@@ -29,7 +29,7 @@ def test_check_shows_what_can_be_known(run, make) -> None:
 
 
 def test_check_as_json(run, make) -> None:
-    found = run("check", make.sweep(), "--json").json
+    found = run("check", make.sweep(), "--fast", "--json").json
     assert found["sweep"] == "tiny"
     assert [layer["name"] for layer in found["layers"]] == ["fc1", "output"]
     assert found["layers"][0]["valid_reuse_factors"] == [1, 2, 4, 8, 16, 32]
@@ -39,14 +39,16 @@ def test_check_as_json(run, make) -> None:
 
 
 def test_check_repeats_what_was_set(run, make) -> None:
-    ran = run("check", make.sweep(), "--set", "constraints=[dsp <= 9]", "--runs", "my runs")
+    ran = run(
+        "check", make.sweep(), "--fast", "--set", "constraints=[dsp <= 9]", "--runs", "my runs"
+    )
     words = shlex.split(ran.out.splitlines()[-1])
     assert words[3:] == ["--set", "constraints=[dsp <= 9]", "--runs", "my runs"]
 
 
 def test_override_of_one_end_of_a_range(run, make) -> None:
     changes = ["--set", "search.prune.budget.dsp.high=0.5", "--set", "search.train.epochs.low=1"]
-    ran = run("check", make.sweep(), *changes[:2], "--json")
+    ran = run("check", make.sweep(), "--fast", *changes[:2], "--json")
     space = {row["path"]: row["values"] for row in ran.json["space"]}
     assert space["prune.budget.dsp"] == "0.3 to 0.5"
 
@@ -123,7 +125,7 @@ def test_a_network_of_the_user_is_built_only_by_who_trusts_its_folder(run, make)
     assert "Registered as 'one' version 1" in ran.out
     assert "models:/one@champion" in ran.out
     report = Path("o/report.md").read_text()
-    assert "`trusted_networks` has to be importable" in report
+    assert "`trusted_networks` must be importable" in report
     assert "run_code=True" in report
     refused = run("estimate", "o")
     assert refused.code == 2
@@ -160,12 +162,12 @@ def test_a_full_disk_names_the_run_folder(run, make, monkeypatch) -> None:
     def full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("rfprune.runs.folders.append_line", full)
+    monkeypatch.setattr("rfprune.results.folders.append_line", full)
     ran = run("prune", make.trial())
     assert ran.code == 1
     assert ran.err == (
-        "rfprune: runs/one: cannot be written (No space left on device). What is finished is kept; "
-        "the same command goes on from there.\n"
+        "rfprune: runs/one: cannot be written (No space left on device). Finished work is kept; "
+        "run the same command to resume.\n"
     )
     monkeypatch.undo()
     assert run("prune", make.folder / "one.yml", "--runs", make.folder / "runs").code == 0
@@ -280,8 +282,7 @@ def test_an_interrupt_is_one_sentence_and_status_130(run, make) -> None:
         ran = run(verb, path)
         assert ran.code == 130
         assert ran.err.strip() == (
-            "rfprune: interrupted; what is finished is kept, and the same command goes on from "
-            "there."
+            "rfprune: interrupted; finished work is kept. Run the same command to resume."
         )
     assert make.files() == before
 
@@ -300,7 +301,7 @@ def test_an_interrupted_sweep_goes_on_by_the_command_it_names(make) -> None:
         said = sweep.stderr.read()
         assert sweep.wait(60) == 130, said
     (advice,) = [line for line in said.splitlines() if line.startswith("Interrupted.")]
-    words = shlex.split(advice.removeprefix("Interrupted. To go on: "))
+    words = shlex.split(advice.removeprefix("Interrupted. To resume: "))
     assert words[0] == "rfprune"
     goes_on = subprocess.run(
         [*program, *words[1:]], capture_output=True, text=True, cwd=make.folder, check=False
@@ -308,3 +309,22 @@ def test_an_interrupted_sweep_goes_on_by_the_command_it_names(make) -> None:
     assert goes_on.returncode == 0, goes_on.stderr
     assert "6 of 6 trials complete" in goes_on.stdout
     assert "Traceback" not in said + goes_on.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_in_time_and_another_begins_warm(run, make, finished: Path) -> None:
+    rule = {"stagnation": 2, "growth": 1.0}
+    changes = {"name": "warm", "warm_start": ["tiny"], "stop": rule, "trials": 40}
+    ran = run("sweep", make.sweep(**changes), "--no-track")
+    assert ran.code == 0, ran
+    assert "Note: warm start: 3 trials of 'tiny' are told to the study." in ran.err
+    assert "The sweep has ended by stop.stagnation: the hypervolume has grown by" in ran.out
+    folder = finished.parent / "warm"
+    assert 3 <= len(list((folder / "trials").iterdir())) < 40
+    # What 'tiny' has trained is the same file here.
+    (ours,) = folder.glob("dense/*/dense.pt")
+    assert any(ours.samefile(theirs) for theirs in finished.glob("dense/*/dense.pt"))
+    ran = run("sweep", make.sweep(**{**changes, "name": "cold", "warm_start": ["tinny"]}))
+    assert ran.code == 2
+    assert "warm_start: no sweep 'tinny' under runs. Did you mean 'tiny'?" in ran.err
+    assert not (finished.parent / "cold").exists()

@@ -52,4 +52,4 @@ def test_a_wrong_sweep_is_refused_before_anything_heavy_is_loaded(
 
 
 def test_what_check_loads(tmp_path: Path) -> None:
-    assert loaded(tmp_path, 0, "check", "digits") == []
+    assert loaded(tmp_path, 0, "check", "digits", "--fast") == []

@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "set an unknown key": ("sweep tiny.yml --set train.epoch=5", ["'epoch'", "'epochs'"]),
     "set below a value": ("sweep tiny.yml --set train.epochs.x=5", ["train.epochs.x"]),
     "set a wrong value": ("sweep tiny.yml --set train.epochs=many", ["train.epochs", "'many'"]),
-    "set no YAML": ("sweep tiny.yml --set 'trials=[3'", ["--set trials=[3", "no YAML"]),
+    "set no YAML": ("sweep tiny.yml --set 'trials=[3'", ["--set trials=[3", "not valid YAML"]),
     "set a wrong entry": (
         "sweep tiny.yml --set search.prune.budget.dsp.low=2",
         ["search.prune.budget.dsp", "low 2", "high 0.8"],
@@ -57,9 +57,12 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
         ["sqlite:////nowhere/study.db", "unable to open"],
     ),
     "set a sweep's key of a trial": ("prune one.yml --set trials=3", ["'trials'"]),
-    "runs is a file": ("sweep tiny.yml --runs tiny.npz", ["tiny.npz", "cannot be made"]),
-    "runs of a trial is a file": ("prune one.yml --runs tiny.npz", ["tiny.npz", "cannot be made"]),
-    "fresh start in a file": ("prune one.yml --fresh --runs tiny.npz", ["cannot be made"]),
+    "runs is a file": ("sweep tiny.yml --runs tiny.npz", ["tiny.npz", "cannot be created"]),
+    "runs of a trial is a file": (
+        "prune one.yml --runs tiny.npz",
+        ["tiny.npz", "cannot be created"],
+    ),
+    "fresh start in a file": ("prune one.yml --fresh --runs tiny.npz", ["cannot be created"]),
     "pareto of nothing": ("pareto tiny", ["'tiny'", "runs"]),
     "pareto of a file that never ran": ("pareto tiny.yml", ["'tiny'", "No sweep has run"]),
     "export of nothing": ("export tiny --out o", ["'tiny'"]),
@@ -67,15 +70,26 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "list of nothing": ("list modles", ["'modles'", "'models'", "profiles"]),
     "schema of nothing": ("schema swep", ["'swep'", "'sweep'", "design"]),
     "port": ("ui --port 99999", ["--port", "65535"]),
-    "where without a condition": ("export tiny --out o --where dsp", ["--where", "NAME OPERATOR"]),
-    "where of the unknown": ("export tiny --out o --where 'dps<=3'", ["'dps'", "'dsp'"]),
-    "where without a number": ("export tiny --out o --where 'dsp<=1e'", ["'1e'", "no number"]),
-    "both ways": ("export tiny --out o --max dsp --min lut", ["--max and --min exclude"]),
+    "both ways": (
+        "export tiny --out o --max dsp --min lut",
+        ["--max and --min cannot be combined"],
+    ),
+    "knee and an end": (
+        "export tiny --out o --knee --max dsp",
+        ["--max and --knee cannot be combined"],
+    ),
+    "all three ways": (
+        "export tiny --out o --knee --max a --min b",
+        ["--max and --min and --knee"],
+    ),
+    "trial below zero": ("export tiny --out o --trial -1", ["--trial"]),
+    "trial by name": ("export tiny --out o --trial best", ["--trial", "'best'"]),
+    "step below zero": ("export tiny --out o --step -2", ["--step"]),
     "no place": ("export tiny", ["--out"]),
     "rows below zero": ("export tiny --out o --rows -1", ["--rows"]),
     "estimate of nothing": ("estimate no/where", ["no/where", "no such file or folder"]),
     "estimate of no design file": ("estimate no.yml", ["no.yml: no such file"]),
-    "estimate of data": ("estimate tiny.npz", ["tiny.npz", "nothing that can be estimated"]),
+    "estimate of data": ("estimate tiny.npz", ["tiny.npz", "cannot be estimated"]),
     "estimate of a folder": ("estimate .", [".: is neither a trial nor an exported network"]),
     "estimate of a sweep file": (
         "estimate tiny.yml",
@@ -102,7 +116,7 @@ def test_no_command_shows_the_help(run) -> None:
     ran = run()
     assert ran.code == 2
     assert "Usage: rfprune" in ran.out
-    assert ran.err == "rfprune: no command is given. See 'rfprune --help'.\n"
+    assert ran.err == "rfprune: no command was given. See 'rfprune --help'.\n"
 
 
 def test_tracking_settings_are_checked_first(refuses, make, monkeypatch) -> None:
@@ -121,9 +135,19 @@ AFTER: dict[str, tuple[str, list[str]]] = {
     "export of another": ("export tinny --out o", ["'tinny'", "'tiny'"]),
     "track of another": ("track tinny", ["'tinny'", "'tiny'"]),
     "unknown metric": ("export tiny --out o --max acuracy", ["'acuracy'", "'accuracy'"]),
+    # Which quantities there are is known with the sweep's task and target.
+    "where without a condition": ("export tiny --out o --where dsp", ["--where", "NAME OPERATOR"]),
+    "where of the unknown": ("export tiny --out o --where 'dps<=3'", ["'dps'", "'dsp'"]),
+    "where without a number": ("export tiny --out o --where 'dsp<=1e'", ["'1e'", "not a number"]),
+    "no such trial": ("export tiny --out o --trial 99", ["trial == 99", "trial = 2"]),
+    "no such step": (
+        "export tiny --out o --trial 0 --step 99",
+        ["trial == 0 and step == 99", "trial == 0 alone is met by"],
+    ),
+    "whether it fits": ("export tiny --out o --where 'fits=1'", ["--where", "NAME OPERATOR"]),
     "nothing meets it": (
         "export tiny --out o --where 'dsp<=0'",
-        ["none of its", "dsp <= 0", "is missed with dsp ="],
+        ["none of its", "dsp <= 0", "dsp <= 0: dsp ="],
     ),
     "nothing meets both": (
         "export tiny --out o --where 'dsp<=0' --where 'val_accuracy>=0.1'",
@@ -179,13 +203,13 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None], str, list[str]]] = {
         "sweep.json",
         lambda path: path.write_text("[]"),
         "pareto tiny",
-        ["sweep.json: is no sweep of rfprune"],
+        ["sweep.json: is not a sweep of rfprune"],
     ),
     "sweep without a spec": (
         "sweep.json",
         lambda path: _set(path, "spec", 5),
         "sweep tiny",
-        ["sweep.json: is no sweep of rfprune"],
+        ["sweep.json: is not a sweep of rfprune"],
     ),
     "sweep with an unknown key": (
         "sweep.json",

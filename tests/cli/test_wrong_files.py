@@ -40,7 +40,7 @@ def refuses(run, make) -> Callable[..., None]:
 TEXTS: dict[str, tuple[str, list[str]]] = {
     "syntax": ("name: [digits\nmodel: {}\n", ["tiny.yml:2", "YAML syntax"]),
     "tab": ("name: x\n\tmodel: y\n", ["tiny.yml:2:1", "YAML syntax"]),
-    "duplicate key": ("name: a\nname: b\n", ["tiny.yml:2:1", "'name' stands twice"]),
+    "duplicate key": ("name: a\nname: b\n", ["tiny.yml:2:1", "'name' appears twice"]),
     "unhashable key": ("? [a, b]\n: 1\n", ["YAML syntax", "a key must be one word"]),
     "python object": ("name: !!python/object:os.x {}\n", ["YAML syntax"]),
     "control character": ("name: a\0b\n", ["tiny.yml", "YAML syntax"]),
@@ -119,6 +119,26 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "test accuracy as objective": (
         {"objectives": {"accuracy": "max"}},
         ["objectives", "'accuracy'", "val_accuracy"],
+    ),
+    "float accuracy as objective": (
+        {"objectives": {"float_val_accuracy": "max"}},
+        ["objectives", "'float_val_accuracy' is in floats", "'val_accuracy'"],
+    ),
+    "float accuracy as constraint": (
+        {"constraints": ["float_val_accuracy >= 0.9"]},
+        ["constraints", "'float_val_accuracy' is in floats", "'val_accuracy'"],
+    ),
+    "what is no quantity as constraint": (
+        {"constraints": ["dense == 0"]},
+        ["'dense == 0'", "not measured in a trial"],
+    ),
+    "not fitting as objective": ({"objectives": {"fits": "min"}}, ["'fits' cannot be min"]),
+    "no repeats": ({"repeats": 0}, ["repeats", "above 0", "value: 0"]),
+    "half a repeat": ({"repeats": 2.5}, ["repeats", "2.5", "whole number"]),
+    "repeats in words": ({"repeats": "three"}, ["repeats", "'three'", "whole number"]),
+    "type of an output": (
+        {"hardware__layers": {"output": {"output_precision": "fixed<70,4>"}}},
+        ["hardware.layers.output.output_precision", "width 70", "1 to 64"],
     ),
     "objective the wrong way": ({"objectives": {"dsp": "max"}}, ["objectives", "'dsp'", "min"]),
     "no objective": ({"objectives": {}}, ["objectives", "must not be empty"]),
@@ -317,7 +337,7 @@ def branch(input_shape, n_classes):
 word = "no function"
 """
 MODELS: dict[str, tuple[str, list[str]]] = {
-    "layer type": ("gelu", [" 1: ", "GELU", "ReLU", "Linear"]),
+    "layer type": ("gelu", [" 1: ", "GELU", "ReLU", "list layers"]),
     "input shape": ("narrow", ["narrow", "(8,)"]),
     "output shape": ("few", ["few", "(2, 2)", "(2, 3)"]),
     "function that raises": ("broken", ["broken", "RuntimeError", "no weights today"]),
@@ -359,9 +379,9 @@ def test_saved_network_that_is_not_there(refuses, make) -> None:
 
 
 def test_check_and_prune_refuse_what_sweep_refuses(refuses, make: Any) -> None:
-    sweep, trial = make.sweep(train__epochs=0), make.trial(train__epochs=0)
+    sweep, trial = make.sweep(train__epochs=-1), make.trial(train__epochs=-1)
     for verb, path in (("check", sweep), ("sweep", sweep), ("prune", trial)):
-        refuses([verb, path], str(path), "train.epochs", "above 0")
+        refuses([verb, path], str(path), "train.epochs", "at least 0")
 
 
 def test_errors_name_the_file_once(run, make) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from pyarrow import parquet
 
-from rfprune.data import DataSpec, load
+from rfprune.data import load
+from rfprune.data.spec import DataSpec
 from rfprune.errors import DataError
 
 
@@ -59,9 +60,9 @@ NPZ_FAULTS = {
         changed(y_train=np.arange(40) % 3 * 1.0),
         "y_train is of type float64; labels must be integers",
     ),
-    "one-hot labels": (
-        changed(y_train=np.eye(3)[np.arange(40) % 3].astype(int)),
-        r"y_train has shape \(40, 3\); allowed is \(40,\)",
+    "several labels per row": (
+        changed(y_train=np.tri(3)[np.arange(40) % 3].astype(int)),
+        r"y_train has shape \(40, 3\); allowed are \(40,\), one class per row, and one-hot rows",
     ),
     "negative label": (
         replaced("y_train", 5, -1),
@@ -73,7 +74,7 @@ NPZ_FAULTS = {
         replaced("y_test", 4, 9),
         r"row 4 of y_test has label 9; y_train has classes 0\.\.2",
     ),
-    "one class": (changed(y_train=np.zeros(40, int)), "has the one class 0; at least two"),
+    "one class": (changed(y_train=np.zeros(40, int)), "has only the class 0; at least two"),
     "empty": (
         changed(x_train=np.ones((0, 3)), y_train=np.ones(0, int)),
         r"x_train has shape \(0, 3\); .* none of them empty",
@@ -88,7 +89,7 @@ NPZ_FAULTS = {
     "class names": (changed(classes=np.array(["a", "b"])), "2 class names for 3 classes"),
     "foreign text label": (
         changed(y_train=np.array(["a", "b"] * 20), y_test=np.array(["a", "c"] * 10)),
-        "row 1 of y_test has the class 'c', which y_train has not; its classes are a, b",
+        "row 1 of y_test has the class 'c', which y_train lacks; its classes are a, b",
     ),
     "mixed labels": (
         changed(y_train=np.array(["a", "b"] * 20)),
@@ -142,7 +143,12 @@ class Hostile:
         ("a.npz", b"hello world" * 9, "not a readable .npz archive"),
         ("a.npz", pickle.dumps(Hostile()), "not a readable .npz archive"),
         ("a.parquet", b"hello world" * 9, "not a readable .parquet file"),
-        ("a.csv", b"1,2", r"unknown kind of data file '\.csv'; allowed are \.npz, \.parquet"),
+        (
+            "a.xls",
+            b"1,2",
+            r"unknown kind of data file '\.xls'; allowed are \.npz, \.npy, \.parquet",
+        ),
+        ("a.csv", b"1,2", r"first line holds numbers \(1, 2, \.\.\.\); it must name the columns"),
     ],
 )
 def test_unreadable_files(tmp_path, name, content, message):
@@ -230,10 +236,13 @@ def test_a_folder_of_parquet_files(tmp_path):
     [
         (columns(Label=[0] * 40, label=[1.5] * 40), "y_train is of type float64"),
         ({"a": [1.0], "lable": [0]}, r"column 'label' is missing. Did you mean 'lable'\?"),
-        (columns(c=["x"] * 40), "column 'c' is of type string; a feature must be a number"),
+        (
+            columns(c=["x"] * 40),
+            r"column 'c' holds text \('x' in row 0\); a feature or weight must be a number",
+        ),
         (columns(c=[None] + [1.0] * 39), "x_train holds 1 values that are NaN .* in row 0"),
         (columns(label=[None] + [1] * 39), "column 'label' has 1 empty cells"),
-        ({"label": [0, 1]}, "no feature column beside 'label'"),
+        ({"label": [0, 1]}, "no feature column besides 'label'"),
     ],
 )
 def test_faults_of_tables(tmp_path, table, message):
@@ -251,5 +260,7 @@ def test_faults_of_folders(tmp_path):
     with pytest.raises(DataError, match="column 'c' is not in the training file"):
         load(DataSpec(file="d"), base_dir=tmp_path)
     np.savez(tmp_path / "g.npz", **good())
-    with pytest.raises(DataError, match=r"data\.label_column: .* is an \.npz file"):
+    with pytest.raises(
+        DataError, match=r"data\.label_column: .* holds arrays by name and has no columns"
+    ):
         load(DataSpec(file="g.npz", label_column="y"), base_dir=tmp_path)

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rfprune.data import DataSpec, Pixels, load
+from rfprune.data import Pixels, load
+from rfprune.data.spec import DataSpec
 from rfprune.errors import DataError
-from rfprune.models import ModelSpec, build
+from rfprune.models import build
+from rfprune.models.spec import ModelSpec
 from rfprune.spec import TrainSpec
 from rfprune.training import Fit, evaluate, fit
 
@@ -76,7 +78,7 @@ def test_decoded_images_are_kept_and_used_again(folder, cache, monkeypatch):
     first = load(DataSpec(file=str(folder)))
     files = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert len([name for name in files if name.endswith(".npy")]) == 2
-    monkeypatch.setattr("rfprune.data.images._pixels", None)  # nothing is decoded any more
+    monkeypatch.setattr("rfprune.data.sets.images._pixels", None)  # nothing is decoded any more
     again = load(DataSpec(file=str(folder)))
     assert torch.equal(again.x_train[:], first.x_train[:])
     assert again.sha256 == first.sha256
@@ -137,10 +139,10 @@ def test_faults_of_a_folder(folder, tmp_path):
     with pytest.raises(DataError, match=r"the class 'reed' is not in train/\. Did you mean 'red'"):
         load(DataSpec(file=str(folder)))
     (tmp_path / "empty" / "train" / "a").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"empty/train: no image in it; looked for \.jpeg"):
+    with pytest.raises(DataError, match=r"empty/train: contains no image. Looked for: \.jpeg"):
         load(DataSpec(file=str(tmp_path / "empty")))
     (tmp_path / "bare" / "train").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"bare/train: holds no folder per class"):
+    with pytest.raises(DataError, match=r"bare/train: has no folders"):
         load(DataSpec(file=str(tmp_path / "bare")))
     with pytest.raises(DataError, match=r"is a folder of images and has no columns"):
         load(DataSpec(file=str(folder), label_column="y"))
@@ -165,7 +167,7 @@ def test_some_classes_of_a_folder(folder, classes):
     names = ["blue", "green", "red"]
     chosen = names[:2] if classes == 2 else [names[i] for i in classes]
     assert data.class_names == tuple(chosen)
-    assert data.n_classes == 2
+    assert data.n_outputs == 2
     assert sum(data.rows.values()) == 16
     last = data.x_test[:][:, :, -1, -1].argmax(dim=1)
     brightest = {"blue": 2, "green": 1, "red": 0}
@@ -180,14 +182,14 @@ def test_some_classes_of_arrays():
     sevens = torch.cat([whole.x_train, whole.x_val, whole.x_test])
     labels = torch.cat([whole.y_train, whole.y_val, whole.y_test])
     assert found <= {tuple(row.tolist()) for row in sevens[labels == 7]}
-    assert load(DataSpec(name="digits", classes=4)).n_classes == 4
+    assert load(DataSpec(name="digits", classes=4)).n_outputs == 4
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"classes": 11}, r"data\.classes: 11, but digits has 10 classes"),
-        ({"classes": [3, 10]}, r"data\.classes: 10 is no class of digits; allowed are 0 to 9"),
+        ({"classes": 11}, r"data\.classes: 11, but digits has only 10 classes"),
+        ({"classes": [3, 10]}, r"data\.classes: 10 is not a class of digits; allowed are 0 to 9"),
         ({"image_size": 8}, r"data\.image_size: digits holds arrays, not image files"),
     ],
 )
@@ -323,7 +325,7 @@ def test_a_network_trains_on_bytes(folder):
     data = load(DataSpec(file=str(folder), val_fraction=0.2))
     torch.manual_seed(0)
     spec = ModelSpec(name="edge_cnn", args={"channels": [4, 4]})
-    model = build(spec, data.input_shape, data.n_classes)
+    model = build(spec, data.input_shape, data.n_outputs)
     train = TrainSpec.model_validate({"batch_size": 7, "augment": {"crop_padding": 2}})
     fit(model, data.x_train, data.y_train, Fit(30, 1e-2, train, seed=0))
     assert evaluate(model, data.x_test, data.y_test) == 1.0

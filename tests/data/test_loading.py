@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from rfprune.data import DataSpec, load
-from rfprune.data.sets import digits
+from rfprune.data import load
+from rfprune.data.sets.image_sets import digits
+from rfprune.data.spec import DataSpec
 from rfprune.errors import DataError
 
 
@@ -120,7 +121,7 @@ def test_digits_are_embedded():
     data = load(DataSpec(name="digits"))
     assert data.rows == {"train": 1222, "val": 216, "test": 359}
     assert data.input_shape == (64,)
-    assert data.n_classes == 10
+    assert data.n_outputs == 10
     assert data.class_names == tuple("0123456789")
     assert data.x_train.dtype == torch.float32
     assert data.y_train.dtype == torch.int64
@@ -197,7 +198,7 @@ def test_hash_changes_with_data_and_settings_not_with_the_place(numbered, tmp_pa
 def test_a_data_set_is_frozen(numbered):
     data = load(DataSpec(file=str(numbered)))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        data.n_classes = 4
+        data.n_outputs = 4
 
 
 def test_too_few_rows_for_the_split(tmp_path):
@@ -205,5 +206,5 @@ def test_too_few_rows_for_the_split(tmp_path):
     with pytest.raises(DataError, match="leaves no validation rows of 4"):
         load(DataSpec(file="t.npz"), base_dir=tmp_path)
     np.savez(tmp_path / "u.npz", x_train=np.eye(30), y_train=np.arange(30))
-    with pytest.raises(DataError, match="training rows hold none of class"):
+    with pytest.raises(DataError, match="training rows has class"):
         load(DataSpec(file="u.npz"), base_dir=tmp_path)

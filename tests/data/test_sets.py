@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from rfprune.data import DATASETS, DataSpec, jets, load
+from rfprune.data import DATASETS, load
+from rfprune.data.sets import jets
+from rfprune.data.spec import DataSpec
 from rfprune.errors import DataError
 
 SETTINGS = {"val_fraction": 0.2, "standardize": False}
@@ -49,7 +51,7 @@ def test_svhn_in_its_original_format(store):
     write_svhn(store / "svhn" / "test_32x32.mat", images[40:], labels[40:])
     data = load(DataSpec(name="svhn", **SETTINGS))
     assert data.input_shape == (3, 32, 32)
-    assert data.n_classes == 10
+    assert data.n_outputs == 10
     assert data.y_test.tolist() == labels[40:].tolist()
     expected = images[40:].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
     assert np.array_equal(data.x_test.numpy(), expected)
@@ -216,7 +218,10 @@ def test_jets_are_found_through_openmls_record(store, monkeypatch):
     [
         ("@RELATION x\n", "not an ARFF file"),
         ("@ATTRIBUTE a REAL\n@DATA\n1\n", "no attribute 'class'; found a"),
-        ("@ATTRIBUTE a REAL\n@ATTRIBUTE class {g}\n@DATA\nb,g\n", "no row of numbers"),
+        (
+            "@ATTRIBUTE a REAL\n@ATTRIBUTE class {g}\n@DATA\nb,g\n",
+            "a row does not consist of numbers",
+        ),
     ],
 )
 def test_faulty_arff_files(store, text, message):
@@ -232,7 +237,7 @@ def test_without_file_and_network_the_error_names_the_files(store, monkeypatch, 
         raise OSError(f"{url}: no route to host")
 
     monkeypatch.setattr("rfprune.data.places.open_url", refuse)
-    monkeypatch.setattr("rfprune.data.jets.open_url", refuse)
+    monkeypatch.setattr("rfprune.data.sets.jets.open_url", refuse)
     with pytest.raises(DataError, match=rf"'{name}' is not in .* no route to host.* Put these"):
         DATASETS.load(name)()
 

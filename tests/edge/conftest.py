@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rfprune.runs import TrialFolder, TrialResult
+from rfprune.results import TrialFolder, TrialResult
 from rfprune.spec import TrialSpec
-from rfprune.trial import run_trial
+from rfprune.trial.run import run_trial
 
 
 def small(**changes: Any) -> TrialSpec:

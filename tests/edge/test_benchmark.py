@@ -7,31 +7,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from benchmarks.akperl.cases import BASELINES, CASES, METHODS, SWEEP, trial
+from benchmarks.akperl.cases import BASELINES, CASES, COMPARED, FIRST, METHODS, SWEEP, trial
 from benchmarks.akperl.page import (
+    RESULTS_FILE,
     ablations,
     comparisons,
-    main_table,
+    draw_accuracy,
+    draw_learning,
+    lines,
+    networks,
     page,
-    regression_rows,
     shown,
-    variance_rows,
+    variance,
     verdicts,
 )
-from benchmarks.akperl.plots import accuracy_plot, learning_plot
-from benchmarks.akperl.statistics import analysis_of_variance, compare, hedges_g, line
-from benchmarks.akperl.streams import summary
-from benchmarks.akperl.study import Job, Point, Results, Run, jobs
-from benchmarks.pruning.compare import holm
-from benchmarks.report import facts
-from rfprune.search.expand import expand
+from benchmarks.akperl.study import Job, Point, Results, Run, jobs, summary
+from benchmarks.report import RESULTS, facts
+from benchmarks.statistics import analysis_of_variance, compare, hedges_g, holm, line
 from rfprune.spec import SweepSpec
-from rfprune.spec.files import parse_spec, read_yaml
-
-FIRST = next(iter(CASES))
+from rfprune.spec.yaml_files import parse_spec, read_yaml
+from rfprune.study.expand import expand
 
 
 def drawn(seed: int, n: int = 6, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:
@@ -39,25 +35,22 @@ def drawn(seed: int, n: int = 6, shift: float = 0.0, scale: float = 1.0) -> np.n
 
 
 def test_welch_is_that_of_statsmodels() -> None:
-    weighted = pytest.importorskip("statsmodels.stats.weightstats", reason="no statsmodels")
+    weighted = pytest.importorskip(
+        "statsmodels.stats.weightstats", reason="the package statsmodels is not installed"
+    )
     a, b = drawn(0, shift=1.0), drawn(1, scale=3.0)
     found = compare(a, b)
     both = weighted.CompareMeans.from_data(a, b)
-    assert found.p_welch == pytest.approx(both.ttest_ind(usevar="unequal")[1])
+    assert found["p_welch"] == pytest.approx(both.ttest_ind(usevar="unequal")[1])
     low, high = both.tconfint_diff(usevar="unequal")
-    assert (found.low, found.high) == pytest.approx((low, high))
-    assert found.p_paired == pytest.approx(weighted.DescrStatsW(a - b).ttest_mean(0)[1])
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_is_that_of_statsmodels(p: list[float]) -> None:
-    multitest = pytest.importorskip("statsmodels.stats.multitest", reason="no statsmodels")
-    assert holm(p) == pytest.approx(list(multitest.multipletests(p, method="holm")[1]))
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+    assert found["p_paired"] == pytest.approx(weighted.DescrStatsW(a - b).ttest_mean(0)[1])
 
 
 def test_the_analysis_of_variance_is_that_of_statsmodels() -> None:
-    oneway = pytest.importorskip("statsmodels.stats.oneway", reason="no statsmodels")
+    oneway = pytest.importorskip(
+        "statsmodels.stats.oneway", reason="the package statsmodels is not installed"
+    )
     groups = {"a": drawn(0), "b": drawn(1, shift=0.5), "c": drawn(2, shift=1.5)}
     found = analysis_of_variance(groups)
     theirs = oneway.anova_oneway(list(groups.values()), use_var="equal")
@@ -69,14 +62,14 @@ def test_the_analysis_of_variance_is_that_of_statsmodels() -> None:
 
 
 def test_a_line_is_that_of_statsmodels() -> None:
-    api = pytest.importorskip("statsmodels.api", reason="no statsmodels")
+    api = pytest.importorskip("statsmodels.api", reason="the package statsmodels is not installed")
     x = drawn(0, 20)
     y = 2 * x + drawn(1, 20)
     found = line(x, y)
     theirs = api.OLS(y, api.add_constant(x)).fit()
-    assert found.slope == pytest.approx(theirs.params[1])
-    assert (found.low, found.high) == pytest.approx(tuple(theirs.conf_int()[1]))
-    assert (found.p, found.r_squared) == pytest.approx((theirs.pvalues[1], theirs.rsquared))
+    assert found["slope"] == pytest.approx(theirs.params[1])
+    assert (found["low"], found["high"]) == pytest.approx(tuple(theirs.conf_int()[1]))
+    assert (found["p"], found["r_squared"]) == pytest.approx((theirs.pvalues[1], theirs.rsquared))
 
 
 def test_effect_sizes_by_hand() -> None:
@@ -89,9 +82,9 @@ def test_effect_sizes_by_hand() -> None:
 
 def test_values_that_do_not_vary_have_no_effect_size() -> None:
     same = compare([0.5, 0.5], [0.5, 0.5])
-    assert (same.p_welch, same.p_paired, same.g) == (1.0, 1.0, None)
+    assert (same["p_welch"], same["p_paired"], same["g"]) == (1.0, 1.0, None)
     apart = compare([0.6, 0.6], [0.5, 0.5])
-    assert (apart.p_welch, apart.p_paired, apart.g) == (0.0, 0.0, None)
+    assert (apart["p_welch"], apart["p_paired"], apart["g"]) == (0.0, 0.0, None)
 
 
 def test_the_first_case_is_the_grid_of_the_sweep() -> None:
@@ -104,7 +97,7 @@ def test_the_first_case_is_the_grid_of_the_sweep() -> None:
 
 
 def test_every_case_is_a_trial_of_its_own() -> None:
-    every = list(jobs(list(CASES), None, range(2)))
+    every = list(jobs(list(CASES), range(2)))
     keys = {trial(job.case, job.method, job.seed).key for job in every}
     dense = [job for job in every if job.method == "none"]
     # The dense network of a case with another budget is listed, and has another key, too.
@@ -115,19 +108,29 @@ def test_every_case_is_a_trial_of_its_own() -> None:
     }
 
 
+def point(step: int, accuracy: float, energy_mj: float, pruned: float, kept: list[int]) -> Point:
+    known = {"inference_ms": energy_mj / 6, "power_mw": 1e4 * energy_mj, "kernel_sparsity": pruned}
+    scores = {"accuracy": accuracy, "val_accuracy": accuracy}
+    return Point(step=step, **scores, energy_mj=energy_mj, **known, kept=kept)
+
+
 def made(case: str, method: str, seed: int, accuracy: float) -> Run:
-    dense = Point(0, 0.6, 0.6, 2.0, 0.3, 6000.0, 0.0, [4, 4])
     pruned = 0.0 if method == "none" else 0.5 + seed / 100
-    last = Point(1, accuracy, accuracy, 0.3, 0.1, 3000.0, pruned, [2, 2])
-    points = [dense] if method == "none" else [dense, last]
-    learned = [[5, None, -0.2], [10, 1.0 + seed, -0.1]] if method == "akperl" else []
-    key = trial(case, method, seed).key
-    return Run(case, method, seed, key, points, 1.0 - pruned, 10.0, learned)
+    dense, last = point(0, 0.6, 2.0, 0.0, [4, 4]), point(1, accuracy, 0.3, pruned, [2, 2])
+    return Run(
+        case=case,
+        method=method,
+        seed=seed,
+        key=trial(case, method, seed).key,
+        points=[dense] if method == "none" else [dense, last],
+        measured_ms=1.0 - pruned,
+        seconds=10.0,
+        learning=[(5, None, -0.2), (10, 1.0 + seed, -0.1)] if method == "akperl" else [],
+    )
 
 
-def study(path: Path) -> Results:
-    results = Results(path)
-    results.facts = facts(["torch"], seed=0)
+def study() -> Results:
+    results = Results(facts=facts(["torch"], seed=0))
     level = {"none": 0.6, "akperl": 0.55, "knapsack": 0.5, "magnitude": 0.4, "l1": 0.4}
     for case in CASES:
         for method in CASES[case].methods:
@@ -138,19 +141,25 @@ def study(path: Path) -> Results:
 
 
 def test_results_are_kept_and_only_what_lacks_is_run(tmp_path: Path) -> None:
-    results = study(tmp_path / "results.json")
-    again = Results(tmp_path / "results.json")
-    assert again.runs == results.runs
+    results, path = study(), tmp_path / "results.json"
+    results.write(path)
+    again = Results.read(path)
+    assert again == results
     assert again.has(Job(FIRST, "l1", 3))
     assert not again.has(Job(FIRST, "l1", 4))
     newer = made(FIRST, "l1", 3, 0.9)
     again.add(newer)
     assert len(again.runs) == len(results.runs)
-    assert newer in Results(tmp_path / "results.json").runs
+    assert newer in again.runs
 
 
-def test_comparisons_correct_within_their_families(tmp_path: Path) -> None:
-    results = study(tmp_path / "r.json")
+def test_the_published_page_is_what_the_kept_results_say() -> None:
+    published = (RESULTS / "akperl.md").read_text(encoding="utf-8")
+    assert page(Results.read(RESULTS_FILE)) == published
+
+
+def test_comparisons_correct_within_their_families() -> None:
+    results = study()
     rows = comparisons(results)
     assert [row["against"] for row in rows] == list(BASELINES) * 4
     for means in (True, False):
@@ -160,10 +169,9 @@ def test_comparisons_correct_within_their_families(tmp_path: Path) -> None:
         assert [r["holm_paired"] for r in named] == holm([r["p_paired"] for r in named])
 
 
-def test_the_mean_of_all_cases_takes_a_seed_once(tmp_path: Path) -> None:
-    results = study(tmp_path / "r.json")
+def test_the_mean_of_all_cases_takes_a_seed_once() -> None:
+    results = study()
     first, *_ = comparisons(results)
-    compared = [name for name, case in CASES.items() if case.compared]
     ours, theirs = (
         [
             100
@@ -171,7 +179,7 @@ def test_the_mean_of_all_cases_takes_a_seed_once(tmp_path: Path) -> None:
                 [
                     r.last.accuracy
                     for r in results.runs
-                    if r.case in compared and (r.method, r.seed) == (method, seed)
+                    if r.case in COMPARED and (r.method, r.seed) == (method, seed)
                 ]
             )
             for seed in range(4)
@@ -179,8 +187,8 @@ def test_the_mean_of_all_cases_takes_a_seed_once(tmp_path: Path) -> None:
         for method in ("akperl", "magnitude")
     )
     expected = compare(ours, theirs)
-    assert (first["n"], first["mean"]) == (4, pytest.approx(expected.mean))
-    assert first["p_paired"] == pytest.approx(expected.p_paired)
+    assert (first["n"], first["mean"]) == (4, pytest.approx(expected["mean"]))
+    assert first["p_paired"] == pytest.approx(expected["p_paired"])
 
 
 def row(**changes: Any) -> dict[str, Any]:
@@ -191,6 +199,8 @@ def row(**changes: Any) -> dict[str, Any]:
 
 def test_a_comparison_is_shown_as_it_is() -> None:
     assert shown(row()) == {
+        "case": "half",
+        "against": "l1",
         "seeds": 5,
         "better by (points)": "+2.35 [+1.00, +3.69]",
         "Hedges' g": "1.23 [0.10, 2.40]",
@@ -214,8 +224,8 @@ def test_a_verdict_says_what_the_tests_say(changes: dict[str, Any], sentence: st
     assert found.startswith(f"- half: AKPERL is {sentence}")
 
 
-def test_the_page_holds_every_part(tmp_path: Path) -> None:
-    results = study(tmp_path / "r.json")
+def test_the_page_holds_every_part() -> None:
+    results = study()
     results.streams = [
         {"seed": seed, "accuracy": 0.5 + seed / 100, "power_mw": 4000.0, "over": 0.0}
         | {"static_accuracy": static, "static_over": 0.25}
@@ -231,20 +241,19 @@ def test_the_page_holds_every_part(tmp_path: Path) -> None:
         "## Learning",
     ):
         assert part in text
-    assert len(main_table(results)) == 3 * len(METHODS)
+    assert len(list(networks(results))) == 3 * len(METHODS)
     assert [r["variant"] for r in ablations(results)][:2] == ["as shipped", "no monitor"]
-    assert {r["degrees of freedom"] for r in variance_rows(results)} == {"4, 15"}
-    lines = {(r["networks"], r["quantity"]): r for r in regression_rows(results)}
-    measured = lines["akperl", "time here (ms, measured)"]
+    assert {r["degrees of freedom"] for r in variance(results)} == {"4, 15"}
+    fitted = {(r["networks"], r["quantity"]): r for r in lines(results)}
+    measured = fitted["akperl", "time here (ms, measured)"]
     assert measured["per 10 % of the kernels"] == "-0.1 [-0.1, -0.1]"
     assert (measured["n"], measured["R²"]) == (16, pytest.approx(1.0))
 
 
 def test_plots_are_drawn(tmp_path: Path) -> None:
-    results = study(tmp_path / "r.json")
-    accuracy_plot({FIRST: [r for r in results.runs if r.case == FIRST]}, tmp_path / "a.png")
-    ours = [r for r in results.runs if (r.case, r.method) == (FIRST, "akperl")]
-    learning_plot(ours, tmp_path / "l.png")
+    results = study()
+    draw_accuracy(results, tmp_path / "a.png")
+    draw_learning(list(results.of(FIRST, "akperl").values()), tmp_path / "l.png")
     assert all((tmp_path / name).stat().st_size > 5_000 for name in ("a.png", "l.png"))
 
 

@@ -11,14 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rfprune.agent import check_task
-from rfprune.data import DataSpec, load
-from rfprune.edge import EdgeCosts, KernelTask
+from rfprune.data import load
+from rfprune.data.spec import DataSpec
 from rfprune.edge.conditions import under_conditions
-from rfprune.edge.task import Scene
-from rfprune.kernels import shrink, trace_kernels
-from rfprune.models import ModelSpec, build
-from rfprune.monitor import DEVICES
+from rfprune.edge.costs import EdgeCosts
+from rfprune.edge.kernels import shrink, trace_kernels
+from rfprune.edge.monitor import DEVICES
+from rfprune.edge.task import KernelTask, Scene
+from rfprune.methods.akperl import check_task
+from rfprune.models import build
+from rfprune.models.spec import ModelSpec
 from rfprune.spec import ConditionsSpec, EdgeSpec
 from rfprune.training import evaluate, norms_of
 
@@ -66,7 +68,7 @@ def test_a_measurement_is_that_of_the_smaller_network(data: Any) -> None:
     x = list(task._scene.inputs.values())[condition]
     before = {name: value.clone() for name, value in task._model.state_dict().items()}
     smaller = shrink(task._model, task.masks(choice, upto))
-    expected = evaluate(smaller, x, task._scene.labels)
+    expected = evaluate(smaller, x, task._scene.targets)
     assert task.measure(choice, upto, condition).accuracy == expected
     after = task._model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)

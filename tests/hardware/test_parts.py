@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rfprune.errors import UnknownNameError
-from rfprune.estimate.reports import read_report
+from rfprune.fpga.estimators.reports import read_report
 from rfprune.hardware.multiplier import DSP_PORTS
 from rfprune.hardware.parts import PARTS, Part, find_part
 
@@ -125,7 +125,9 @@ def test_what_was_not_seen_in_a_published_text_says_so() -> None:
         assert (part.static_power_mw is None) == (part.static_source is None)
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"no sample reports at {SAMPLES}")
+@pytest.mark.skipif(
+    not SAMPLES.is_dir(), reason=f"no sample reports at {SAMPLES} (set RFPRUNE_DATA)"
+)
 def test_every_sample_report_offers_what_the_catalogue_says() -> None:
     checked = set()
     for path in sorted([*SAMPLES.glob("*.xml"), *SAMPLES.glob("*.rpt")]):

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
+from rfprune.knapsack import meet_in_the_middle as searching
 from rfprune.knapsack import refine as refining
-from rfprune.knapsack import search as searching
 from rfprune.knapsack import solve
-from rfprune.knapsack.pool import Need, equal_columns, reduce
+from rfprune.knapsack.instance import read
 from rfprune.knapsack.prices import minimise
-from rfprune.knapsack.problem import read
+from rfprune.knapsack.reduction import Need, equal_columns, reduce
 
 Floats = npt.NDArray[np.float64]
 

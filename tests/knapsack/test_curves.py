@@ -1,4 +1,4 @@
-"""Curves of kinds: what the best n groups are worth, and bounds that are exact at the marks."""
+"""Curves of cost classes: what the best n groups are worth; bounds that are exact at the marks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfprune.knapsack.core import Base
+from rfprune.knapsack.core_problem import Base
 from rfprune.knapsack.curves import Curve, curves
-from rfprune.knapsack.pool import Pool, reduce
-from rfprune.knapsack.problem import read
+from rfprune.knapsack.instance import read
+from rfprune.knapsack.reduction import Pool, reduce
 
 
 def drawn(seed: int, ties: bool) -> tuple[Pool, list[Curve]]:
-    """Return an open problem of a few kinds, and their curves against the base at some prices."""
+    """Return an open problem of a few cost classes, and their curves against some base."""
     rng = np.random.default_rng(seed)
     groups = int(rng.integers(5, 60))
     value = rng.integers(1, 6, groups).astype(float) if ties else rng.lognormal(size=groups)

@@ -66,7 +66,7 @@ def test_floors_of_every_layer() -> None:
     assert found.gap <= 1e-6
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/self/status")
+@pytest.mark.skipif(sys.platform != "linux", reason="this system has no /proc/self/status")
 def test_peak_memory_of_a_million_groups_and_four_resources() -> None:
     code = (
         "import numpy as np; from rfprune.knapsack import solve;"

@@ -9,22 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import rfprune.methods.problem
 from rfprune.errors import MissingExtraError
 from rfprune.methods import Problem, check_choice, find_method
-from rfprune.methods.akperl import LEVELS, HardwareTask
-from rfprune.runs import TrialFolder
+from rfprune.methods.akperl.selecting import LEVELS, HardwareTask
+from rfprune.results import TrialFolder
 from rfprune.spec import AgentSpec
-from rfprune.trial import run_trial
+from rfprune.trial import prepare
 from rfprune.trial.dense import dense_network
-from rfprune.trial.fpga import open_session, prepare
+from rfprune.trial.run import run_trial
 from tests.trial.conftest import small
 
 LEVEL = st.integers(0, len(LEVELS) - 1)
-
-
-def _needs_edge() -> None:
-    pytest.importorskip("stable_baselines3", reason="the extra 'edge' is not installed: no SB3")
 
 
 def _problem(budget: float, floor: int = 1, **changes) -> Problem:
@@ -78,7 +73,6 @@ def test_layers_that_are_not_decided_are_dense() -> None:
 
 
 def test_its_choice_is_near_the_best_that_its_levels_allow() -> None:
-    _needs_edge()
     spec = AgentSpec(episodes=150, hidden=[32, 32])
     problem = _problem(40.0, agent=spec)
 
@@ -88,7 +82,7 @@ def test_its_choice_is_near_the_best_that_its_levels_allow() -> None:
         )
         return float(np.prod(share ** np.array([0.5, 0.2, 0.3])))
 
-    measured = _problem(40.0, agent=spec, accuracy=accuracy)
+    measured = _problem(40.0, agent=spec, merit=accuracy)
     choice = find_method("akperl").select(measured)
     check_choice(measured, choice)
     task = HardwareTask(measured)
@@ -98,7 +92,6 @@ def test_its_choice_is_near_the_best_that_its_levels_allow() -> None:
 
 
 def test_of_a_shortlist_the_one_that_tunes_best_is_kept() -> None:
-    _needs_edge()
     tried: list[np.ndarray] = []
 
     def tuned(keep: np.ndarray) -> float:
@@ -114,7 +107,6 @@ def test_of_a_shortlist_the_one_that_tunes_best_is_kept() -> None:
 
 
 def test_a_trial_prunes_with_the_agent_within_its_budget(tmp_path: Path) -> None:
-    _needs_edge()
     agent = {"episodes": 30, "warmup_episodes": 5, "hidden": [16]}
     spec = small(prune={"method": "akperl", "agent": agent, "tolerance": 0.5})
     folder = TrialFolder(tmp_path / "trials" / "0000")
@@ -123,31 +115,38 @@ def test_a_trial_prunes_with_the_agent_within_its_budget(tmp_path: Path) -> None
     steps = folder.steps()
     assert len(steps) > 1
     for step in steps[1:]:
-        assert step.dsp <= step.fraction["dsp"] * steps[0].dsp * (1 + 1e-9)
+        assert step.values["dsp"] <= step.fraction["dsp"] * steps[0].values["dsp"] * (1 + 1e-9)
     again = TrialFolder(tmp_path / "again" / "0000")
     run_trial(spec, again, dense_dir=tmp_path / "dense", base_dir=tmp_path)
-    assert [s.val_accuracy for s in again.steps()] == [s.val_accuracy for s in steps]
+    assert [s.values["val_accuracy"] for s in again.steps()] == [
+        s.values["val_accuracy"] for s in steps
+    ]
 
 
 def test_masked_accuracy_is_that_of_the_masked_network_and_leaves_it_alone(tmp_path: Path) -> None:
     spec = small()
     prepared = prepare(spec, tmp_path)
-    dense = dense_network(spec, prepared.data, tmp_path / "dense", tmp_path)
-    session = open_session(prepared, dense, prepared.data)
+    dense = dense_network(spec, prepared.data, prepared.task, tmp_path / "dense", tmp_path)
+    session = prepared.session(dense, prepared.data)
+    n_groups = len(session.prunable.layer_index)
     before = {name: value.clone() for name, value in session.model.state_dict().items()}
-    keep = np.random.default_rng(0).random(len(session.groups)) < 0.5
-    found = session.masked_accuracy(keep)
+    keep = np.random.default_rng(0).random(n_groups) < 0.5
+    found = session.masked_merit(keep)
     for name, value in session.model.state_dict().items():
         assert torch.equal(value, before[name])
-    for path, mask in session.masks_by_path(session.groups.masks(keep)).items():
-        session.model.get_parameter(f"{path}.weight").data.mul_(mask)
-    assert found == session.val_accuracy()
-    assert session.masked_accuracy(np.ones(len(session.groups), dtype=bool)) == found
+    for name, mask in session.prunable.by_parameter(session.prunable.masks(keep)).items():
+        session.model.get_parameter(name).data.mul_(mask)
+    assert found == session.measured().metrics[f"val_{session.task.score}"]
+    assert session.masked_merit(np.ones(n_groups, dtype=bool)) == found
 
 
-def test_a_missing_package_is_said_before_any_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rfprune.methods.problem, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"prune.method: .*pip install 'rfprune\[edge\]'"):
-        prepare(small(prune={"method": "akperl"}), tmp_path)
+def test_a_missing_package_is_said_before_any_training(tmp_path: Path) -> None:
+    """A method of the user's own says what it needs."""
+    (tmp_path / "own_method.py").write_text(
+        "from rfprune.methods import Method\n"
+        "from rfprune.methods.baselines import greedy\n"
+        "OWN = Method(greedy, needs=('numpy', 'no_such_solver'))\n"
+    )
+    spec = small(prune={"method": "own_method:OWN"})
+    with pytest.raises(MissingExtraError, match=r"prune.method: needs .* 'no_such_solver'"):
+        prepare(spec, tmp_path)

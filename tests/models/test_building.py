@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from rfprune.errors import NetworkError, SpecError, UnknownNameError
-from rfprune.models import ModelSpec, architecture, build
+from rfprune.models import architecture, build
+from rfprune.models.spec import ModelSpec
 
 USER_MODULE = """
 import torch
@@ -78,11 +79,16 @@ def test_the_current_folder_is_importable(user, monkeypatch):
     [
         ("net", {}, SpecError, "needs the argument 'width'"),
         ("net", {"wdth": 3}, SpecError, r"no such argument. Did you mean 'width'\?"),
-        ("plain", {"n_out": 4}, NetworkError, r"output is \(2, 4\), expected the logits \(2, 3\)"),
+        ("plain", {"n_out": 4}, NetworkError, r"output is \(2, 4\), expected \(2, 3\)"),
         ("plain", {"n_out": "a"}, NetworkError, "plain' failed: TypeError"),
         ("broken", {}, NetworkError, "broken' failed: RuntimeError: the user's own words"),
         ("no_module", {}, NetworkError, r"returned a int, expected a torch\.nn\.Module"),
-        ("tuple_output", {}, NetworkError, r"output is tuple, expected the logits \(2, 3\)"),
+        (
+            "tuple_output",
+            {},
+            NetworkError,
+            r"output is \(\(2, 4\), \(2, 4\)\), expected \(2, 3\): for several outputs",
+        ),
         ("constant", {}, NetworkError, "is a int, not a function"),
         ("not_finite", {}, NetworkError, "'weight' holds values that are not finite"),
         ("nett", {}, UnknownNameError, r"has no 'nett'\. Did you mean 'net'\?"),
@@ -112,8 +118,8 @@ def test_faults_of_users_modules(tmp_path):
     ("section", "message"),
     [
         ({"name": "mpl"}, r"unknown model 'mpl'\. Did you mean 'mlp'\?"),
-        ({"name": "a.pt", "args": {"hidden": [3]}}, "'args' has no meaning beside the saved"),
-        ({"name": "a.pt", "weights": "b.pt"}, "'weights' has no meaning beside the saved"),
+        ({"name": "a.pt", "args": {"hidden": [3]}}, "'args' cannot be combined with the saved"),
+        ({"name": "a.pt", "weights": "b.pt"}, "'weights' cannot be combined with the saved"),
         ({"name": "mlp", "width": 3}, "Extra inputs are not permitted"),
         ({"args": {}}, "Field required"),
     ],
@@ -143,8 +149,8 @@ def test_initial_weights_from_a_state_dict(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.pop("fc1.bias"), r"do not fit the network: no fc1\.bias\."),
-        (lambda s: s.update(extra=torch.ones(1)), "extra unknown to the network"),
+        (lambda s: s.pop("fc1.bias"), r"do not fit the network: missing are fc1\.bias\."),
+        (lambda s: s.update(extra=torch.ones(1)), "the network does not have extra"),
         (lambda s: s.update({"fc1.bias": torch.ones(9)}), r"has shape \(9,\), expected \(3,\)"),
         (lambda s: s.update({"fc1.bias": torch.full((3,), torch.nan)}), "NaN or infinite"),
         (lambda s: s.update({"fc1.bias": 3}), "'fc1.bias' is a int; .* tensors only"),

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from rfprune.errors import NetworkError
-from rfprune.models import ModelSpec, architecture, build, load_checkpoint, save_checkpoint
+from rfprune.models import architecture, build, load_checkpoint, save_checkpoint
+from rfprune.models.spec import ModelSpec
 
 SPEC = ModelSpec(name="mlp", args={"hidden": [6, 5], "batch_norm": True})
 
@@ -28,7 +29,7 @@ def test_round_trip(saved):
     model, path = saved
     checkpoint = load_checkpoint(path)
     assert checkpoint.spec == SPEC
-    assert (checkpoint.input_shape, checkpoint.n_classes) == ((4,), 3)
+    assert (checkpoint.input_shape, checkpoint.n_outputs) == ((4,), 3)
     assert checkpoint.extra["step"] == 2
     assert checkpoint.extra["mask"].tolist() == [True]
     assert list(checkpoint.state_dict) == list(model.state_dict())
@@ -65,7 +66,8 @@ def test_a_failed_save_leaves_the_old_file(saved):
 
 def test_a_saved_network_for_other_data(saved):
     _, path = saved
-    with pytest.raises(NetworkError, match=r"shape \(4,\) in 3 classes, but .* \(5,\) and 3"):
+    words = r"shape \(4,\) and has 3 outputs, but .* \(5,\) and need 3"
+    with pytest.raises(NetworkError, match=words):
         build(ModelSpec(name=str(path)), (5,), 3)
 
 
@@ -157,11 +159,14 @@ def test_files_of_another_kind(saved, tmp_path):
     with pytest.raises(NetworkError, match="holds a list, expected a dict of tensors"):
         load_checkpoint(other)
     content = torch.load(path, weights_only=True)
-    torch.save({k: v for k, v in content.items() if k != "n_classes"}, other)
-    with pytest.raises(NetworkError, match=r"incomplete .*n_classes"):
+    without = {k: v for k, v in content.items() if k != "n_outputs"}
+    torch.save(without, other)
+    with pytest.raises(NetworkError, match=r"incomplete .*n_outputs"):
         load_checkpoint(other)
+    torch.save(without | {"n_classes": 3}, other)  # as version 0.1 wrote it
+    assert load_checkpoint(other).n_outputs == 3
     torch.save(content | {"model": {"name": "mpl"}}, other)
-    with pytest.raises(NetworkError, match=r"is not understood: .*unknown model 'mpl'"):
+    with pytest.raises(NetworkError, match=r"is invalid: .*unknown model 'mpl'"):
         load_checkpoint(other)
     torch.save(content | {"state_dict": {"fc1.weight": 3}}, other)
     with pytest.raises(NetworkError, match=r"'fc1\.weight' is a int; a state dict holds tensors"):

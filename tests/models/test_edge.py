@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from rfprune.errors import MissingExtraError, NetworkError, SpecError
-from rfprune.models import ModelSpec, architecture, build, load_checkpoint, save_checkpoint
+from rfprune.models import architecture, build, load_checkpoint, save_checkpoint
 from rfprune.models.extra_packages import import_package
+from rfprune.models.spec import ModelSpec
 
 NAMES = (
     "edge_cnn",
@@ -134,7 +135,7 @@ def test_weights_for_other_classes_are_taken_but_for_the_head(tmp_path):
     assert model.classifier[3].weight.shape == (10, 1024)
     with pytest.raises(NetworkError, match=r"classifier\.3\.weight has shape \(20, 1024\), exp"):
         build(spec.model_copy(update={"new_head": False}), (3, 64, 64), 10)
-    with pytest.raises(ValueError, match="'new_head' has no meaning without 'weights'"):
+    with pytest.raises(ValueError, match="'new_head' needs 'weights'"):
         ModelSpec(name="mobilenet_v3_small", new_head=True)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from rfprune.errors import SpecError
 from rfprune.spec import TrialSpec
-from rfprune.spec.files import parse_spec
+from rfprune.spec.yaml_files import parse_spec
 
 
 def trial(backend: str) -> TrialSpec:

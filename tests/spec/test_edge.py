@@ -8,7 +8,7 @@ import pytest
 
 from rfprune.errors import SpecError
 from rfprune.spec import SweepSpec, TrialSpec
-from rfprune.spec.files import parse_spec
+from rfprune.spec.yaml_files import parse_spec
 
 EDGE_TRIAL: dict[str, Any] = {
     "model": {"name": "edge_cnn"},
@@ -55,14 +55,14 @@ def test_one_dense_network_serves_all_devices() -> None:
         ({"hardware": {}}, "either 'hardware' .* or 'edge'; here both are given"),
         ({"hardware": {"part": "pynq-z2"}}, "here both are given"),
         ({"estimator": "rule4ml"}, "estimator: 'rule4ml' is for an FPGA"),
-        ({"prune": {"budget": {"dsp": 0.5}}}, "'dsp' is no resource of an edge device. .* macs"),
-        ({"prune": {"structure": "dsp"}}, "prune.structure: is for an FPGA"),
-        ({"prune": {"regularizer": {"priced": True}}}, "regularizer.priced: is for an FPGA"),
-        ({"prune": {"fixed_point": True}}, "prune.fixed_point: is for an FPGA"),
+        ({"prune": {"budget": {"dsp": 0.5}}}, "'dsp' is not a resource of an edge device. .* macs"),
+        ({"prune": {"structure": "dsp"}}, "prune.structure: 'dsp' is for an FPGA"),
+        ({"prune": {"regularizer": {"priced": True}}}, "regularizer.priced: True is for an FPGA"),
+        ({"prune": {"fixed_point": True}}, "prune.fixed_point: True is for an FPGA"),
         ({"prune": {"budget": {"energy_mw": 0.5}}}, "Did you mean 'energy_mj'"),
-        ({"edge": {"levels": [0, 0.5, 0.25]}}, "do not rise from 0"),
-        ({"edge": {"levels": [0.25, 0.5]}}, "do not rise from 0"),
-        ({"edge": {"layers": []}}, "names no layer"),
+        ({"edge": {"levels": [0, 0.5, 0.25]}}, "does not ascend from 0"),
+        ({"edge": {"levels": [0.25, 0.5]}}, "does not ascend from 0"),
+        ({"edge": {"layers": []}}, "must not be empty"),
         ({"edge": {"conditions": {"dark": 1.0}}}, "must be below 1"),
         ({"edge": {"precision": "int4"}}, "must be one of fp32, int8"),
         ({"edge": {"images_per_second": 0}}, "must be above 0"),
@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_one_sentence(changes: dict[str, Any], sentence: st
 
 
 def test_an_fpga_has_no_energy_budget() -> None:
-    with pytest.raises(SpecError, match="'energy_mj' is no resource of an FPGA"):
+    with pytest.raises(SpecError, match="'energy_mj' is not a resource of an FPGA"):
         parse_spec(TrialSpec, {**FPGA_TRIAL, "prune": {"budget": {"energy_mj": 0.5}}}, "t.yml")
 
 

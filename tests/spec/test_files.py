@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rfprune.errors import SpecError
 from rfprune.spec import SweepSpec, TrialSpec
-from rfprune.spec.files import (
+from rfprune.spec.yaml_files import (
     apply_override,
     changes,
     get_path,

@@ -1,4 +1,4 @@
-"""Run folders as in `tests/front`, and tracking settings with a database in a temporary folder."""
+"""Run folders as in `tests/results`, and tracking settings with a database in a scratch folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from rfprune.tracking import TrackingConfig
 
-_PATH = Path(__file__).parents[1] / "front" / "conftest.py"
+_PATH = Path(__file__).parents[1] / "results" / "conftest.py"
 _SPEC = importlib.util.spec_from_file_location("front_run_folders", _PATH)
 assert _SPEC is not None
 assert _SPEC.loader is not None

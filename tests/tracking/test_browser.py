@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import browser
-from rfprune.front import front_html, read_front
-from rfprune.runs import SweepFolder
-from rfprune.tracking import project
+from docs.pictures import browser
+from rfprune.exporting.page import write_page
+from rfprune.results import SweepFolder, front_html, read_front
+from rfprune.tracking import TrackingConfig, project, view_path
+from rfprune.tracking.client import connect
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -71,7 +75,7 @@ def test_the_runs_and_their_comparison_show_every_trial(folder, config, watched)
         browser.unfold(page, "digits")
         for number in runs:
             assert page.get_by_role("link", name=f"trial-{number:04d}").count() == 1
-        dsp = f"{read_front(folder).view.trials[0].candidates[-1].metrics['dsp']:.0f}"
+        dsp = f"{found(config)[0].data.metrics['dsp']:.0f}"
         assert page.get_by_role("gridcell").filter(has_text=dsp).count() >= 1
 
         page.goto(browser.compare_url(address, EXPERIMENT, list(runs.values())))
@@ -85,6 +89,29 @@ def test_the_runs_and_their_comparison_show_every_trial(folder, config, watched)
         assert {count for _, count in axes} == {TRIALS}
         assert any(label.endswith("reuse_factor") for label, _ in axes)
     assert watched.elsewhere == []
+
+
+def found(config: TrackingConfig) -> list[Any]:
+    client = connect(config)
+    return list(client.search_runs([EXPERIMENT], "tags.kind = 'trial'"))
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1920, 1080)])
+def test_a_fresh_browser_shows_the_sorted_trials_without_a_click(
+    folder, config, width: int, height: int
+) -> None:
+    runs = project(folder, config)
+    with browser.mlflow_server(config) as address, browser.open_page(width, height) as page:
+        page.goto(f"{address}{view_path(config)}")
+        first = page.get_by_role("link", name=re.compile(r"^trial-\d{4}$")).first
+        first.wait_for(timeout=browser.LOADED_MS)
+        heads = page.get_by_role("columnheader").all_inner_texts()
+        assert {"val_accuracy", "dsp"} <= {head.strip() for head in heads}
+        links = page.get_by_role("link", name=re.compile(r"^trial-\d{4}$")).all_inner_texts()
+        shown = {run.info.run_name: run.data.metrics["val_accuracy"] for run in found(config)}
+        scores = [shown[name] for name in links if not math.isnan(shown[name])]
+        assert len(links) == len(runs)
+        assert scores == sorted(scores, reverse=True)
 
 
 def test_the_page_of_the_front_answers(folder, tmp_path: Path, watched) -> None:
@@ -101,8 +128,7 @@ def test_the_page_of_the_front_answers(folder, tmp_path: Path, watched) -> None:
     page.locator("tbody tr").first.click()
     assert page.locator("aside h2").inner_text().startswith(named)
     command = page.locator("code.command").inner_text()
-    assert f"'trial=={best.trial}'" in command
-    assert f"'step=={best.step}'" in command
+    assert f"--trial {best.trial} --step {best.step} " in command
 
     points.nth(1).hover()
     assert page.locator("#tip").is_visible()
@@ -112,5 +138,36 @@ def test_the_page_of_the_front_answers(folder, tmp_path: Path, watched) -> None:
     page.locator("select").nth(1).select_option("latency_cycles")
     assert page.get_by_text("latency (clock cycles)").count() >= 1
     assert page.locator(".point.front").first.get_attribute("cx") != before
+    assert watched.errors == []
+    assert watched.elsewhere == []
+
+
+def test_names_and_values_from_a_stranger_s_files_are_text(folder, tmp_path: Path, watched) -> None:
+    evil = "<img src=x onerror=window.hit=1></script><script>window.hit=1</script>__DATA__"
+    for trial in folder.trials():
+        path = trial.path / "spec.json"
+        if path.exists():
+            spec = json.loads(path.read_text())
+            layers = spec["hardware"]["layers"]
+            first = next(iter(layers))
+            layers[evil] = {**layers[first], "reuse_factor": evil}
+            path.write_text(json.dumps(spec))
+    front = read_front(folder)
+    assert any(evil in name for name in front.points[0].params)
+    path = tmp_path / "front.html"
+    path.write_text(front_html(front), encoding="utf-8")
+    page = watched.page
+    page.goto(path.as_uri())
+    page.locator("tbody tr").first.click()
+    assert "<img src=x" in page.locator("aside").inner_text()
+    assert page.evaluate("window.hit") is None
+    assert page.locator("img[src=x]").count() == 0
+    report = tmp_path / "report"
+    report.mkdir()
+    write_page(report, evil, f"| a |\n|---|\n| {evil} |\n\n[x](javascript:window.hit=1)\n", None)
+    page.goto((report / "report.html").as_uri())
+    assert page.evaluate("window.hit") is None
+    assert page.locator("img[src=x]").count() == 0
+    assert page.locator("a[href^=javascript]").count() == 0
     assert watched.errors == []
     assert watched.elsewhere == []

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from rfprune.errors import RunsError, WorkError
-from rfprune.front import front_json, hypervolume_curve, read_front
-from rfprune.runs import SweepFolder
-from rfprune.search import importances
-from rfprune.search.importance import LEAST_TRIALS
-from rfprune.tracking import Projection, TrackingConfig, project, run_ids
+from rfprune.results import SweepFolder, front_json, hypervolume_curve, read_front
+from rfprune.study import importances
+from rfprune.study.importance import LEAST_TRIALS
+from rfprune.study.study import lock
+from rfprune.tracking import Projection, TrackingConfig, project, run_ids, view_path
 from rfprune.tracking.ids import sweep_id
 
 
@@ -75,8 +75,9 @@ def test_every_child_has_the_same_columns(make, config, client, spec_of) -> None
     metrics = {frozenset(run.data.metrics) for run in children.values()}
     params = {frozenset(run.data.params) for run in children.values()}
     assert len(metrics) == len(params) == 1
-    names = "accuracy val_accuracy dsp bram18 lut ff latency_cycles ii_cycles sparsity feasible"
-    assert metrics == {frozenset([*names.split(), "seconds", "power_mw"])}
+    names = "accuracy val_accuracy dsp bram18 lut ff latency_cycles ii_cycles sparsity fits"
+    flags = ("feasible", "dense")
+    assert metrics == {frozenset([*names.split(), *flags, "seconds", "power_mw"])}
     # Unknown is not a number, never 0.
     assert all(math.isnan(run.data.metrics["power_mw"]) for run in children.values())
     assert all(math.isnan(value) for value in children[2].data.metrics.values())
@@ -88,11 +89,11 @@ def test_metrics_by_step_are_the_accepted_steps(folder, config, client) -> None:
     assert len(accepted) == len(folder.trial(1).steps()) - 1
     for name in ("val_accuracy", "dsp", "sparsity"):
         history = client.get_metric_history(run_ids[1], name)
-        assert [(m.step, m.value) for m in history] == [
-            (record.step, getattr(record, name)) for record in accepted
+        # Behind the last step there may be the point that the run shows.
+        assert [(m.step, m.value) for m in history if m.step <= accepted[-1].step] == [
+            (record.step, record.values[name]) for record in accepted
         ]
     run = client.get_run(run_ids[1])
-    assert run.data.metrics["dsp"] == accepted[-1].dsp
     assert run.info.end_time - run.info.start_time == 9000
 
 
@@ -166,7 +167,8 @@ def test_a_continued_sweep_adds_only_what_is_new(make, folder, config, client) -
 def test_a_trial_that_went_on_gets_one_run_that_says_so(make, config, client) -> None:
     folder = make.sweep(trials=1)
     make.trial(folder, 1, state="running", steps=3)
-    project(folder, config)
+    with lock(folder):
+        project(folder, config)
     assert children_of(client, config)[1].info.status == "RUNNING"
     assert parent_of(client, config).info.status == "RUNNING"
     make.finish(folder, 1, state="complete", final_step=2)
@@ -272,7 +274,7 @@ def test_more_metrics_than_one_call_takes(make, config, client) -> None:
 def test_a_deleted_experiment_is_a_sentence(folder, config, client) -> None:
     project(folder, config)
     client.delete_experiment(client.get_experiment_by_name(config.experiment).experiment_id)
-    with pytest.raises(WorkError, match="'rfprune' is deleted in MLflow"):
+    with pytest.raises(WorkError, match="'rfprune' has been deleted in MLflow"):
         project(folder, config)
 
 
@@ -283,30 +285,83 @@ def test_a_database_that_cannot_be_opened_is_a_sentence(folder, tmp_path) -> Non
         project(folder, config)
 
 
-def test_importances_are_on_the_parent_as_metrics_table_and_picture(make, config, client) -> None:
+def test_what_pruned_networks_are_compared_with_is_on_the_parent(make, config, client) -> None:
+    folder = make.sweep(trials=3)
+    project(folder, config)
+    front, parent = read_front(folder), parent_of(client, config)
+    assert front.dense is not None
+    for name in ("val_accuracy", "dsp", "lut", "fits"):
+        assert parent.data.metrics[f"dense.{name}"] == front.dense.metrics[name]
+    for name, value in front.reference.items():
+        assert parent.data.metrics[f"untouched.{name}"] == value
+    by_step = client.get_metric_history(children_of(client, config)[0].info.run_id, "dense")
+    assert [(value.step, value.value) for value in by_step][:2] == [(0, 1.0), (1, 0.0)]
+    # A second time there is nothing to add.
+    project(folder, config)
+    assert len(client.get_metric_history(parent.info.run_id, "dense.dsp")) == 1
+
+
+def test_the_parent_shows_pictures_and_no_metric_of_one_point(make, config, client) -> None:
     folder = make.sweep(trials=LEAST_TRIALS)
     write_study(folder)
     project(folder, config)
-    shares = importances(folder)
+    assert importances(folder)
     parent = parent_of(client, config)
-    for objective, by_path in shares.items():
-        for path, share in by_path.items():
-            assert parent.data.metrics[f"importance.{objective}.{path}"] == pytest.approx(share)
+    assert not [name for name in parent.data.metrics if name.startswith("importance")]
     assert json.loads(parent.data.tags["mlflow.loggedArtifacts"])[0]["path"] == "importance.json"
+    pictures = ("front.png", "hypervolume.png", "importance.png")
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert {"importance.json", "importance.png"} <= files
-    name = f"importance.dsp.{next(iter(shares['dsp']))}"
-    (value,) = client.get_metric_history(parent.info.run_id, name)
-    assert value.step == LEAST_TRIALS
+    assert {"importance.json", *pictures} <= files
+    note = parent.data.tags["mlflow.note.content"]
+    for name in pictures:
+        assert f"(get-artifact?path={name}&run_uuid={parent.info.run_id})" in note
+
+
+def test_runs_say_whether_they_are_on_the_front_and_show_that_point(make, config, client) -> None:
+    folder = make.sweep(trials=4)
+    runs = project(folder, config)
+    front = read_front(folder)
+    points = sorted(front.points, key=lambda point: point.dense)
+    best = {point.trial: point for point in reversed(points)}
+    assert best
+    again = project(folder, config)
+    assert again == runs
+    for number, run_id in runs.items():
+        run = client.get_run(run_id)
+        assert run.data.tags["on_front"] == ("yes" if number in best else "no")
+        last = next(t for t in front.view.trials if t.number == number).candidates[-1]
+        shown = best.get(number, last)
+        for name in ("val_accuracy", "dsp"):
+            assert run.data.metrics[name] == shown.metrics[name]
+        moved = shown.step != last.step
+        assert ("shown_step" in run.data.tags) is moved
+        steps = [value.step for value in client.get_metric_history(run_id, "dsp")]
+        assert len(steps) == len(set(steps))
+
+
+def test_the_page_of_a_sweep_needs_no_settings_of_a_browser(make, config, client) -> None:
+    assert view_path(config) == ""
+    folder = make.sweep(trials=2)
     project(folder, config)
-    assert len(client.get_metric_history(parent.info.run_id, name)) == 1
+    path = view_path(config)
+    assert path == view_path(config, sweep_id(folder))
+    key = path.partition("viewStateShareKey=")[2]
+    experiment = client.get_experiment_by_name(config.experiment)
+    assert path.startswith(f"/#/experiments/{experiment.experiment_id}/runs?")
+    state = json.loads(experiment.tags[f"mlflow.sharedViewState.{key}"])
+    objectives = list(folder.spec().objectives)
+    assert state["selectedColumns"][: len(objectives)] == [f"metrics.`{n}`" for n in objectives]
+    assert state["orderByKey"] == f"metrics.`{objectives[0]}`"
+    found = client.search_runs([experiment.experiment_id], state["searchFilter"])
+    assert {run.data.tags["kind"] for run in found} == {"trial"}
+    assert len(found) == 2
 
 
 def write_study(folder: SweepFolder) -> None:
     """Write the study that belongs to a sweep whose run folders were written by hand."""
     import optuna
 
-    from rfprune.search.journal import Journal
+    from rfprune.study.journal import Journal
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(

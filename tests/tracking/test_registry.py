@@ -12,13 +12,16 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from rfprune.errors import InputError, RunsError, WorkError
-from rfprune.models import ModelSpec, architecture, build, save_checkpoint
+from rfprune.exporting.onnx import write_onnx_of_heads
+from rfprune.models import architecture, build, save_checkpoint
+from rfprune.models.spec import ModelSpec
 from rfprune.tracking import TrackingConfig, register_model
 
 LOADED = """
@@ -43,15 +46,15 @@ print(json.dumps({
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    """The files of an export that registering reads, as `rfprune.export` writes them."""
+    """The files of an export that registering reads, as `rfprune.exporting` writes them."""
     folder = tmp_path / "export"
     folder.mkdir()
     spec = ModelSpec(name="mlp")
     torch.manual_seed(0)
     model = build(spec, (16,), 5, folder)
     save_checkpoint(folder / "model.pt", model, architecture(spec, folder), (16,), 5, {})
-    facts = {"trial": 7, "step": 3, "input_shape": [16], "why": "the knee", "dsp": 42.0}
-    facts |= {"val_accuracy": 0.75, "power_mw": None}
+    facts = {"trial": 7, "step": 3, "accepted": True, "input_shape": [16], "why": "the knee"}
+    facts |= {"dsp": 42.0, "val_accuracy": 0.75, "power_mw": None, "seconds": 1.5}
     (folder / "metrics.json").write_text(json.dumps(facts))
     (folder / "report.md").write_text("# report\n")
     return folder
@@ -65,7 +68,7 @@ def test_versions_alias_and_files(exported, config, client) -> None:
     assert champion.description == "the knee"
     assert champion.tags == {"trial": "7", "step": "3"}
     run = client.get_run(champion.run_id)
-    assert run.data.metrics == {"dsp": 42.0, "val_accuracy": 0.75}
+    assert run.data.metrics == {"dsp": 42.0, "val_accuracy": 0.75, "seconds": 1.5}
     assert run.info.run_name == "export-trial-0007-step-3"
     files = {file.path for file in client.list_artifacts(champion.run_id)}
     assert files == {"model", "metrics.json", "report.md"}
@@ -78,7 +81,7 @@ def test_names_that_mlflow_does_not_take(exported, config, name: str) -> None:
 
 
 def test_no_export_and_no_server_are_sentences(exported, tmp_path, config, monkeypatch) -> None:
-    with pytest.raises(RunsError, match=r"holds no model\.pt"):
+    with pytest.raises(RunsError, match=r"has no model\.pt"):
         register_model(tmp_path, "jets", config)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     nowhere = TrackingConfig(tracking_uri="http://127.0.0.1:1")
@@ -88,7 +91,7 @@ def test_no_export_and_no_server_are_sentences(exported, tmp_path, config, monke
 
 @pytest.mark.slow
 def test_loaded_in_a_fresh_process(exported, config, tmp_path) -> None:
-    from rfprune.export import load
+    from rfprune.exporting import load
 
     vectors = np.random.default_rng(0).normal(size=(9, 16)).astype(np.float32)
     np.savez(exported / "test_vectors.npz", x=vectors)
@@ -112,6 +115,84 @@ def test_loaded_in_a_fresh_process(exported, config, tmp_path) -> None:
     assert found["rfprune"] is False
 
 
+NETWORK = """
+import torch
+from torch import nn
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(5, 3), nn.Linear(5, 1)
+    def forward(self, jets, muon):
+        h = torch.cat([jets.flatten(1), muon], 1)
+        return {"label": self.a(h), "pt": self.b(h)}
+class Pair(Two):
+    def forward(self, x):
+        return self.a(x), self.b(x)
+def two(): return Two()
+def pair(): return Pair()
+"""
+
+BY_NAME = """
+import json, sys
+import numpy as np
+import mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+loaded = mlflow.pyfunc.load_model("models:/named@champion")
+given = dict(np.load(sys.argv[2]))
+found = loaded.predict(given)
+print(json.dumps({
+    "found": {name: values.tolist() for name, values in found.items()},
+    "inputs": loaded.metadata.signature.inputs.input_names(),
+    "outputs": loaded.metadata.signature.outputs.input_names(),
+    "rfprune": "rfprune" in sys.modules,
+}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("network", "shape"), [("two", {"jets": (2, 2), "muon": (1,)}), ("pair", (5,))]
+)
+def test_several_inputs_and_outputs_go_by_name(
+    network: str, shape: Any, config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="the package onnxruntime is missing")
+    module = f"registered_{network}"
+    (tmp_path / f"{module}.py").write_text(NETWORK)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    folder, spec = tmp_path / "export", ModelSpec(name=f"{module}:{network}")
+    folder.mkdir()
+    model = build(spec, shape, {"label": 3, "pt": 1}, tmp_path).eval()
+    origin = architecture(spec, tmp_path)
+    save_checkpoint(folder / "model.pt", model, origin, shape, {"label": 3, "pt": 1}, {})
+    facts = {"trial": 1, "step": 1, "accepted": True, "input_shape": shape}
+    (folder / "metrics.json").write_text(json.dumps(facts))
+    write_onnx_of_heads(folder / "model.onnx", model, shape, ["label", "pt"])
+    assert register_model(folder, "named", config, run_code=True) == 1
+    rng = np.random.default_rng(0)
+    shapes = shape if isinstance(shape, dict) else {"x": shape}
+    rows = {name: rng.normal(size=(7, *own)).astype("f4") for name, own in shapes.items()}
+    np.savez(tmp_path / "x.npz", **rows)
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BY_NAME, config.tracking_uri, "x.npz"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    found = json.loads(run.stdout.splitlines()[-1])
+    with torch.no_grad():
+        expected = model(*(torch.from_numpy(part) for part in rows.values()))
+    if not isinstance(expected, dict):
+        expected = dict(zip(["label", "pt"], expected, strict=True))
+    assert found["inputs"] == list(rows)
+    assert found["outputs"] == ["label", "pt"] == list(found["found"])
+    for name, values in expected.items():
+        np.testing.assert_allclose(found["found"][name], values.numpy(), rtol=0, atol=1e-5)
+    assert found["rfprune"] is False
+
+
 def invoke(port: int, x: np.ndarray) -> list | None:
     """Ask a scoring server for logits; None while it does not answer yet."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -128,7 +209,7 @@ def invoke(port: int, x: np.ndarray) -> list | None:
 
 @pytest.mark.slow
 def test_served_by_mlflow(exported, config, tmp_path) -> None:
-    from rfprune.export import load
+    from rfprune.exporting import load
 
     register_model(exported, "jets", config)
     with socket.socket() as probe:

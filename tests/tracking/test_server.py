@@ -39,9 +39,9 @@ def test_a_port_in_use_names_the_next_free_one(config) -> None:
 
 
 def test_a_foreign_address_and_a_server_as_store_are_refused(config) -> None:
-    with pytest.raises(InputError, match="is no address of this machine"):
+    with pytest.raises(InputError, match="is not an address of this machine"):
         serve(on_port(config, host="192.0.2.1", port=free_port()))
-    with pytest.raises(InputError, match=r"http://10.0.0.1:5000, so there is none"):
+    with pytest.raises(InputError, match=r"http://10.0.0.1:5000, so none needs"):
         serve(TrackingConfig(tracking_uri="http://10.0.0.1:5000"))
 
 
@@ -89,7 +89,7 @@ def test_a_real_server_serves_the_runs_and_ends_whole(make, config, number) -> N
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     try:
-        assert process.stdout.readline().startswith(f"MLflow runs at http://127.0.0.1:{port}")
+        assert process.stdout.readline().startswith(f"MLflow is running at http://127.0.0.1:{port}")
         status, content = request(port, "/api/2.0/mlflow/experiments/search?max_results=10")
         assert status == 200
         names = [experiment["name"] for experiment in json.loads(content)["experiments"]]

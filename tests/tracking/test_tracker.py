@@ -53,7 +53,7 @@ def test_a_dead_server_costs_nothing_and_is_told_once(make, dead_server, config,
     assert report.error.startswith(f"MLflow at {dead_server.tracking_uri}:")
     told = [record for record in caplog.records if record.name == "rfprune.tracking"]
     assert len(told) == 1
-    assert "The sweep goes on" in told[0].getMessage()
+    assert "The sweep continues" in told[0].getMessage()
     # What is missing gets written by the next projection.
     assert set(project(folder, config)) == {0, 1, 2}
 
@@ -70,7 +70,7 @@ def test_a_server_that_never_answers_does_not_hold_the_driver(make, monkeypatch)
         tracker.trial_finished(0)
         report = tracker.close(timeout=0.2)
         assert report.missing == (0,)
-        assert report.error == "MLflow has not answered within 0.2 s"
+        assert report.error == "MLflow did not answer within 0.2 s"
         tracker.close(timeout=60)
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from rfprune.errors import SpecError
 from rfprune.spec import TrainSpec
-from rfprune.spec.trial import AugmentSpec
+from rfprune.spec.training import AugmentSpec
 from rfprune.training import Fit, fit
 from rfprune.training.augment import Augmentation
 

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from rfprune.errors import BudgetError, InputError, RunsError
+from rfprune.fpga.prunable import GroupPrunable
 from rfprune.models import load_checkpoint
-from rfprune.runs import StepRecord, TrialFolder, TrialResult
+from rfprune.results import StepRecord, TrialFolder, TrialResult
 from rfprune.spec import TrialSpec
-from rfprune.trial import prepare, restore, run_trial
+from rfprune.trial import prepare, restore
+from rfprune.trial.run import run_trial
 from tests.trial.conftest import small
 
 
@@ -41,18 +43,32 @@ def test_a_trial_meets_its_budget_and_leaves_everything_behind(tmp_path: Path) -
     assert seen == [0, 1, 2, 3] == [record.step for record in steps]
     assert result.final_step == 3
     dense = 64 * 16 // 4 + 16 * 10 // 8
-    assert steps[0].dsp == dense
-    assert steps[-1].dsp is not None
-    assert steps[-1].dsp <= 0.3 * dense
-    assert steps[-1].dsp == sum(steps[-1].live.values())
-    assert [record.dsp for record in steps] == sorted(
-        (record.dsp for record in steps), reverse=True
+    assert steps[0].values["dsp"] == dense
+    assert steps[-1].values["dsp"] <= 0.3 * dense
+    assert steps[-1].values["dsp"] == sum(steps[-1].live.values())
+    assert [record.values["dsp"] for record in steps] == sorted(
+        (record.values["dsp"] for record in steps), reverse=True
     )
     for record in steps:
         assert folder.checkpoint(record.step).exists()
-        assert json.loads(folder.estimate(record.step).read_text())["total"]["dsp"] == record.dsp
+        assert (
+            json.loads(folder.estimate(record.step).read_text())["total"]["dsp"]
+            == record.values["dsp"]
+        )
     assert result.provenance is not None
     assert folder.spec() == small()
+
+
+@pytest.mark.parametrize(("said", "wanted"), [(60, 60), ("60", 60), ("20 %", 55), (0.2, 55)])
+def test_a_whole_budget_is_met_to_the_last_unit(
+    tmp_path: Path, said: float | str, wanted: int
+) -> None:
+    prune = {"budget": {"dsp": said}, "method": "knapsack", "tolerance": 1.0}
+    folder, result = run(tmp_path, small(prune=prune))
+    assert result.budgets_met
+    last = folder.steps()[-1]
+    assert last.values["dsp"] == sum(last.live.values()) == wanted
+    assert last.fraction["dsp"] * 276 == pytest.approx(55.2 if wanted == 55 else 60)
 
 
 def test_a_finished_trial_is_returned_as_it_is(tmp_path: Path) -> None:
@@ -200,15 +216,16 @@ def test_unstructured_methods_are_counted_like_the_others(tmp_path: Path) -> Non
     folder, result = run(tmp_path, small(prune=prune))
     last = folder.steps()[-1]
     assert result.budgets_met
-    assert last.dsp is not None
-    assert last.dsp == sum(last.live.values()) <= 0.3 * (256 + 20)
+    assert last.values["dsp"] == sum(last.live.values()) <= 0.3 * (256 + 20)
 
 
 def test_restored_steps_have_their_masks(tmp_path: Path) -> None:
     folder, _ = run(tmp_path, small())
     for record in folder.steps():
-        prepared, model = restore(folder, record.step)
-        assert prepared.groups.live(model) == record.live
+        restored = restore(folder, record.step)
+        prunable = restored.prepared.deployment.prunable
+        assert isinstance(prunable, GroupPrunable)
+        assert prunable.groups.live(restored.model) == record.live
 
 
 @pytest.mark.parametrize("step", [9, -1])
@@ -242,6 +259,6 @@ def test_seeds_change_results_and_repeat_them(tmp_path: Path) -> None:
     records = []
     for name, seed in (("a", 0), ("b", 0), ("c", 5)):
         folder, _ = run(tmp_path / name, small(seed=seed))
-        records.append([record.val_accuracy for record in folder.steps()])
+        records.append([record.values["val_accuracy"] for record in folder.steps()])
     assert records[0] == records[1]
     assert not np.array_equal(records[0], records[2])

@@ -1,0 +1,1 @@
+"""`rfprune.knapsack.solve_menu` beside HiGHS with one binary per entry."""

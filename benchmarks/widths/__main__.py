@@ -1,0 +1,23 @@
+"""Method widths: LUTs at which a score is kept, on rows that nothing was chosen on."""
+
+from benchmarks.report import Study, listed
+from benchmarks.widths.measure import CASES, measure, page
+
+if __name__ == "__main__":
+    Study(
+        "widths",
+        "LUTs of the method widths at 0.99, 0.98 and 0.97 of the dense network's accuracy",
+        measure,
+        page,
+        packages=("rfprune", "torch", "da4ml", "scikit-learn"),
+        options={
+            "--tasks": (listed(CASES), "jets", f"some of: {', '.join(CASES)}"),
+            "--seeds": (int, 1, "trials of each"),
+            "--yosys": (bool, False, "synthesise every point by Yosys as well"),
+            "--hgq2": (str, "", "Python of an environment with HGQ2, which runs the same rows"),
+            "--hgq2-seconds": (float, 150.0, "CPU seconds of each of its ramps"),
+            "--hgq2-seeds": (int, 1, "its seeds"),
+            "--hgq2-ramps": (int, 3, "ramps of its regularizer for each seed, up to 3"),
+            "--kept": (str, "", "folder in which finished trials are kept; temporary if not given"),
+        },
+    ).run()

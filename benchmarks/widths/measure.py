@@ -1,0 +1,252 @@
+"""Runs trials of the method widths, and judges their points on rows that nothing was chosen on.
+
+Which rows, and how the crossing is found: ``pages/widths.md``.
+"""
+
+import json
+import resource
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.report import HERE, read_cases, render, sentence, settings, table
+from benchmarks.widths.reference import points as hgq2_points
+from benchmarks.widths.reference import write_rows
+from rfprune.core.files import write_json
+from rfprune.data import load
+from rfprune.data.spec import DataSpec
+from rfprune.fpga.adders.deployment import AdderDeployment
+from rfprune.models import load_checkpoint
+from rfprune.results import TrialFolder
+from rfprune.spec import TrialSpec
+from rfprune.training import evaluate
+from rfprune.trial import restore
+from rfprune.trial.dense import new_model
+from rfprune.trial.run import run_trial
+
+CASES = read_cases("widths")
+#: Parts of the dense network's accuracy at which LUTs are asked for.
+SHARES = (0.99, 0.98, 0.97)
+#: Larger graphs take Yosys minutes each, and no crossing lies there.
+YOSYS_UP_TO = 5000
+#: Accuracies of converged dense networks that earlier figures refer to, beside this run's own.
+BARS = {"jets": 0.6700}
+
+
+def points(task: str, seed: int, home: Path, yosys: bool) -> Iterator[dict[str, Any]]:
+    """Run one trial, and yield its dense network and its points on the rows that are left."""
+    known = home / task / f"{seed:04d}.json"
+    if not known.exists():
+        found = list(_measured(task, seed, home, yosys))
+        write_json(known, found)
+    yield from json.loads(known.read_text())
+
+
+def _measured(task: str, seed: int, home: Path, yosys: bool) -> Iterator[dict[str, Any]]:
+    spec = TrialSpec.model_validate(settings(CASES[task], {"seed": seed}))
+    folder = TrialFolder(home / task / f"{seed:04d}")
+    begun = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    run_trial(spec, folder, dense_dir=home / task / "dense", base_dir=Path.cwd())
+    cpu = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - begun
+    x, y = _unseen(spec)
+    (saved,) = (home / task / "dense").glob(f"{spec.dense_key}-*/dense.pt")
+    dense = new_model(spec, load(spec.data, Path.cwd()), Path.cwd())
+    dense.load_state_dict(load_checkpoint(saved).state_dict)
+    known = {"task": task, "seed": seed, "rows": len(y), "cpu_seconds": cpu}
+    yield {**known, "step": 0, "lut": None, "accuracy": evaluate(dense, x, y)}
+    for record in folder.steps()[1:]:
+        if not record.accepted:
+            continue
+        restored = restore(folder, record.step)
+        built = restored.prepared.deployment
+        assert isinstance(built, AdderDeployment)
+        line = {
+            **known,
+            "step": record.step,
+            "lut": record.values["lut"],
+            "ff": record.values["ff"],
+            "cycles": record.values["latency_cycles"],
+            "val_accuracy": record.values["val_accuracy"],
+            "accuracy": evaluate(built.prunable.deployed(restored.model), x, y),
+        }
+        line["gap"] = float(np.median(record.gaps))
+        if yosys and (record.values["lut"] or 0.0) <= YOSYS_UP_TO:
+            line["yosys_lut"] = built.estimate(restored.model, "yosys").total.lut
+        yield line
+
+
+def _unseen(spec: TrialSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return scaled test rows, and those training rows that the trial left out."""
+    data = load(spec.data, Path.cwd())
+    x, y = data.x_test, data.y_test
+    if spec.data.train_rows is None:
+        return x, y
+    # As the file has them, so that rows can be told apart by their bytes.
+    plain = {"standardize": False}
+    some = load(DataSpec.model_validate({**spec.data.model_dump(), **plain}), Path.cwd())
+    plain["train_rows"] = None
+    every = load(DataSpec.model_validate({**spec.data.model_dump(), **plain}), Path.cwd())
+    raw = torch.cat([every.x_train, every.x_val])
+    used = {row.tobytes() for row in torch.cat([some.x_train, some.x_val]).numpy()}
+    left = torch.tensor([row.tobytes() not in used for row in raw.numpy()])
+    labels = torch.cat([every.y_train, every.y_val])[left]
+    return torch.cat([x, data.scaling.scaled(raw[left])]), torch.cat([y, labels])
+
+
+def crossing(lut: list[float], accuracy: list[float], level: float) -> float | None:
+    """Return the LUTs from which on an isotonic fit of the accuracy is at least `level`.
+
+    Between two points in the logarithm of LUTs; None if no point reaches it, or all do.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    order = np.argsort(lut)
+    x = np.log(np.array(lut)[order])
+    fit = IsotonicRegression().fit_transform(x, np.array(accuracy)[order])
+    above = np.flatnonzero(fit >= level)
+    if not len(above) or above[0] == 0:
+        return None
+    right = int(above[0])
+    share = (level - fit[right - 1]) / (fit[right] - fit[right - 1])
+    return float(np.exp(x[right - 1] + share * (x[right] - x[right - 1])))
+
+
+def crossings(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
+    """Return per task, tool and share the crossing of every seed, and their mean."""
+    found = []
+    for task in dict.fromkeys(row["task"] for row in rows):
+        own = [row for row in rows if row["task"] == task]
+        # The bar is the same for all seeds and tools: the mean of the dense networks.
+        dense = float(np.mean([row["accuracy"] for row in own if row.get("step") == 0]))
+        bars = [dense, *([BARS[task]] if task in BARS else [])]
+        for tool, bar, share in product(dict.fromkeys(r["tool"] for r in own), bars, SHARES):
+            each = []
+            for seed in dict.fromkeys(row["seed"] for row in own if row["tool"] == tool):
+                mine = [row for row in own if row["tool"] == tool and row["seed"] == seed]
+                front = [row for row in mine if row.get(by)]
+                lut, accuracy = [r[by] for r in front], [r["accuracy"] for r in front]
+                each.append(crossing(lut, accuracy, share * bar) if lut else None)
+            known = [value for value in each if value is not None]
+            found.append(
+                {
+                    "task": task,
+                    "tool": tool,
+                    "dense": f"{bar:.4f}",
+                    "share": f"{share:.2f}",
+                    "seeds": len(each),
+                    "reached": len(known),
+                    "mean LUT": float(np.mean(known)) if known else None,
+                    "lowest": min(known, default=None),
+                    "highest": max(known, default=None),
+                }
+            )
+    return found
+
+
+def best_ramp(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the points of the ramp that is the best on validation rows, over all seeds.
+
+    The best is the one whose mean accuracy over the logarithm of LUTs, on the range that all ramps
+    reach, is highest.
+    """
+    ramps = sorted({tuple(row["ramp"]) for row in rows})
+    parts = {ramp: [r for r in rows if tuple(r["ramp"]) == ramp] for ramp in ramps}
+    low = max(min(r["lut"] for r in part) for part in parts.values())
+    high = min(max(r["lut"] for r in part) for part in parts.values())
+    grid = np.linspace(np.log(max(low, 1)), np.log(max(high, low, 1)), 50)
+
+    def merit(ramp: tuple[float, ...]) -> float:
+        part = sorted(parts[ramp], key=lambda r: r["lut"])
+        best = np.maximum.accumulate([r["val_accuracy"] for r in part])
+        return float(np.interp(grid, np.log([max(r["lut"], 1) for r in part]), best).mean())
+
+    return parts[max(ramps, key=merit)]
+
+
+def _reference(task: str, home: Path, options: Namespace) -> list[dict[str, Any]]:
+    """Return the points of HGQ2's best ramp on the rows of a task."""
+    spec = TrialSpec.model_validate(settings(CASES[task], {"seed": 0}))
+    data, file = load(spec.data, Path.cwd()), home / task / "rows.npz"
+    if not file.exists():
+        train, val = (data.x_train, data.y_train), (data.x_val, data.y_val)
+        write_rows(file, train, val, _unseen(spec), spec.model.args["hidden"])
+    found = [
+        {"task": task, **row}
+        for seed in range(options.hgq2_seeds)
+        for row in hgq2_points(
+            options.hgq2,
+            file,
+            home / task / "hgq2",
+            seed,
+            options.hgq2_seconds,
+            options.hgq2_ramps,
+            YOSYS_UP_TO,
+        )
+    ]
+    return best_ramp(found)
+
+
+def measure(options: Namespace) -> dict[str, Any]:
+    """Return every point and the crossings."""
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(options.kept or scratch).resolve()
+        rows = [
+            {"tool": "rfprune", **row}
+            for task in options.tasks
+            for seed in range(options.seeds)
+            for row in points(task, seed, home, options.yosys)
+        ]
+        if options.hgq2:
+            for task in options.tasks:
+                rows += _reference(task, home, options)
+    by = "yosys_lut" if options.yosys else "lut"
+    return {"crossings": crossings(rows, by), "counted_by": by, "rows": rows} | summary(rows)
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return CPU seconds of each tool, gaps of the choices, and LUTs beside those of Yosys."""
+    own = [row for row in rows if row["tool"] == "rfprune" and row.get("step")]
+    both = [row for row in own if row.get("yosys_lut")]
+    off = [abs(row["lut"] / row["yosys_lut"] - 1) for row in both]
+    spent: dict[str, list[float]] = {}
+    for row in rows:
+        spent.setdefault(row["tool"], []).append(row["cpu_seconds"])
+    return {
+        "cpu_seconds": {tool: [min(each), max(each)] for tool, each in spent.items()},
+        "median_gap": float(np.median([row["gap"] for row in own])),
+        "largest_median_gap": max(row["gap"] for row in own),
+        "off_yosys_median": float(np.median(off)) if off else None,
+        "off_yosys_networks": len(off),
+    }
+
+
+def page(result: dict[str, Any]) -> str:
+    """Return the whole result as Markdown."""
+    shown = ("task", "tool", "seed", "step", "ramp", "lut", "yosys_lut", "ff", "cycles", "ebops")
+    shown = (*shown, "val_accuracy", "accuracy", "gap", "cpu_seconds")
+    digits = [
+        {k: f"{row[k]:.4f}" if "accuracy" in k else row[k] for k in shown if row.get(k) is not None}
+        for row in result["rows"]
+    ]
+    off = result["off_yosys_median"]
+    return render(
+        "widths",
+        made=f"Made by `{result['command']}`. {sentence(result['facts'])}",
+        by="Yosys" if result["counted_by"] == "yosys_lut" else "the adder graph (da4ml)",
+        crossings=table(result["crossings"]),
+        notes=(HERE / "widths" / "notes.md").read_text(encoding="utf-8").strip(),
+        seconds=", ".join(
+            f"{tool} {low:.0f} to {high:.0f}" for tool, (low, high) in result["cpu_seconds"].items()
+        ),
+        gap=f"{100 * result['median_gap']:.2f} %",
+        worst=f"{100 * result['largest_median_gap']:.2f} %",
+        off="not measured" if off is None else f"{100 * off:.1f} %",
+        networks=str(result["off_yosys_networks"]),
+        rows=table(digits, shown),
+    )

@@ -1,0 +1,59 @@
+"""HGQ2 beside: starts `hgq2.py` in its own environment, and counts its points by Yosys too."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rfprune.core.files import write_json
+from rfprune.fpga.estimators.yosys import synthesise
+
+#: Of beta, from and to: its authors' for jets, a shorter one, and one that begins later.
+RAMPS = ((5e-7, 1e-3), (1e-6, 4e-4), (3e-6, 3e-4))
+
+Rows = tuple[torch.Tensor, torch.Tensor]
+
+
+def write_rows(path: Path, train: Rows, val: Rows, test: Rows, hidden: list[int]) -> None:
+    """Write the scaled rows that both tools get, and the sizes of the hidden layers."""
+    arrays: dict[str, Any] = {"hidden": np.array(hidden)}
+    for name, (x, y) in {"train": train, "val": val, "test": test}.items():
+        arrays |= {f"x_{name}": x.flatten(1).numpy(), f"y_{name}": y.numpy()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+
+
+def points(
+    python: str,
+    rows: Path,
+    home: Path,
+    seed: int,
+    seconds: float,
+    ramps: int,
+    yosys_up_to: float,
+) -> list[dict[str, Any]]:
+    """Return the points of the first ramps of one seed; what has been run before is read again."""
+    found: list[dict[str, Any]] = []
+    for number, ramp in enumerate(RAMPS[:ramps]):
+        out = home / f"{seconds:g}s-{seed:04d}-{number}"
+        if not (out / "counted.json").exists():
+            script = str(Path(__file__).with_name("hgq2.py"))
+            settings = ["--seed", str(seed), "--seconds", str(seconds)]
+            command = [python, script, str(rows), str(out), *settings, "--ramp", *map(str, ramp)]
+            # An environment of its own: nothing of ours on its path.
+            outside = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+            subprocess.run(command, check=True, env=outside, stdout=subprocess.DEVNULL)
+            lines = (out / "points.jsonl").read_text().splitlines()
+            each = [json.loads(line) for line in lines]
+            for point in each:
+                if point["lut"] <= yosys_up_to:
+                    sources = out / f"{point['index']:03d}" / "src"
+                    point["yosys_lut"] = synthesise(sources, "network").lut
+            write_json(out / "counted.json", each)
+        for point in json.loads((out / "counted.json").read_text()):
+            found.append({"tool": "HGQ2", "seed": seed, **point, "ramp": list(ramp)})
+    return found

@@ -1,0 +1,110 @@
+"""Takes the pictures of the documentation: ``python -m docs.pictures.screenshots``.
+
+Runs the shipped digits sweep and exports a point of its front (some minutes), or takes a sweep that
+has run: ``--runs DIR``. Needs a Chromium and the packages of the extra ``test``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.report import ROOT
+from docs.pictures.browser import (
+    LOADED_MS,
+    arrange,
+    compare_url,
+    find_browser,
+    mlflow_server,
+    open_page,
+    runs_url,
+    unfold,
+)
+from rfprune.results import SweepFolder, find_sweep
+from rfprune.tracking import TrackingConfig, project
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+IMAGES = ROOT / "docs" / "images"
+SWEEP = "digits"
+_COLUMNS = tuple(
+    f"metrics.`{name}`" for name in ("val_accuracy", "dsp", "bram18", "latency_cycles", "feasible")
+)
+#: MLflow draws its charts some time after it has loaded them, and announces it nowhere.
+_SETTLE_MS = 2500
+
+
+def rfprune(folder: Path, *arguments: str) -> None:
+    """Run a command of rfprune in `folder`."""
+    subprocess.run([sys.executable, "-m", "rfprune", *arguments], cwd=folder, check=True)
+
+
+def mlflow_pictures(sweep: SweepFolder, scratch: Path) -> None:
+    """Take the list of runs and the comparison, from a database of their own."""
+    config = TrackingConfig(
+        tracking_uri=f"sqlite:///{scratch / 'mlflow.db'}",
+        artifact_location=str(scratch / "mlartifacts"),
+    )
+    runs = list(project(sweep, config).values())
+    experiment = "1"
+    with mlflow_server(config) as address, open_page(1360, 800) as page:
+        arrange(page, experiment, _COLUMNS)
+        page.goto(runs_url(address, experiment))
+        unfold(page, SWEEP)
+        take(page, "mlflow_runs.png")
+        page.goto(compare_url(address, experiment, runs))
+        page.locator(".js-plotly-plot").first.wait_for(timeout=LOADED_MS)
+        take(page, "mlflow_compare.png")
+
+
+def front_picture(page_file: Path) -> None:
+    """Take the front's page with a point that has been clicked."""
+    with open_page(1280, 820) as page:
+        page.goto(page_file.as_uri())
+        page.locator(".point.front").nth(1).click()
+        page.mouse.move(2, 2)
+        take(page, "front_page.png")
+
+
+def report_picture(report: Path) -> None:
+    """Take the report of an export, as a whole."""
+    with open_page(1000, 800) as page:
+        page.goto(report.as_uri())
+        take(page, "report.png", whole=True)
+
+
+def take(page: Page, name: str, *, whole: bool = False) -> None:
+    """Write a picture for the documentation."""
+    page.wait_for_timeout(_SETTLE_MS)
+    page.screenshot(path=str(IMAGES / name), full_page=whole)
+    print(f"written: {IMAGES / name}")
+
+
+def main() -> None:
+    """Take all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, help=f"folder of runs that holds '{SWEEP}'")
+    runs: Path | None = parser.parse_args().runs
+    if find_browser() is None:
+        sys.exit("no Chromium on PATH; on Debian: apt install chromium")
+    with tempfile.TemporaryDirectory(prefix="rfprune-") as name:
+        scratch = Path(name)
+        if runs is None:
+            runs = scratch / "runs"
+            rfprune(scratch, "sweep", str(ROOT / "sweeps" / f"{SWEEP}.yml"))
+        where = ("--runs", str(runs.resolve()))
+        rfprune(scratch, "pareto", SWEEP, *where, "--html", "front.html")
+        rfprune(scratch, "export", SWEEP, *where, "--where", "fits==1", "--out", "best")
+        IMAGES.mkdir(exist_ok=True)
+        front_picture(scratch / "front.html")
+        report_picture(scratch / "best" / "report.html")
+        mlflow_pictures(find_sweep(runs, SWEEP), scratch)
+
+
+if __name__ == "__main__":
+    main()

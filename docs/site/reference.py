@@ -1,0 +1,245 @@
+"""The reference pages of the site, made from what they describe: schema, commands, docstrings."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+import rfprune
+from rfprune.spec import SweepSpec
+
+__all__ = ["Key", "command_reference", "keys", "python_reference", "sweep_reference"]
+
+_SAID = yaml.safe_load((Path(__file__).parent / "keys.yml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a sweep file.
+
+    Attributes:
+        path: dotted.
+        meaning: what it says.
+        kind: what is allowed.
+        default: as JSON; empty if the key is needed.
+        unit: of a number; empty if it has none.
+        example: a line of YAML.
+    """
+
+    path: str
+    meaning: str
+    kind: str
+    default: str
+    unit: str
+    example: str
+
+    @property
+    def section(self) -> str:
+        """Its first part."""
+        return self.path.partition(".")[0]
+
+
+def keys() -> list[Key]:
+    """Return every key of a sweep file, in the order of the schema."""
+    return list(dict.fromkeys(_walk(SweepSpec, "", ())))
+
+
+def _walk(model: type[BaseModel], path: str, above: tuple[type, ...]) -> Iterator[Key]:
+    for name, field in model.model_fields.items():
+        here = f"{path}{name}"
+        yield _key(here, name, field)
+        for inner in _models(field.annotation):
+            if inner not in above and inner is not model:
+                yield from _walk(inner, f"{here}.", (*above, model))
+
+
+def _models(kind: Any) -> list[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [model for part in typing.get_args(kind) for model in _models(part)]
+
+
+def _key(path: str, name: str, field: FieldInfo) -> Key:
+    default = field.get_default(call_default_factory=True)
+    meaning = field.description or _SAID["meanings"].get(path, "")
+    unit = _SAID["units"].get(path, "")
+    shown = "" if default is PydanticUndefined else _plain(default)
+    return Key(path, meaning, _words(field.annotation), shown, unit, _example(path, name, field))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        return "see below"
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else "see below"
+
+
+def _words(kind: Any) -> str:
+    """Return a type in the words of a file."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return ", ".join(str(part) for part in parts)
+    if origin is typing.Annotated:
+        return _words(parts[0])
+    if origin is dict:
+        return f"mapping of {_words(parts[1])}"
+    if origin in (list, tuple, set):
+        inner = [_words(part) for part in parts if part is not Ellipsis]
+        return f"list of {inner[0]}" if inner else "list"
+    if parts:
+        return " or ".join(dict.fromkeys(_words(part) for part in parts if part is not type(None)))
+    names = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return "section"
+    return names.get(kind, "any value")
+
+
+def _example(path: str, name: str, field: FieldInfo) -> str:
+    """Return a line of YAML with the key; what is written down goes before what can be guessed."""
+    if path in _SAID["examples"]:
+        return str(_SAID["examples"][path])
+    default = field.get_default(call_default_factory=True)
+    if default is not PydanticUndefined and default is not None:
+        value = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
+        value = json.loads(json.dumps(value, default=str))
+        text = yaml.safe_dump(value, default_flow_style=True, width=10_000)
+        return f"{name}: {text}".split("\n")[0]
+    return f"{name}: {_guess(field.annotation)}"
+
+
+def _guess(kind: Any) -> str:
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return str(parts[0])
+    if origin in (dict,):
+        return "{NAME: " + _guess(parts[1]) + "}"
+    if origin in (list, tuple, set):
+        return f"[{_guess(parts[0])}]"
+    if parts:
+        return _guess(next(part for part in parts if part is not type(None)))
+    names = {int: "1", float: "0.5", bool: "true", str: "NAME"}
+    return names.get(kind, "{}")
+
+
+def sweep_reference() -> str:
+    """Return the page of every key of a sweep file."""
+    lines = [
+        "# Sweep file, key by key",
+        "A trial file (`rfprune prune`) has the same keys up to `repeats`. `--set KEY=VALUE` and "
+        "the keywords of `rfprune.sweep` take them as well. This page is made from the schema "
+        "(`rfprune schema sweep`); what follows from several keys is in "
+        "[sweep files](../sweep_files.md).",
+    ]
+    section = None
+    for key in keys():
+        if key.section != section:
+            section = key.section
+            lines += [f"## {section}", ""]
+            lines += ["| key | meaning | allowed | default | example |", "|---|---|---|---|---|"]
+        default = f"`{key.default}`" if key.default else "needed"
+        meaning = f"{key.meaning} ({key.unit})" if key.unit else key.meaning
+        cells = [f"`{key.path}`", meaning, key.kind, default, f"`{key.example}`"]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return _joined(lines)
+
+
+def _joined(lines: list[str]) -> str:
+    """Join rows of tables with one line break, everything else with an empty line."""
+    text = ""
+    for line in lines:
+        both = line.startswith("|") and text.rstrip("\n").split("\n")[-1].startswith("|")
+        text += line + "\n" if both or line.startswith("|") else f"\n{line}\n\n"
+    return re.sub(r"\n{3,}", "\n\n", text).lstrip()
+
+
+def command_reference() -> str:
+    """Return the page of every command: its help, arguments and options."""
+    from typer.main import get_command
+
+    from rfprune.cli.app import app
+
+    ends = "Exit status: 0 done; 1 the work failed; 2 the input is wrong; 130 interrupted."
+    lines = ["# Commands", ends]
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        lines.append(f"## rfprune {name}")
+        help_text, _, example = (command.help or "").partition("Example: ")
+        lines += [help_text.strip(), f"```\n{example.strip()}\n```"]
+        lines += ["| argument | meaning | default |", "|---|---|---|"]
+        for parameter in command.params:
+            option = ", ".join([*parameter.opts, *parameter.secondary_opts])
+            shown = parameter.default if getattr(parameter, "show_default", True) else None
+            told = "" if shown in (None, False) or callable(shown) else f"`{shown}`"
+            meaning = " ".join(str(getattr(parameter, "help", "") or "").split())
+            row = [f"`{option}`", meaning, told]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    return _joined(lines)
+
+
+def python_reference() -> str:
+    """Return the page of every public name of the package, from its docstrings."""
+    lines = [
+        "# Python, name by name",
+        "A guide with examples that run is [rfprune in Python](../python.md). What is raised on "
+        "purpose is a `rfprune.errors.RfpruneError`: an `InputError` (nothing was written) or a "
+        "`WorkError`.",
+    ]
+    for name in rfprune.__all__:
+        if not name.startswith("_"):
+            lines += _entry(f"rfprune.{name}", getattr(rfprune, name))
+    lines.append("## Forms of networks and data")
+    lines.append(_markdown(inspect.getdoc(importlib.import_module("rfprune.api.sweeps")) or ""))
+    return _joined(lines)
+
+
+def _entry(name: str, thing: Any) -> list[str]:
+    lines = [f"## {name}", f"```\n{name}{_signature(thing)}\n```"]
+    lines.append(_markdown(inspect.getdoc(thing) or ""))
+    if inspect.isclass(thing) and thing.__module__.startswith("rfprune.api"):
+        for inner, value in vars(thing).items():
+            if inner.startswith("_"):
+                continue
+            shown = "" if isinstance(value, property) else _signature(value)
+            lines += [f"### {name}.{inner}", f"```\n{inner}{shown}\n```"]
+            lines.append(_markdown(inspect.getdoc(value) or ""))
+    return lines
+
+
+def _signature(thing: Any) -> str:
+    try:
+        text = str(inspect.signature(thing))
+    except (TypeError, ValueError):
+        return ""
+    if len(text) < 90:
+        return text
+    inside, arrow, result = text[1:].rpartition(") -> ")
+    inside, result = (inside, result) if arrow else (text[1:-1], "None")
+    parts = re.split(r", (?=\w+:|\*|/)", inside)
+    return "(\n    " + ",\n    ".join(parts) + f",\n) -> {result}"
+
+
+def _block(match: re.Match[str]) -> str:
+    return f":\n\n```python\n{inspect.cleandoc(match[1])}\n```\n\n"
+
+
+def _markdown(text: str) -> str:
+    """Return a docstring as Markdown: sections as lists, double backquotes as single ones."""
+    text = re.sub(r"::\n\n((?: {4}.*\n|\n)+)", _block, text + "\n")
+    text = text.replace("``", "`") if "```" not in text else re.sub(r"(?<!`)``(?!`)", "`", text)
+    text = re.sub(r"^(Args|Attributes|Returns|Raises):$", r"**\1**\n", text, flags=re.MULTILINE)
+    # Lines that continue a list's entry, and the indented words of what is returned.
+    text = re.sub(r"\n {8}(?=\S)", " ", text)
+    text = re.sub(r"^ {4}(\w[\w, ]*): ", r"- `\1`: ", text, flags=re.MULTILINE)
+    text = re.sub(r"(?<=\*\*\n\n) {4}", "", text)
+    return re.sub(r"^::$", "", text, flags=re.MULTILINE)

@@ -1,0 +1,1 @@
+"""What everything else builds on: names, tables, arrays, files. Knows no network and no FPGA."""

@@ -1,0 +1,1 @@
+"""What users bring: files of arrays and of tables, folders, functions, torch Datasets."""

@@ -1,0 +1,1 @@
+"""The named data sets, and the readers of their files."""

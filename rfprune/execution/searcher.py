@@ -1,0 +1,234 @@
+"""Tune's view of a record: it asks for trials here and brings their results back.
+
+Tune sees only the number of a run folder per trial. Its own state is never restored from (a restart
+begins a new Tune experiment from the study), so what it would keep on disk is kept small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune import Callback, Stopper
+from ray.tune.search import Searcher
+
+from rfprune.execution.ray_private import (
+    cause_of_death,
+    is_lost,
+    is_node_death,
+    is_out_of_memory,
+    stateless,
+)
+from rfprune.execution.worker import decode
+from rfprune.study.events import Listener, SweepEvent
+from rfprune.study.record import Ended, Record, TrialJob
+from rfprune.study.trials import DOMINATED, EARLY
+
+__all__ = ["StopRequest", "StudySearcher", "TrialCallback"]
+
+_WORDS = 250
+
+
+class StudySearcher(Searcher):  # type: ignore[misc]
+    """Joins Ray Tune, which executes trials, and the study, which remembers them.
+
+    Args:
+        record: the study of the sweep.
+        slots: returns how many trials may be live now.
+        listener: called with every event.
+    """
+
+    def __init__(self, record: Record, slots: Callable[[], int], listener: Listener) -> None:
+        super().__init__(metric=None, mode=None)
+        self.record = record
+        self._slots = slots
+        self._listener = listener
+        self._jobs: dict[str, TrialJob] = {}
+        self._overtaken: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, int] | str | None:
+        """Return the next trial's run folder, None for not now, or FINISHED."""
+        # Asked no earlier than it can start: its sampler then knows every trial that has ended.
+        if len(self.record.live) >= self._slots():
+            return None
+        while (job := self.record.ask()) is not None:
+            # A trial that was cut off may have been overtaken while no driver was there to judge
+            # it.
+            why = self.record.overtaken(job)
+            if not why:
+                break
+            ended = self.record.finish(job.number, Ended(DOMINATED, why))
+            self._tell("stopped", job, ended.metrics, _words(ended), ended.seconds)
+        if job is None:
+            # After FINISHED Tune never asks again, and the retry of a late failure would be lost.
+            return str(Searcher.FINISHED) if self.record.finished else None
+        # Tune's ids are its own; ours are the numbers of trials and folders.
+        self._jobs[trial_id] = job
+        return {"folder": job.folder, "attempt": job.attempt}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass a pruning step on to the listener."""
+        facts, job = decode(result), self._jobs.get(trial_id)
+        if job is not None and isinstance(facts, dict):
+            self._tell("step", job, metrics=facts)
+
+    def ends_early(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return whether a trial need not go on after the step that `result` holds."""
+        if not self.record.judges:
+            return False
+        facts, job = decode(result), self._jobs.get(trial_id)
+        if job is None or not isinstance(facts, dict):
+            return False
+        if why := self.record.judge(job.number, facts):
+            self._overtaken[trial_id] = why
+            self._tell("step", job, metrics=facts)
+        return bool(why)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Record how a trial ended; for a death `record_death` follows with its cause."""
+        if error or trial_id not in self._jobs:
+            return
+        facts = decode(result)
+        job = self._jobs.pop(trial_id)
+        # Tune stops the trial by its stopper, and then calls it complete.
+        if why := self._overtaken.pop(trial_id, ""):
+            facts = Ended(DOMINATED, why)
+        ended = (
+            facts if isinstance(facts, Ended) else Ended("missing", "the trial reported nothing")
+        )
+        ended = self.record.finish(job.number, ended)
+        kind = "stopped" if ended.reason in EARLY else "failed" if ended.reason else "complete"
+        self._tell(self._again(job, kind), job, ended.metrics, _words(ended), ended.seconds)
+
+    def begin(self, trial_id: str) -> None:
+        """Pass on that a trial's worker begins."""
+        if trial_id in self._jobs:
+            self._tell("started", self._jobs[trial_id])
+
+    def waits_for(self, trial_id: str) -> bool:
+        """Return whether the end of a trial is still to come."""
+        return trial_id in self._jobs
+
+    def record_death(self, trial_id: str, cause: str) -> None:
+        """Record that a trial's process or node is gone, with Ray's words for it."""
+        job = self._jobs.pop(trial_id, None)
+        if job is None:
+            return
+        reason = "died"
+        if is_out_of_memory(cause):
+            reason = "memory"
+        elif is_node_death(cause):
+            reason = "node"
+        error = " ".join(cause.split()) or "its process ended"
+        if len(error) > 2 * _WORDS:
+            # Without its middle: what failed is at the beginning, and the cause at the end.
+            error = f"{error[:_WORDS]} ... {error[-_WORDS:]}"
+        self.record.died(job.number, error, reason)
+        self._tell(self._again(job, "failed"), job, reason=_words(Ended(reason, error)))
+
+    def orphan_live(self) -> None:
+        """Give up what still runs, for the next driver."""
+        for job in self.record.orphan_live():
+            self._tell("orphaned", job)
+        self._jobs.clear()
+
+    def _again(self, job: TrialJob, kind: str) -> str:
+        return "retried" if kind == "failed" and job.number in self.record.retried else kind
+
+    def _tell(
+        self,
+        kind: Any,
+        job: TrialJob,
+        metrics: dict[str, float | None] | None = None,
+        reason: str = "",
+        seconds: float = 0.0,
+    ) -> None:
+        self._listener(
+            SweepEvent(
+                kind=kind,
+                trial=job.folder,
+                attempt=job.attempt,
+                values=job.values,
+                metrics=metrics or {},
+                reason=reason,
+                seconds=seconds,
+                counts=self.record.counts,
+            )
+        )
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing: the study is the state."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Write nothing: the study is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Read nothing: the study is the state."""
+
+
+def _words(ended: Ended) -> str:
+    return f"{ended.reason}: {ended.error}" if ended.error else ended.reason
+
+
+class TrialCallback(Callback):  # type: ignore[misc]
+    """Passes on what Tune reports only to callbacks: beginnings, and the causes of deaths."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        self._searcher = searcher
+        self._seen = 0
+        self._watched: dict[str, Any] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Pass a beginning on, and keep the trial out of Tune's own state: 13 kB of it each."""
+        stateless(trial)
+        self._searcher.begin(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Pass a death on."""
+        self._searcher.record_death(trial.trial_id, cause_of_death(trial))
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Find the trials that Tune gave up without telling anybody (a worker it cannot reuse)."""
+        # New trials only: Tune hands over all of them at every step.
+        self._watched.update({trial.trial_id: trial for trial in trials[self._seen :]})
+        self._seen = len(trials)
+        for trial_id, trial in list(self._watched.items()):
+            if not self._searcher.waits_for(trial_id):
+                del self._watched[trial_id]
+            elif is_lost(trial):
+                self._searcher.record_death(trial_id, cause_of_death(trial))
+
+
+class StopRequest(Stopper):  # type: ignore[misc]
+    """Ends the experiment in an orderly way once `requested` is set, and trials that are overtaken.
+
+    Args:
+        ends_early: whether a trial need not go on, by its id and its last result.
+        nothing_left: whether there is nothing left to run trials on.
+    """
+
+    def __init__(
+        self,
+        ends_early: Callable[[str, dict[str, Any]], bool],
+        nothing_left: Callable[[], bool],
+    ) -> None:
+        self.requested = False
+        self._ends_early = ends_early
+        self._nothing_left = nothing_left
+
+    def __getstate__(self) -> dict[str, bool]:
+        """Return no function: Tune pickles the stopper into its last snapshot, which nobody reads.
+
+        The functions lead to the study, with its database connections and locks.
+        """
+        return {"requested": self.requested}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return whether a trial need not go on."""
+        return self._ends_early(trial_id, result)
+
+    def stop_all(self) -> bool:
+        """Return whether the whole experiment should stop."""
+        return self.requested or self._nothing_left()

@@ -1,0 +1,118 @@
+"""Estimating what is already in a folder: a trial at one of its steps, or an exported network."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from torch import nn
+
+from rfprune.core.files import read_json
+from rfprune.errors import RunsError
+from rfprune.exporting.loading import load_layers
+from rfprune.fpga.adders.deployment import AdderDeployment
+from rfprune.fpga.estimators import Estimate, estimate, needs_project
+from rfprune.fpga.estimators.design import Design
+from rfprune.fpga.estimators.network import design_of
+from rfprune.fpga.hls import convert
+from rfprune.fpga.layers import Plan, fold_batch_norm, plan, trace
+from rfprune.fpga.target import FPGA, FpgaDeployment
+from rfprune.hardware.parts import Part
+from rfprune.models import load_checkpoint
+from rfprune.results import TrialFolder
+from rfprune.spec import TrialSpec
+from rfprune.spec.yaml_files import parse_spec
+from rfprune.trial import restore
+
+__all__ = ["design_of_folder", "estimate_folder", "estimate_network", "network_of"]
+
+
+def estimate_folder(
+    folder: Path, by: str, step: int | None, run_code: bool = False
+) -> tuple[Estimate, Part]:
+    """Return the estimate of a trial or an exported network, and its part.
+
+    Args:
+        folder: a trial's run folder, or a folder made by ``rfprune export``.
+        by: name of the estimator.
+        step: of a trial; its last accepted one if None.
+        run_code: let an exported network be built by the function that its file names.
+
+    Raises:
+        RunsError: the folder is neither of the two.
+    """
+    found, model = network_of(folder, step, run_code)
+    if isinstance(found, AdderDeployment):
+        return found.estimate(model, by), found.part
+    return estimate_network(found, model, by), found.part
+
+
+def design_of_folder(folder: Path, step: int | None = None, run_code: bool = False) -> Design:
+    """Return the design of a trial or an exported network; arguments and errors as above."""
+    found, model = network_of(folder, step, run_code)
+    if isinstance(found, AdderDeployment):
+        raise RunsError(
+            f"{folder}: holds a graph of adders, which no design of layers describes; 'rfprune "
+            "estimate --by adders' counts it."
+        )
+    return design_of(found, fold_batch_norm(model, found.network), str(folder))
+
+
+def network_of(
+    folder: Path, step: int | None, run_code: bool
+) -> tuple[Plan | AdderDeployment, nn.Module]:
+    """Return a trial's or an export's network, planned; arguments and errors as above."""
+    if (folder / "steps.jsonl").exists():
+        return _of_trial(TrialFolder(folder), step)
+    if (folder / "model.pt").exists() and (folder / "spec.json").exists():
+        return _of_export(folder, run_code)
+    raise RunsError(
+        f"{folder}: is neither a trial nor an exported network. Allowed: a folder like "
+        "runs/digits/trials/0007, or one made by 'rfprune export'."
+    )
+
+
+def estimate_network(planned: Plan, model: nn.Module, by: str) -> Estimate:
+    """Return the estimate of a network; converts it for estimators that need a project."""
+    design = design_of(planned, fold_batch_norm(model, planned.network))
+    if not needs_project(by):
+        return estimate(design, by)
+    with tempfile.TemporaryDirectory() as scratch:
+        project = convert(model, planned, Path(scratch) / "hls").write()
+        return estimate(design, by, project)
+
+
+def _of_trial(trial: TrialFolder, step: int | None) -> tuple[Plan | AdderDeployment, nn.Module]:
+    accepted = [record.step for record in trial.steps() if record.accepted]
+    if not accepted:
+        raise RunsError(f"{trial.path}: has no accepted step yet.")
+    # Before the network is restored, which may take long or need packages of the other target.
+    _refuse_other_targets(trial.spec(), trial.path, "steps.jsonl and steps/*.json")
+    restored = restore(trial, accepted[-1] if step is None else step)
+    deployment = restored.prepared.deployment
+    if isinstance(deployment, AdderDeployment):
+        return deployment, restored.model
+    assert isinstance(deployment, FpgaDeployment)
+    return deployment.plan, restored.model
+
+
+def _refuse_other_targets(spec: TrialSpec, place: Path, costs: str) -> None:
+    if spec.target is not FPGA.facts:
+        raise RunsError(
+            f"{place}: is for {spec.target.title}, and estimates are for FPGAs; its costs are in "
+            f"{costs}."
+        )
+
+
+def _of_export(folder: Path, run_code: bool) -> tuple[Plan | AdderDeployment, nn.Module]:
+    path = folder / "spec.json"
+    spec = parse_spec(TrialSpec, read_json(path), str(path))
+    _refuse_other_targets(spec, folder, "metrics.json and estimate.json")
+    model = load_layers(folder, run_code=run_code)
+    saved = load_checkpoint(folder / "model.pt")
+    network = trace(model, saved.input_shape)
+    if "values" not in saved.extra:
+        return plan(network, spec.hardware), model
+    built = AdderDeployment(spec, network, model)
+    built.prunable.take(saved.extra["values"])
+    return built, model

@@ -1,0 +1,153 @@
+"""What is around the multipliers: FIFOs, tables of activations, recurrent cells.
+
+Counts follow from hls4ml's templates (how many products, look-ups and FIFOs there are); the few
+factors per bit are from the published module reports that stand beside them. What it does not know:
+the logic inside an argmax or a resize beyond the registers of one packed vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rfprune.fpga.estimators.fifo import Fifos, fifos
+from rfprune.fpga.estimators.layer_columns import TABLES, Columns, Kinds
+from rfprune.fpga.estimators.terms import Facts, parallel_elements, rule
+from rfprune.hardware.timing import ROUND_NS
+
+__all__ = ["FF_RATIO", "LUT_RATIO", "Around", "around"]
+
+F = NDArray[np.float64]
+
+#: LUTs per bit of one look-up in a sigmoid or tanh table (scaling, clipping): nine module reports
+#: of Vivado HLS 2019 with 16 and 20 bits say 7.9 to 9.0.
+_LOOKUP_LUT = 8.3
+#: The same of an ELU, which looks up negative data only: five of six reports of hls4ml's tests.
+_ELU_LUT = 4.2
+#: Per bit of the state of a GRU, beside its matrices and tables: two reports of Vivado HLS 2019.2
+#: with 20 and 128 states say 5.3 and 5.1 LUTs, 11.7 and 11.6 flip-flops.
+_CELL = {"lut": 5.2, "ff": 11.7}
+#: LUTs per bit of the sequence that each input of a recurrent layer selects its step from. The same
+#: two reports say 4.3 and 2.6; in silicon one LUT chooses out of four, a tree of them out of three.
+_STEP_LUT = {"hls": 3.3, "synthesis": 1 / 3}
+#: Median over ten published designs with both numbers, HLS / logic synthesis: Latency LUT, any FF.
+LUT_RATIO = 1.8
+FF_RATIO = 1.4
+#: LUTs per bit that passes an adder, a comparison or a register: one six-input LUT each.
+_BIT_LUT = 1.0
+#: Table look-ups and products of one state per step (`nnet_recurrent.h`): two gates and the
+#: candidate of a GRU; three gates, the candidate and the output's tanh of an LSTM.
+_LOOKUPS = {"gru": 3.0, "lstm": 5.0}
+_PRODUCTS = 3.0
+
+
+@dataclass(frozen=True)
+class Around:
+    """Costs beside the multipliers, (n_layers,) each; `synthesis_*` after logic synthesis."""
+
+    dsp: F
+    hls_bram18: F
+    synthesis_bram18: F
+    hls_lut: F
+    synthesis_lut: F
+    hls_ff: F
+    synthesis_ff: F
+
+
+def _dsp(c: Columns, f: Facts, k: Kinds) -> F:
+    """Products of softmax, batch norm and recurrent cells.
+
+    A softmax multiplies its tables, which are wide whatever the data. A GRU computes ``1 - z`` with
+    a 32-bit one, so that this product gets a DSP at any width; one published network of 4-bit types
+    has exactly one DSP per state and class.
+    """
+    softmax = np.where(k.softmax & (c.binding != 2), c.n_out, 0.0)
+    scales = k.batchnorm & f.hls_dsp & (c.binding == 0) & ~f.constant_data
+    scaled = np.where(scales, parallel_elements(c) * f.tiles, 0.0)
+    wide = np.where(f.hls_dsp, _PRODUCTS * f.tiles, c.is_type("gru").astype(np.float64))
+    return softmax + scaled + np.where(k.recurrent, c.n_out * wide, 0.0)
+
+
+def _glue_lut(c: Columns, f: Facts, k: Kinds) -> F:
+    """LUTs of one layer without weights."""
+    bits = parallel_elements(c) * np.maximum(c.data_bits, c.output_bits)
+    simple = k.batchnorm | c.is_type("merge", "argmax", "padding", "resize")
+    products = k.batchnorm & ~f.hls_dsp
+    lut = np.where(simple, _BIT_LUT * bits * np.where(products, 1 + c.weight_bits, 1.0), 0.0)
+    lut = np.where(k.relu, rule("relu_lut", c, f), lut)
+    lut = np.where(k.pool, rule("pool_lut", c, f), lut)
+    return np.where(k.softmax, rule("softmax_lut", c, f), lut)
+
+
+def _registers(c: Columns, f: Facts, k: Kinds, between: Fifos) -> F:
+    """Flip-flops of one layer without weights.
+
+    A scaled element is registered as datum, product and sum. In io_parallel a process holds what it
+    hands to FIFOs: the reports of two ReLU say 15 bits for each of 2048 and of 64 elements. ReLU
+    that rounds holds datum and sum where the period is too short for both (17 modules say 26 to 33
+    bits of 16). A look-up registers its result, in Vitis HLS its address as well (hls4ml's tests).
+    """
+    n = parallel_elements(c)
+    held = k.relu & (c.stream == 0) & (between.ff > 0)
+    registers = np.where(held, n * c.output_bits, 0.0)
+    rounded = k.relu & (c.rounds == 1) & (c.stream == 0)
+    registers = registers + rounded * 2 * n * c.data_bits * np.floor(ROUND_NS / c.period_ns)
+    addressed = np.where(c.vivado == 1, 0.0, np.log2(c.table_size))
+    table = n * (c.output_bits + addressed)
+    registers = np.where(c.is_type(*TABLES), table, registers)
+    registers = np.where(k.pool, rule("pool_ff", c, f), registers)
+    registers = np.where(k.softmax, rule("softmax_ff", c, f), registers)
+    stages = 2 * c.data_bits + c.weight_bits + c.output_bits
+    return np.where(k.batchnorm, n * stages, registers)
+
+
+def _softmax_tables(c: Columns) -> F:
+    """Block RAMs of a softmax in the C-synthesis report.
+
+    Vivado HLS lets two classes share a table of exponentials, beside that of inverses: 4 for five
+    classes. Vitis HLS counts one per class in 2021.1, and from 2022.2 twice the shared ones: 8.
+    """
+    shared = np.ceil(c.n_out / 2) + 1
+    vitis = np.where(c.year < 2022, c.n_out, 2 * shared)
+    return np.where(c.vivado == 1, shared, vitis)
+
+
+def around(c: Columns, f: Facts, k: Kinds) -> Around:
+    """Return what every layer costs beside its multipliers.
+
+    A block RAM has two ports: after logic synthesis two classes share a table of exponentials,
+    beside the table of inverses.
+    """
+    per_state = sum(count * c.is_type(kind) for kind, count in _LOOKUPS.items())
+    lookups = np.where(c.is_type(*TABLES), parallel_elements(c), per_state * c.n_out)
+    # Activations of a stream may state their elements only; channels then say how many positions.
+    positions = c.out_height * c.out_width
+    passing = c.is_type("relu", "batchnorm", "linear", "merge")
+    silent = (c.stream == 1) & (positions == 1) & passing
+    elements = np.maximum(c.n_out / np.maximum(c.channels, 1), 1)
+    positions = np.where(silent, np.ceil(elements), positions)
+    state = np.where(k.recurrent, c.n_out * c.data_bits, 0.0)
+    steps = np.where(k.recurrent & (c.stream == 0) & (c.n_sequence > 1), c.n_sequence, 0.0)
+    between = fifos(c, k, positions)
+    later = ~between.fitted
+    ff = _registers(c, f, k, between) + _CELL["ff"] * state
+    per_bit = np.where(c.is_type("elu"), _ELU_LUT, _LOOKUP_LUT)
+    lut = _glue_lut(c, f, k) + _CELL["lut"] * state + per_bit * lookups * c.data_bits
+    selected = steps * c.n_in**2 * c.data_bits
+    # A block RAM has two ports: two look-ups share a table.
+    tables = np.ceil(lookups / 2)
+    # From 2024.2 on, Vitis HLS shares one table among all elements of an io_parallel activation.
+    one = (c.year >= 2024.2) & (c.stream == 0) & (c.vivado == 0)
+    tables = np.where(one, np.minimum(tables, 1), tables)
+    shared = np.ceil(c.n_out / 2) + 1
+    return Around(
+        dsp=_dsp(c, f, k),
+        hls_bram18=np.where(k.softmax, _softmax_tables(c), 0.0) + tables + between.hls_bram18,
+        synthesis_bram18=np.where(k.softmax, shared, 0.0) + tables + between.synthesis_bram18,
+        hls_lut=lut + between.lut + _STEP_LUT["hls"] * selected,
+        synthesis_lut=(lut + between.lut * later) / LUT_RATIO + _STEP_LUT["synthesis"] * selected,
+        hls_ff=ff + between.ff,
+        synthesis_ff=(ff + between.ff * later) / FF_RATIO,
+    )

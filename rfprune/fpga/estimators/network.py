@@ -1,0 +1,130 @@
+"""From a planned torch network to a design file's content, with its real weights counted.
+
+Latency layers are counted as HLS builds them: a neuron that nobody reads, or that reads nothing, is
+gone with all its weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from rfprune.fpga.estimators.design import Design, LayerDesign
+from rfprune.fpga.estimators.live_weights import live_weights
+from rfprune.fpga.estimators.weights import weight_statistics
+from rfprune.fpga.layers import LayerPlan, Operation, Plan
+
+__all__ = ["design_of"]
+
+#: Operations that cost nothing in hardware or are gone after conversion.
+_FREE = ("flatten", "gather", "dropout", "identity")
+
+
+def design_of(plan: Plan, model: nn.Module, name: str = "design") -> Design:
+    """Return the design of a network as hls4ml will build it.
+
+    Args:
+        plan: strategy, reuse factor and types per layer.
+        model: the network with batch norm already folded, so that its weights are the ones built.
+        name: free text.
+    """
+    hardware = plan.hardware
+    weights = live_weights(plan, model)
+    layers: list[LayerDesign] = []
+    for traced in plan.network.operations:
+        if traced.type in _FREE or traced.name in plan.network.folded_norms:
+            continue
+        placed = plan.layout.placed[traced.name]
+        shapes = tuple(_features_first(read.shape) for read in placed.reads)
+        operation = replace(traced, in_shapes=shapes, out_shape=_features_first(placed.shape))
+        # One matrix of multipliers for every weight that the operation holds.
+        own = [planned for planned in plan.layers if planned.layer.operation == traced.name]
+        layers += [_weighted(operation, one, model, weights[one.name]) for one in own]
+        if not own:
+            layers.append(_glue(operation))
+    return Design(
+        name=name,
+        part=hardware.part,
+        clock_ns=hardware.clock_ns,
+        backend=hardware.backend,
+        io_type=hardware.io_type,
+        precision=hardware.precision,
+        layers=tuple(layers),
+    )
+
+
+def _features_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a stored array, whose features run along its last axis, as (C, ...)."""
+    return (shape[-1], *shape[:-1])
+
+
+def _weighted(
+    operation: Operation, plan: LayerPlan, model: nn.Module, weight_hls: NDArray[Any]
+) -> LayerDesign:
+    layer = plan.layer
+    module = model.get_submodule(layer.path)
+    geometry = _geometry(operation)
+    kernel = layer.weight_shape[2:]
+    unrolled = plan.strategy == "resource_unrolled"
+    return LayerDesign(
+        name=layer.name,
+        type=layer.kind.name,
+        n_in=layer.n_in,
+        n_out=layer.n_out,
+        reuse_factor=plan.reuse_factor,
+        # hls4ml falls back to resource where it cannot unroll; see `LayerPlan.kept_because`.
+        strategy="resource" if unrolled and not plan.droppable else plan.strategy,
+        weight_precision=str(plan.weight),
+        bias_precision=str(plan.result),
+        input_precision=str(plan.data),
+        output_precision=str(plan.result),
+        kernel_height=kernel[0] if len(kernel) == 2 else 1,
+        kernel_width=kernel[-1] if kernel else 1,
+        stride=module.stride[0] if kernel else 1,  # type: ignore[index]
+        in_channels=layer.weight_shape[1] if layer.kind.convolves else None,
+        weights=weight_statistics(weight_hls, plan.weight, plan.reuse_factor),
+        **geometry,
+    )
+
+
+def _glue(operation: Operation) -> LayerDesign:
+    """Return a layer without weights: activation, pooling, merge."""
+    elements = int(np.prod(operation.out_shape))
+    channels = operation.out_shape[0]
+    geometry = _geometry(operation)
+    kind = operation.type
+    if kind in ("maxpool", "avgpool"):
+        kind = f"{kind}{len(operation.out_shape) - 1}d"
+        # hls4ml takes pools whose windows do not overlap; what is left over at the edge is cut off.
+        window = {
+            "kernel_height": max(geometry["in_height"] // geometry["out_height"], 1),
+            "kernel_width": max(geometry["in_width"] // geometry["out_width"], 1),
+        }
+        geometry |= {**window, "stride": window["kernel_width"]}
+    windowed = len(operation.out_shape) > 1
+    return LayerDesign(
+        name=operation.name,
+        type=kind,
+        n_in=int(np.prod(operation.in_shape)),
+        n_out=channels if windowed else elements,
+        in_channels=operation.in_shape[0] if windowed else None,
+        **geometry,
+    )
+
+
+def _geometry(operation: Operation) -> dict[str, Any]:
+    """Return in/out height and width of images and sequences; nothing for vectors."""
+    if len(operation.out_shape) < 2 or len(operation.in_shape) < 2:
+        return {}
+    (*_, in_width), (*_, out_width) = operation.in_shape, operation.out_shape
+    tall = len(operation.in_shape) > 2
+    return {
+        "in_height": operation.in_shape[1] if tall else 1,
+        "in_width": in_width,
+        "out_height": operation.out_shape[1] if tall else 1,
+        "out_width": out_width,
+    }

@@ -1,0 +1,100 @@
+"""Two layers that hls4ml lacks, in its extension interface: a gather and a sum.
+
+``cpp/nnet_wires.h`` is their C++; a project that has one of them gets the file.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from math import ceil, log2
+from pathlib import Path
+from typing import Any
+
+__all__ = ["copy_sources", "register"]
+
+_HEADER = "nnet_wires.h"
+_GATHER = """struct config{index} {{
+    static const unsigned n_in = {n_in};
+    static const unsigned n_out = {n_out};
+    static const unsigned index[n_out];
+}};
+const unsigned config{index}::index[] = {{{indices}}};\n"""
+_SUM = """struct config{index} {{
+    static const unsigned n_in = {n_in};
+    static const unsigned n_out = {n_out};
+    static const unsigned n_sum = {n_sum};
+    static const unsigned step_out = {step_out};
+    static const unsigned step_sum = {step_sum};
+    typedef ap_{u}fixed<{width}, {integer}> accum_t;
+}};\n"""
+_CALL = "nnet::{function}<{input_t}, {output_t}, {config}>({input}, {output});"
+
+
+@cache
+def register(backend: str) -> None:
+    """Tell hls4ml of the layers, once for each backend."""
+    from hls4ml.backends import get_backend
+    from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
+    from hls4ml.model.layers import Layer, layer_map, register_layer
+
+    class _Own(Layer):  # type: ignore[misc]
+        def initialize(self) -> None:
+            self.add_output_variable(list(self.get_attr("shape")))
+
+    # hls4ml keeps one table for all backends; a second class of a name would not be the first.
+    for name in ("Gather", "Sum"):
+        if name not in layer_map:
+            register_layer(name, type(name, (_Own,), {}))
+
+    class _GatherConfig(LayerConfigTemplate):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(layer_map["Gather"])
+
+        def format(self, node: Any) -> str:
+            index = node.get_attr("gathered")
+            return _GATHER.format(
+                index=node.index,
+                n_in=node.get_input_variable().size(),
+                n_out=len(index),
+                indices=", ".join(map(str, index)),
+            )
+
+    class _SumConfig(LayerConfigTemplate):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(layer_map["Sum"])
+
+        def format(self, node: Any) -> str:
+            read = node.get_input_variable()
+            kind, n_sum = read.type.precision, node.get_attr("n_sum")
+            more = ceil(log2(n_sum)) if n_sum > 1 else 0
+            return _SUM.format(
+                index=node.index,
+                n_in=read.size(),
+                n_out=read.size() // n_sum,
+                **{name: node.get_attr(name) for name in ("n_sum", "step_out", "step_sum")},
+                u="" if kind.signed else "u",
+                width=kind.width + more,
+                integer=kind.integer + more,
+            )
+
+    def call(name: str) -> type:
+        class _Call(FunctionCallTemplate):  # type: ignore[misc]
+            def __init__(self) -> None:
+                super().__init__(layer_map[name], include_header=[f"nnet_utils/{_HEADER}"])
+                self.name = f"{name.lower()}_call"
+
+            def format(self, node: Any) -> str:
+                return _CALL.format(function=name.lower(), **self._default_function_params(node))
+
+        return _Call
+
+    for template in (_GatherConfig, _SumConfig, call("Gather"), call("Sum")):
+        get_backend(backend).register_template(template)
+
+
+def copy_sources(graph: Any, project: Path) -> None:
+    """Write the C++ of these layers into a project that has any of them."""
+    if any(node.class_name in ("Gather", "Sum") for node in graph.get_layers()):
+        source = files("rfprune.fpga.hls").joinpath("cpp", _HEADER).read_text(encoding="ascii")
+        (project / "firmware" / "nnet_utils" / _HEADER).write_text(source, encoding="ascii")

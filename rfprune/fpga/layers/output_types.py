@@ -1,0 +1,134 @@
+"""The fixed-point type of every input and every operation's output, as hls4ml will be told.
+
+A weight layer whose result goes to an operation that rounds (an activation, pooling, a sum of two)
+stays exact: hls4ml's accumulator is as wide as its products need (``infer_precision.py``). One that
+goes straight to something else is rounded itself, or what reads it would grow with the
+accumulator's width. Products and sums over axes stay exact, too, as wide as they need to be, unless
+a weight layer reads them. The network's outputs stay exact,
+unless the file gives the layer an ``output_precision``.
+"""
+
+from __future__ import annotations
+
+from math import ceil, log2, prod
+
+from rfprune.fpga.layers.trace import Network, Operation
+from rfprune.hardware.precision import FixedType
+from rfprune.spec.hardware import HardwareSpec
+
+__all__ = ["data_types", "output_types", "result_types"]
+
+#: Operations that hand on what they get.
+_TRANSPARENT = ("flatten", "gather", "dropout", "identity", "resize", "padding")
+#: Operations whose output is as wide as it needs to be.
+_EXACT = ("multiply", "sum")
+#: Operations that read nothing as wide as an accumulator.
+_READS_ROUNDED = ("batchnorm", "affine", "concatenate", "embedding", *_EXACT)
+#: The widest type that a file can name; what would be wider is rounded like everything else.
+_WIDEST = 64
+
+Types = dict[str, FixedType]
+
+
+def result_types(network: Network, hardware: HardwareSpec) -> Types:
+    """Return, for each input and operation, the type its output has wherever it is rounded.
+
+    It is that of the weight layer before it (the one executed last, if several paths meet), or the
+    default of the network where there is none. The input of an Embedding is a whole number.
+    """
+    weighted = {layer.operation for layer in network.layers}
+    place = {operation.name: index for index, operation in enumerate(network.operations)}
+    default = FixedType.parse(hardware.precision)
+    types: Types = {name: _input_type(name, network, default) for name in network.inputs}
+    for operation in network.operations:
+        if operation.name in weighted:
+            text = hardware.layer(operation.name).precision
+            types[operation.name] = FixedType.parse(str(text))
+            continue
+        # Of several operands the last in order of execution.
+        before = max(operation.inputs, key=lambda name: place.get(name, -1), default="")
+        chosen = types.get(before, default) if before in place else default
+        types[operation.name] = default if operation.type == "embedding" else chosen
+    return types
+
+
+def _input_type(name: str, network: Network, default: FixedType) -> FixedType:
+    rows = [operation.rows for operation in network.operations if name in operation.inputs]
+    if None in rows or not rows:
+        return default
+    # Numbers of rows, from 0 on: no sign and no fraction.
+    width = max(1, ceil(log2(max(row for row in rows if row is not None))))
+    return FixedType(width, width, signed=False)
+
+
+def data_types(network: Network, hardware: HardwareSpec) -> Types:
+    """Return the type of the data that each weight layer reads."""
+    types = output_types(network, hardware)
+    results = result_types(network, hardware)
+    found: Types = {}
+    for layer in network.layers:
+        kind = types.get(layer.input)
+        found[layer.operation] = results[layer.input] if kind is None else kind
+    return found
+
+
+def output_types(network: Network, hardware: HardwareSpec) -> dict[str, FixedType | None]:
+    """Return the type of each input and operation's output; None where it is an accumulator's."""
+    types = result_types(network, hardware)
+    readers: dict[str, list[Operation]] = {name: [] for name in types}
+    for operation in network.operations:
+        for name in operation.inputs:
+            readers[name].append(operation)
+    passing = {op.name for op in network.operations if op.type in _TRANSPARENT}
+    passing |= network.folded_norms
+    weighted = {layer.operation for layer in network.layers}
+
+    def read_by(name: str, kinds: tuple[str, ...]) -> bool:
+        """Return whether a weight layer or one of `kinds` reads it, through what hands it on."""
+        return any(
+            read_by(reader.name, kinds)
+            if reader.name in passing
+            else reader.name in weighted or reader.type in kinds
+            for reader in readers[name]
+        )
+
+    found: dict[str, FixedType | None] = {name: types[name] for name in network.inputs}
+    for operation in network.operations:
+        name = operation.name
+        if name in passing:
+            # In order of execution, so that what it reads has its type already.
+            found[name] = found[operation.inputs[0]]
+        elif name in weighted and (own := hardware.layer(name).output_precision) is not None:
+            found[name] = FixedType.parse(own)
+        elif name in weighted:
+            found[name] = types[name] if read_by(name, _READS_ROUNDED) else None
+        elif operation.type == "concatenate":
+            found[name] = _union([found[part] or types[part] for part in operation.inputs])
+        elif operation.type in _EXACT and not read_by(name, ("affine", "batchnorm")):
+            parts = [found[part] or types[part] for part in operation.inputs]
+            found[name] = _exact(operation, parts) or types[name]
+        else:
+            found[name] = types[name]
+    return found
+
+
+def _union(kinds: list[FixedType]) -> FixedType:
+    """Return the least type that holds every value of all of them."""
+    if all(kind == kinds[0] for kind in kinds):
+        return kinds[0]
+    signed = any(kind.signed for kind in kinds)
+    # An unsigned type needs a bit more among signed ones.
+    integer = max(kind.integer + int(signed and not kind.signed) for kind in kinds)
+    return FixedType(integer + max(kind.fractional for kind in kinds), integer, signed)
+
+
+def _exact(operation: Operation, parts: list[FixedType]) -> FixedType | None:
+    """Return the type of a product or a sum that loses nothing; None if it is too wide."""
+    if operation.type == "sum":
+        more = ceil(log2(max(1, prod(operation.in_shape[axis] for axis in operation.axes))))
+        kind = FixedType(parts[0].width + more, parts[0].integer + more, parts[0].signed)
+    else:
+        # Only the product of two least numbers needs the last of these bits, as hls4ml has it.
+        width, integer = sum(p.width for p in parts), sum(p.integer for p in parts)
+        kind = FixedType(width, integer, any(part.signed for part in parts))
+    return kind if kind.width <= _WIDEST else None

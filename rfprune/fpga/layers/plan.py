@@ -1,0 +1,235 @@
+"""Which hardware each layer gets: the file's settings resolved per layer.
+
+What hls4ml would silently replace is refused. `LayerPlan.droppable` says whether pruned groups
+really vanish from what hls4ml generates:
+
+==================  =========================  ====================  ====================
+strategy            dense                      conv, io_stream       conv, io_parallel
+==================  =========================  ====================  ====================
+latency             yes (constants)            yes                   yes
+resource            no                         no                    no
+resource_unrolled   yes, RF > 1                yes, RF > 1           no (becomes resource)
+==================  =========================  ====================  ====================
+
+A Linear on a sequence is a convolution there (`WeightKind.convolves`).
+
+Sources: hls4ml 1.3, ``backends/vivado/passes/unrolled_codegen.py`` (the only code that leaves zero
+groups out), ``nnet_dense_latency.h`` (constants), ``backends/fpga/fpga_backend.py`` (fallbacks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rfprune.core.arrays import IntArray
+from rfprune.core.registry import nearest
+from rfprune.errors import NetworkError, SpecError
+from rfprune.fpga.layers.layout import Layout, arrange
+from rfprune.fpga.layers.output_types import data_types, output_types
+from rfprune.fpga.layers.trace import Network, WeightLayer
+from rfprune.hardware.parts import Part, find_part
+from rfprune.hardware.precision import FixedType
+from rfprune.hardware.reuse import (
+    LARGEST_PARTITION,
+    check_reuse_factor,
+    partitioned,
+    resolve_strategy,
+    valid_reuse_factors,
+)
+from rfprune.spec.hardware import HardwareSpec
+
+__all__ = ["LayerPlan", "Plan", "check_layer_names", "plan"]
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer with the hardware it gets.
+
+    Attributes:
+        layer: the layer.
+        reuse_factor: weights per multiplier; always one that hls4ml keeps.
+        strategy: latency, resource or resource_unrolled; never auto.
+        weight: type of the weights.
+        result: type of bias and result.
+        data: type of the layer's inputs.
+        dsp_type: DSP block of the part, e.g. DSP48E2.
+        order: (N,) flat torch index of the weight at each flat HLS position.
+        kept_because: why pruned groups would not vanish, or None if they do.
+    """
+
+    layer: WeightLayer
+    reuse_factor: int
+    strategy: str
+    weight: FixedType
+    result: FixedType
+    data: FixedType
+    dsp_type: str
+    order: IntArray
+    kept_because: str | None
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return self.layer.name
+
+    @property
+    def droppable(self) -> bool:
+        """Whether pruned groups vanish from the multipliers that hls4ml generates."""
+        return self.kept_because is None
+
+    @property
+    def n_multipliers(self) -> int:
+        """Multipliers of the dense layer, ``n_in * n_out / RF``."""
+        return -(-self.layer.n_weights // self.reuse_factor)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network on an FPGA: every layer with its hardware, and the settings common to all.
+
+    Attributes:
+        network: the traced network.
+        layers: its weight layers.
+        part: the FPGA.
+        hardware: the file's settings.
+        types: of each operation's output; None where hls4ml keeps it exact.
+        layout: where everything lies.
+    """
+
+    network: Network
+    layers: tuple[LayerPlan, ...]
+    part: Part
+    hardware: HardwareSpec
+    types: Mapping[str, FixedType | None]
+    layout: Layout
+
+    def notes(self) -> list[str]:
+        """Return a sentence per layer that pruning cannot shrink, or that is too large to build."""
+        kept = [
+            f"{layer.name}: pruning saves nothing here: {layer.kept_because}."
+            for layer in self.layers
+            if layer.kept_because
+        ]
+        return [*kept, *(note for layer in self.layers if (note := _too_large(layer)))]
+
+
+def _too_large(layer: LayerPlan) -> str | None:
+    """Return the note on a layer at which the vendor's HLS stops before anything is pruned."""
+    latency = layer.strategy == "latency"
+    elements = partitioned(layer.layer.n_weights, layer.reuse_factor, layer.strategy)
+    if elements <= LARGEST_PARTITION:
+        return None
+    what = "products, all at once" if latency else f"multipliers at RF {layer.reuse_factor}"
+    factor = -(-layer.layer.n_weights // LARGEST_PARTITION)
+    way = "another strategy and " if latency else ""
+    return (
+        f"{layer.name}: {elements:,} {what}: Vivado HLS stops at more than {LARGEST_PARTITION:,} "
+        f"unrolled or partitioned elements (XFORM 203-504), and Vitis HLS can take hours or stop; "
+        f"use {way}a reuse factor of {factor} or more, or a smaller layer."
+    )
+
+
+def plan(network: Network, hardware: HardwareSpec) -> Plan:
+    """Resolve `hardware` for every layer of `network`.
+
+    Raises:
+        SpecError: a layer that the network does not have, or strategy and reuse factor that exclude
+            each other.
+        ReuseFactorError: a reuse factor that hls4ml would silently round, or build wrongly.
+        NetworkError: a network that hls4ml would build wrongly with this `io_type`.
+        UnknownNameError: no such part.
+    """
+    # Names first: a misspelt layer would otherwise have the settings of all others.
+    check_layer_names("hardware.layers", hardware.layers, network)
+    _check_stream(network, hardware.io_type)
+    layout = arrange(network, hardware.io_type)
+    part = find_part(hardware.part)
+    data = data_types(network, hardware)
+    layers = tuple(
+        _layer_plan(layer, hardware, data[layer.operation], part.dsp_type, _order(layer, layout))
+        for layer in network.layers
+    )
+    return Plan(network, layers, part, hardware, output_types(network, hardware), layout)
+
+
+def _check_stream(network: Network, io_type: str) -> None:
+    """Raise a NetworkError, before any training, if io_stream would build another network."""
+    for operation in network.operations if io_type == "io_stream" else ():
+        if operation.stream_fault is not None:
+            raise NetworkError(
+                f"{operation.path or operation.name}: hls4ml's io_stream cannot take a "
+                f"{operation.type} layer with {operation.stream_fault}. Change it, or use "
+                "io_parallel."
+            )
+
+
+def _order(layer: WeightLayer, layout: Layout) -> IntArray:
+    """Return (N,) the flat torch index of the weight at each flat HLS position.
+
+    A Linear that reads features in the order in which they lie has its weights in that order.
+    """
+    order = layer.kind.order(layer.weight_shape)
+    (read,) = layout.placed[layer.operation].reads
+    source = layout.placed[layer.input]
+    if layer.kind.name != "dense" or read.order is not None or not source.is_whole:
+        return order
+    # Stored in torch's own order: nothing to permute.
+    if (source.places.reshape(-1) == np.arange(source.places.size)).all():
+        return order
+    return np.ascontiguousarray(order.reshape(layer.n_out, -1)[:, source.torch_order]).reshape(-1)
+
+
+def check_layer_names(key: str, names: Mapping[str, object], network: Network) -> None:
+    """Raise a SpecError if a name under `key` is not a layer of the network."""
+    known = [layer.name for layer in network.layers]
+    for name in names:
+        if name not in known:
+            raise SpecError(
+                f"{key}: the network has no layer '{name}'.{nearest(name, known)} "
+                f"Layers: {', '.join(known)}."
+            )
+
+
+def _layer_plan(
+    layer: WeightLayer, hardware: HardwareSpec, data: FixedType, dsp_type: str, order: IntArray
+) -> LayerPlan:
+    own = hardware.layer(layer.name)
+    reuse_factor, asked = own.reuse_factor, own.strategy
+    # What the layer does not set, the file sets for all layers.
+    assert reuse_factor is not None
+    assert asked is not None
+    n_in, n_out, largest = layer.size(hardware.io_type)
+    # hls4ml would take the nearest valid one and only print a warning.
+    check_reuse_factor(layer.name, n_in, n_out, reuse_factor, asked, largest)
+    valid = valid_reuse_factors(n_in, n_out, asked, largest)
+    strategy = resolve_strategy(layer.name, asked, reuse_factor, valid)
+    if layer.kind.depthwise and strategy != "latency":
+        raise SpecError(
+            f"{layer.name}: rfprune builds depthwise convolutions in strategy latency alone, not "
+            f"in {strategy}. Set hardware.layers.{layer.name}.strategy to latency."
+        )
+    return LayerPlan(
+        layer=layer,
+        reuse_factor=reuse_factor,
+        strategy=strategy,
+        weight=FixedType.parse(str(own.weight_precision)),
+        result=FixedType.parse(str(own.precision)),
+        data=data,
+        dsp_type=dsp_type,
+        order=order,
+        kept_because=_kept_because(layer, strategy, hardware.io_type),
+    )
+
+
+def _kept_because(layer: WeightLayer, strategy: str, io_type: str) -> str | None:
+    if strategy == "resource":
+        return "strategy resource reads every weight from memory, zero or not"
+    if strategy == "resource_unrolled" and layer.kind.convolves and io_type == "io_parallel":
+        return (
+            "hls4ml turns resource_unrolled into resource for convolutions and Linear layers on "
+            "sequences in io_parallel (io_stream or strategy latency prunes)"
+        )
+    return None

@@ -1,0 +1,152 @@
+"""Whether the types of a network hold its numbers, seen on rows of data before anything is pruned.
+
+The network runs in floats; where hardware will round (`rfprune.fpga.fixed_point`), the numbers are
+compared with the type that they will get: what is outside of it overflows, and what is finer than
+its step is rounded off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rfprune.core.named import call
+from rfprune.core.tables import Column
+from rfprune.fpga.fixed_point import observed
+from rfprune.fpga.layers import Plan
+from rfprune.hardware.precision import FixedType
+
+__all__ = ["NumberRange", "number_notes", "number_ranges", "range_columns"]
+
+#: A wrapped value changes its sign; of values that are only clipped more may be outside.
+_WRAPPED, _CLIPPED = 1e-3, 1e-2
+#: Rounding noise relative to the values, root mean square: from 1/4 on, two bits are left of them.
+_NOISE = 0.25
+#: What a proposed type leaves of it.
+_PROPOSED_NOISE = 1 / 16
+#: So many types are named in notes.
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class NumberRange:
+    """The numbers in one place of a network beside their type.
+
+    Attributes:
+        place: ``input x``, ``weights of fc1``, ``output of fc1``.
+        type: what they are rounded to.
+        low: the smallest number.
+        high: the largest number.
+        overflow: fraction of the numbers that are outside of the type.
+        noise: what rounding alone adds, relative to the numbers, both as root mean square.
+        proposal: a type that holds them, if this one does not.
+    """
+
+    place: str
+    type: str
+    low: float
+    high: float
+    overflow: float
+    noise: float
+    proposal: str | None
+
+
+def number_ranges(model: nn.Module, plan: Plan, x: Any) -> list[NumberRange]:
+    """Return the numbers of a network on rows beside their types, in order of execution.
+
+    Args:
+        model: the dense network, trained or not.
+        plan: types by layer.
+        x: rows.
+    """
+    with torch.no_grad():
+        graph, seen = observed(model, plan)
+        call(graph, x)
+    made = {operation.name for operation in plan.network.operations}
+    return [
+        _range(_in_words(place, made), kind, values)
+        for place, kind, values in seen
+        if values.numel()
+    ]
+
+
+def _in_words(place: str, made: Collection[str]) -> str:
+    if " " in place:
+        return place
+    return f"output of {place}" if place in made else f"input {place}"
+
+
+def _range(place: str, kind: FixedType, values: Tensor) -> NumberRange:
+    low, high = (float(v) for v in values.aminmax())
+    # Rounding up to the type's first value beyond its end overflows, rounding down to its end not.
+    outside = float(((values < kind.min) | (values >= kind.max + kind.step)).double().mean())
+    # Wide in front of the point, so that what is measured is rounding alone and not overflow.
+    wide = replace(kind, width=min(64, kind.width + 24), integer=kind.integer + 24)
+    size = float(values.square().mean().sqrt())
+    noise = float((wide.quantize(values) - values).square().mean().sqrt()) / size if size else 0.0
+    found = NumberRange(place, str(kind), low, high, outside, noise, None)
+    return replace(found, proposal=str(_proposal(found, kind))) if _narrow(found, kind) else found
+
+
+def _narrow(found: NumberRange, kind: FixedType) -> bool:
+    allowed = _WRAPPED if kind.saturation == "WRAP" else _CLIPPED
+    return found.overflow > allowed or found.noise > _NOISE
+
+
+def _proposal(found: NumberRange, kind: FixedType) -> FixedType:
+    """Return the type with as many more bits in front of and behind the point as are missing."""
+    largest = max(abs(found.low), abs(found.high), 2.0**-20)
+    needed = math.floor(math.log2(largest)) + 1 + int(kind.signed)
+    integer = max(kind.integer, needed) if found.overflow else kind.integer
+    fraction = kind.fractional
+    if found.noise > _NOISE:
+        fraction += math.ceil(math.log2(found.noise / _PROPOSED_NOISE))
+    return replace(kind, width=min(64, integer + fraction), integer=integer)
+
+
+def number_notes(ranges: Sequence[NumberRange], rows: int, trained: bool) -> list[str]:
+    """Return one sentence per type that is too narrow; the first few, and how many more there are.
+
+    Args:
+        ranges: of the dense network.
+        rows: that it ran on.
+        trained: whether its weights are those that will be pruned.
+    """
+    narrow = [each for each in ranges if each.proposal is not None]
+    network = "the dense network" if trained else "the network before training"
+    notes = []
+    for each in narrow[:_NAMED]:
+        what = []
+        if each.overflow:
+            what.append(
+                f"{each.overflow:.2%} of the numbers overflow it ({each.low:.3g} to "
+                f"{each.high:.3g})"
+            )
+        if each.noise > _NOISE:
+            what.append(f"rounding takes away {each.noise:.0%} of them")
+        notes.append(
+            f"{each.place}: {each.type} is too narrow for {network} on {rows:,} training rows: "
+            f"{' and '.join(what)}; {each.proposal} would hold them."
+        )
+    if len(narrow) > _NAMED:
+        more = ", ".join(f"{each.place} ({each.proposal})" for each in narrow[_NAMED:])
+        notes.append(f"Too narrow as well, with a type that would do: {more}.")
+    return notes
+
+
+def range_columns(ranges: Sequence[NumberRange]) -> list[Column]:
+    """Return a table of the ranges, one row per place."""
+    return [
+        Column("numbers", [each.place for each in ranges], left=True, needed=True),
+        Column("type", [each.type for each in ranges], left=True, needed=True),
+        Column("smallest", [f"{each.low:.3g}" for each in ranges]),
+        Column("largest", [f"{each.high:.3g}" for each in ranges]),
+        Column("overflow", [f"{each.overflow:.2%}" for each in ranges], needed=True),
+        Column("rounding", [f"{each.noise:.1%}" for each in ranges], needed=True),
+        Column("better", [each.proposal or "" for each in ranges], left=True),
+    ]

@@ -1,0 +1,49 @@
+"""The documentation site: what is generated says something of everything, and it builds."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+
+import rfprune
+from docs.site import build
+from docs.site.reference import command_reference, keys, python_reference, sweep_reference
+
+
+def test_every_key_has_a_meaning_and_an_example_that_is_yaml() -> None:
+    found = keys()
+    assert len(found) > 150
+    for key in found:
+        assert key.meaning, key.path
+        example = yaml.safe_load(key.example)
+        assert list(example) == [key.path.rpartition(".")[2]], key.path
+
+
+def test_every_public_name_and_command_is_in_the_references() -> None:
+    page = python_reference()
+    for name in rfprune.__all__:
+        if not name.startswith("_"):
+            _, _, rest = page.partition(f"\n## rfprune.{name}\n")
+            assert len(rest.split("\n## ")[0]) > 80, name
+    assert "\n### rfprune.Sweep.best\n" in page
+    commands = command_reference()
+    assert all(f"\n## rfprune {verb}\n" in commands for verb in ("check", "sweep", "ui", "list"))
+    assert sweep_reference().count("\n| `") == len(keys())
+
+
+def test_links_of_pages_lead_within_the_site(tmp_path: Path) -> None:
+    build.assemble(tmp_path)
+    index = (tmp_path / "index.md").read_text()
+    assert "](python.md)" in index
+    assert "](sweep_files.md)" in index
+    assert "](docs/" not in index
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("material") is None, reason="extra docs is missing")
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    assert build.build(tmp_path / "site") == 0
+    assert (tmp_path / "site" / "reference" / "sweep.html").exists()

@@ -1,0 +1,3 @@
+"""The quick real trials of `tests/study`, executed by Ray."""
+
+from tests.study.conftest import *  # noqa: F403

@@ -1,0 +1,172 @@
+"""The front as PNG and as a page; the page also in a real browser."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import subprocess
+from unittest.mock import patch
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from rfprune.results import read_front
+from rfprune.results.axes import axis_pairs, edge_of_front, known_quantities
+from rfprune.results.front_page import front_html
+from rfprune.results.front_plot import front_png
+from rfprune.results.labels import BETWEEN, summary
+
+
+@pytest.fixture
+def front(make, spec_of):
+    spec = spec_of(constraints=["dsp <= 2000", "val_accuracy >= 0.945"])
+    return read_front(make.sweep(spec, trials=12))
+
+
+def colours(png: bytes) -> np.ndarray:
+    image = matplotlib.image.imread(io.BytesIO(png))
+    return (image[..., :3] * 255).round().astype(int).reshape(-1, 3)
+
+
+def test_png_has_a_panel_for_every_cost_and_draws_the_front(front) -> None:
+    png = front_png(front)
+    image = matplotlib.image.imread(io.BytesIO(png))
+    height, width = image.shape[:2]
+    assert width > 1.8 * height
+    assert axis_pairs(front) == [("dsp", "val_accuracy"), ("latency_cycles", "val_accuracy")]
+    pixels = colours(png)
+    assert (pixels == (29, 95, 184)).all(axis=1).sum() > 500
+    assert png == front_png(front)
+
+
+def test_the_summary_is_whole_and_the_dense_network_in_sight(front) -> None:
+    with (
+        patch.object(Figure, "savefig", autospec=True) as drawn,
+        patch("rfprune.results.front_plot._CHARACTERS_PER_INCH", 5),
+    ):
+        front_png(front)
+    (figure, *_), _ = drawn.call_args
+    said = [text.get_text() for text in figure.texts]
+    assert said[0] == front.view.name
+    assert BETWEEN.join(said[1].split("\n")) == summary(front)
+    assert max(map(len, said[1].split("\n"))) <= 5 * figure.get_figwidth()
+    (_, y), *_ = axis_pairs(front)
+    low, high = figure.axes[0].get_ylim()
+    assert all(low <= point.metrics[y] <= high for point in front.shown)
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        {"val_accuracy": "max"},
+        {"dsp": "min"},
+        {"val_accuracy": "max", "sparsity": "max"},
+        {"dsp": "min", "lut": "min"},
+        {"val_accuracy": "max", "dsp": "min", "bram18": "min", "lut": "min", "ff": "min"},
+    ],
+)
+def test_pictures_of_any_objectives(make, spec_of, objectives) -> None:
+    make.facts = {}
+    front = read_front(make.sweep(spec_of(objectives=objectives, constraints=[]), trials=4))
+    assert (colours(front_png(front)) == (29, 95, 184)).all(axis=1).any()
+    assert "__DATA__" not in front_html(front)
+
+
+def test_pictures_of_a_sweep_without_any_step(make) -> None:
+    front = read_front(make.sweep())
+    assert front_png(front).startswith(b"\x89PNG")
+    assert payload(front_html(front))["points"] == []
+
+
+def test_the_edge_of_the_front_is_the_front_in_two_quantities(front) -> None:
+    edge = edge_of_front(front, "latency_cycles", "val_accuracy")
+    assert {id(p) for p in edge} < {id(p) for p in front.points}
+    costs = [p.metrics["latency_cycles"] for p in edge]
+    accuracies = [p.metrics["val_accuracy"] for p in edge]
+    assert costs == sorted(costs)
+    assert accuracies == sorted(accuracies)
+    for point in front.points:
+        assert any(
+            p.metrics["latency_cycles"] <= point.metrics["latency_cycles"]
+            and p.metrics["val_accuracy"] >= point.metrics["val_accuracy"]
+            for p in edge
+        )
+
+
+def payload(page: str) -> dict:
+    match = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)
+    assert match is not None
+    return json.loads(match.group(1))
+
+
+def test_page_carries_every_candidate_and_loads_nothing(front) -> None:
+    page = front_html(front)
+    data = payload(page)
+    assert len(data["points"]) == len(front.view.candidates)
+    names = known_quantities(front)
+    assert data["quantities"] == names
+    for row, c in zip(data["points"], front.view.candidates, strict=True):
+        assert row[:3] == [c.trial, c.step, c.feasible]
+        assert row[4:] == [c.metrics[name] for name in names]
+    ranked = sorted((row for row in data["points"] if row[3] >= 0), key=lambda row: row[3])
+    assert [tuple(row[:2]) for row in ranked] == [(p.trial, p.step) for p in front.points]
+    addresses = set(re.findall(r"https?://[^\"'\s]+", page))
+    assert addresses == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
+
+
+def test_values_cannot_end_the_script_that_carries_them(make, spec_of) -> None:
+    spec = spec_of(search={"model.name": {"choices": ["mlp"]}})
+    folder = make.sweep(spec, trials=1)
+    path = folder.trial(0).path / "spec.json"
+    values = json.loads(path.read_text())
+    values["model"]["name"] = "</script><script>alert(1)</script>"
+    path.write_text(json.dumps(values))
+    data = payload(front_html(read_front(folder)))
+    assert data["params"]["0"]["model.name"] == values["model"]["name"]
+
+
+HEADLESS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.mark.slow
+def test_page_in_a_browser(front, tmp_path) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("no Chromium found (Debian package: chromium)")
+    page = tmp_path / "front.html"
+    # Clicks on the first row, as a reader would.
+    click = "<script>document.querySelector('#table tbody tr').click()</script></body>"
+    page.write_text(front_html(front).replace("</body>", click), encoding="utf-8")
+    shown = subprocess.run(
+        [
+            browser,
+            *HEADLESS,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+    assert shown.count('class="point front"') == len(front.points)
+    assert shown.count('class="selected"') == 1
+    assert shown.count('class="chosen"') == 1
+    best = front.points[0]
+    assert f"Trial {best.trial}, step {best.step}" in shown
+    assert f"--trial {best.trial} --step {best.step} " in shown

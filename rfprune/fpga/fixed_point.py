@@ -323,7 +323,7 @@ class _WeightLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         parameters = dict(self._rounded() if self._frozen is None else self._frozen)
         # A layer without a bias of its own may have got one from what is folded into it.
-        bias = parameters.pop("bias") if getattr(self._module, "bias", None) is None else None
+        bias = parameters.pop("bias", None) if getattr(self._module, "bias", None) is None else None
         out: Tensor = functional_call(self._module, parameters, (x,))
         if bias is None:
             return out

@@ -152,8 +152,7 @@ def fraction_of(name: str, plan: Plan) -> int:
         return kind.fractional
     # Exact: as fine as its products and its bias (``infer_precision.py``).
     layer = next(layer for layer in plan.layers if layer.layer.operation == name)
-    product = layer.data.fractional + layer.weight.fractional
-    return max(product, layer.result.fractional)
+    return layer.accumulator.fractional
 
 
 def _constant(value: float) -> float:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil, log2
 
 import numpy as np
 
@@ -79,6 +80,19 @@ class LayerPlan:
     def droppable(self) -> bool:
         """Whether pruned groups vanish from the multipliers that hls4ml generates."""
         return self.kept_because is None
+
+    @property
+    def accumulator(self) -> FixedType:
+        """Type of its sums, which holds them exactly, as hls4ml infers it."""
+        more = ceil(log2(self.layer.n_in))
+        signed = self.weight.signed or self.data.signed
+        integer = self.weight.integer + self.data.integer + more
+        # A sign that only one of products and bias has, and the carry of adding the bias.
+        products = integer + int(self.result.signed and not signed)
+        bias = self.result.integer + int(signed and not self.result.signed)
+        integer = max(products, bias) + 1
+        fraction = max(self.weight.fractional + self.data.fractional, self.result.fractional)
+        return FixedType(integer + fraction, integer, signed or self.result.signed)
 
     @property
     def n_multipliers(self) -> int:

@@ -206,6 +206,8 @@ def concatenate(call: Call) -> Lowered:
         raise call.refused("of tensors that do not depend on the input")
     axis = call.argument(1, "dim", call.argument(1, "axis", 0))
     (axis,) = call.axes(axis)
+    if len(parts) == 1:
+        return call.lowered()
     return call.lowered(Concatenate(axis), inputs=tuple(parts))
 
 
@@ -262,7 +264,7 @@ def clamp(call: Call) -> Lowered:
     if low == 0 and high is None:
         return call.lowered(nn.ReLU())
     if low == 0 and high in (1, 6):
-        return call.lowered(nn.Hardtanh(0.0, float(high)))
+        return call.lowered(nn.ReLU6() if high == 6 else nn.Hardtanh(0.0, 1.0))
     raise call.refused(f"from {low} to {high} (hls4ml clips from 0 on, at 1, 6 or nowhere)")
 
 

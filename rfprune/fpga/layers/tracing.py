@@ -39,6 +39,12 @@ def record(model: nn.Module, input_shape: InputShape) -> fx.Graph:
     Raises:
         NetworkError: not traceable, or the wrong shape or names of the inputs.
     """
+    if plain_class(model) is not None:
+        name = type(model).__name__
+        raise NetworkError(
+            f"{name}: the network is one layer, which has no name in it. Give it one: "
+            f"nn.Sequential({name}(...))."
+        )
     shapes = _by_argument(model, input_shape)
     # To tell afterwards what tracing has left behind.
     attributes = set(vars(model))

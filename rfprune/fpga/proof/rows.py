@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rfprune.core.named import Named
-from rfprune.errors import SpecError
+from rfprune.errors import OptionError
 from rfprune.hardware.precision import FixedType
 
 __all__ = ["InputKind", "ProofRows", "proof_rows"]
@@ -86,7 +86,7 @@ def proof_rows(
         exhaustive: every code of every input instead.
 
     Raises:
-        SpecError: there are too many codes.
+        OptionError: there are too many codes.
     """
     corners = _corners(kinds)
     n_corners = len(corners[0])
@@ -162,7 +162,7 @@ def _all_codes(kinds: list[InputKind]) -> list[Tensor]:
     sizes = [math.prod(kind.shape) for kind in kinds]
     bits = sum(size * math.log2(kind.codes) for kind, size in zip(kinds, sizes, strict=True))
     if bits > math.log2(LARGEST_EXHAUSTIVE) + 1e-9:
-        raise SpecError(
+        raise OptionError(
             f"--exhaustive: the inputs hold {sum(sizes)} numbers, which have 2^{bits:.0f} values "
             f"together. Allowed: 2^{math.log2(LARGEST_EXHAUSTIVE):.0f}, such as two numbers of 8 "
             "bits; take --rows."

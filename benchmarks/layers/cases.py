@@ -476,7 +476,7 @@ _case(
         ),
     ),
     (4, 3),
-    "refused: multiplies by fixed weights alone",
+    "refused: no product of matrices from torch",
 )
 _case(
     *(
@@ -485,7 +485,7 @@ _case(
         lambda: Net(lambda m, x: torch.einsum("nij,nkj->nik", m.a(x), x), a=nn.Linear(3, 3)),
     ),
     (4, 3),
-    "refused: multiplies by fixed weights alone",
+    "refused: no product of matrices from torch",
 )
 
 # Whole networks -------------------------------------------------------------------------------
@@ -556,7 +556,7 @@ _case(
         out=nn.Linear(4, 2),
     ),
     (5, 4),
-    "refused: multiplies by fixed weights alone",
+    "refused: no product of matrices from torch",
 )
 _case(
     *(
@@ -565,7 +565,7 @@ _case(
     ),
     lambda: _seq(nn.Linear(3, 4), nn.TransformerEncoderLayer(4, 1, 8, batch_first=True)),
     (5, 3),
-    "refused: multiplies by fixed weights alone",
+    "refused: no product of matrices from torch",
 )
 _case(
     *(
@@ -578,7 +578,7 @@ _case(
         k=nn.Linear(3, 3),
     ),
     (4, 3),
-    "refused: multiplies by fixed weights alone",
+    "refused: no product of matrices from torch",
 )
 
 

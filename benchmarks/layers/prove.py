@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.layers.cases import IO_TYPES, Case
 from benchmarks.layers.together import compile_together, run_together
 from rfprune.core.named import InputShape, Named, call
 from rfprune.errors import InputError, WorkError
@@ -31,7 +32,7 @@ from rfprune.fpga.proof.module import module_and_graph, tensors_of
 from rfprune.fpga.proof.rows import ProofRows, proof_rows
 from rfprune.spec import HardwareSpec
 
-__all__ = ["Design", "Verdict", "prove"]
+__all__ = ["Design", "Verdict", "faults_of", "prove", "seeded"]
 
 #: Designs in one compilation: more share the headers, but a fault costs more to find.
 _TOGETHER = 24
@@ -97,6 +98,25 @@ class _Built:
     conversion: Conversion
     folder: Path
     rows: ProofRows
+
+
+def faults_of(cases: Sequence[Case], io_types: Sequence[str] = IO_TYPES) -> list[str]:
+    """Return a sentence per case of the table that has another outcome than it should have."""
+    designs, asked = [], []
+    for case in cases:
+        for io_type in io_types:
+            with seeded(0):
+                model = case.make()
+            name = f"{case.written} in {io_type}"
+            designs.append(Design(name, model, case.shape, case.settings(io_type)))
+            asked.append(case.outcome[io_type].partition(": "))
+    faults = []
+    for design, verdict, (kind, _, words) in zip(designs, prove(designs), asked, strict=True):
+        # What is rewritten is proven, too.
+        wanted = "refused" if kind == "refused" else "proven"
+        if verdict.kind != wanted or words not in verdict.words:
+            faults.append(f"{design.name}: {verdict.kind} ({verdict.words}), not {kind} {words}")
+    return faults
 
 
 def _batches(built: list[tuple[int, _Built]]) -> Iterator[list[tuple[int, _Built]]]:

@@ -179,10 +179,12 @@ FUNCTIONS: dict[Any, Rule] = {
 
 _HLS4ML = "hls4ml 1.3 has no such layer"
 _INSTEAD_LOGITS = "leave it out: the outputs are logits"
-_WEIGHTS = "hls4ml 1.3 multiplies by fixed weights alone"
 _TABLES = f"{_HLS4ML} for torch; take ReLU, LeakyReLU, ELU, Tanh or Sigmoid"
 _RECURRENT = "hls4ml 1.3 puts out the last step alone, and other numbers than torch; take Conv1d"
-_ATTENTION = f"{_WEIGHTS}; take sums, means or MaxPool over the positions, or products a * b"
+_PRODUCTS = (
+    "hls4ml 1.3 reads no product of matrices from torch, and rfprune builds none; of a weight take "
+    "nn.Linear, of two tensors sums, means or a * b"
+)
 _POOL_INSTEAD = "; take average pooling, or a strided convolution"
 #: Name of a class or function -> why it is refused, and what may be written instead.
 REFUSED: dict[str, str] = {
@@ -219,7 +221,7 @@ REFUSED: dict[str, str] = {
             *("scaled_dot_product_attention", "multi_head_attention_forward"),
             *("matmul", "bmm", "einsum", "mm", "baddbmm", "dot"),
         ),
-        _ATTENTION,
+        _PRODUCTS,
     ),
     **dict.fromkeys(
         ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),
@@ -234,7 +236,9 @@ REFUSED: dict[str, str] = {
     ),
     "abs": f"{_HLS4ML}; take torch.maximum(x, -x)",
     **dict.fromkeys(("LPPool1d", "LPPool2d", "FractionalMaxPool2d"), f"{_HLS4ML}{_POOL_INSTEAD}"),
-    **dict.fromkeys(("max", "min", "amax", "amin"), "not taken yet; take MaxPool over the axis"),
+    **dict.fromkeys(
+        ("max", "min", "amax", "amin"), "rfprune builds none; take MaxPool over the axis"
+    ),
     **dict.fromkeys(
         ("argmax", "topk", "sort", "argsort", "cumsum", "cumprod", "norm", "var", "std"),
         f"{_HLS4ML}; compute it behind the network",

@@ -268,7 +268,10 @@ def _operations(graph: fx.GraphModule) -> tuple[tuple[Operation, ...], tuple[Wei
             continue
         # Two calls would need two copies of its weights, and hls4ml knows one.
         if operation.path in used:
-            raise NetworkError(f"{operation.path}: is called twice; hls4ml cannot share weights.")
+            raise NetworkError(
+                f"{operation.path}: is called twice; hls4ml cannot share weights. "
+                "Take a second layer, which copy.deepcopy makes alike."
+            )
         used.add(operation.path)
         found = _weight_layers(operation, module)
         operations[-1] = replace(operation, type=found[0].kind.name)

@@ -102,7 +102,7 @@ def _why_not(model: nn.Module, input_shape: InputShape, error: Exception) -> str
     if isinstance(error, fx.proxy.TraceError):
         return (
             f"{name}: torch.fx cannot trace the network ({reason}); hls4ml needs a forward() "
-            "without branches or loops that depend on data."
+            "without branches or loops that depend on data. Take torch.maximum or a product."
         )
     return f"{name}: the network does not take an input of shape {input_shape}: {reason}"
 

@@ -2,7 +2,8 @@
 
 ``docs/layers.md`` is written from these cases, and the tests hold each of them to its outcome:
 
-- *proven*: the C++ equals the user's own module bit for bit in the deployed types;
+- *proven*: the C++, or alkaid's graph, equals the user's own module bit for bit in the deployed
+  types;
 - *rewritten*: an exact equivalent is handed over instead, which is proven in the same way;
 - *refused*: before any training, with the reason and a way out.
 """
@@ -19,10 +20,11 @@ from torch.nn import functional as F
 
 from rfprune.core.named import InputShape
 
-__all__ = ["CASES", "IO_TYPES", "Case", "Net"]
+__all__ = ["CASES", "PATHS", "Case", "Net"]
 
-IO_TYPES = ("io_parallel", "io_stream")
-P, S = IO_TYPES
+#: hls4ml with either io type; alkaid, which unrolls a network wholly.
+PATHS = ("io_parallel", "io_stream", "alkaid")
+P, S, K = PATHS
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Case:
         written: as its user writes it.
         make: returns the network.
         shape: of a sample; of several inputs by name.
-        outcome: by io type: ``proven``, ``rewritten`` or ``refused: WORDS`` of the message.
+        outcome: by path: ``proven``, ``rewritten`` or ``refused: WORDS`` of the message.
         becomes: what it is rewritten to.
         hardware: further settings.
         notes: what hls4ml 1.3 makes of it by itself, where that is wrong.
@@ -49,9 +51,12 @@ class Case:
     hardware: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
 
-    def settings(self, io_type: str) -> dict[str, Any]:
+    def settings(self, path: str) -> dict[str, Any]:
         """Return the section `hardware` of a sweep file."""
-        return {"io_type": io_type, "precision": "fixed<14,6>", **self.hardware}
+        found = {"io_type": path, "precision": "fixed<14,6>", **self.hardware}
+        if path == K:
+            found |= {"io_type": P, "backend": K, "strategy": "distributed_arithmetic"}
+        return found
 
 
 class Net(nn.Module):
@@ -88,9 +93,11 @@ def _case(
     *,
     parallel: str = "",
     stream: str = "",
+    alkaid: str = "",
     **more: Any,
 ) -> None:
-    outcome = {P: parallel or both, S: stream or both}
+    # What hls4ml in io_parallel has, alkaid has in the same way, if nothing else is said.
+    outcome = {P: parallel or both, S: stream or both, K: alkaid or parallel or both}
     CASES.append(Case(group, written, make, shape, outcome, **more))
 
 
@@ -98,7 +105,7 @@ def _seq(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(*layers)
 
 
-ORDER = "refused: reads features in another order"
+AVERAGE = "refused: as many as a power of two"
 NO_LAYER = "refused: hls4ml 1.3 has no such layer"
 
 # Layers with weights --------------------------------------------------------------------------
@@ -108,10 +115,12 @@ _case(L, "nn.Linear", lambda: _seq(nn.Linear(6, 4)), (6,))
 _case(L, "nn.Linear(bias=False)", lambda: _seq(nn.Linear(6, 4, bias=False)), (6,))
 _case(
     *(L, "nn.Linear at reuse factor 3", lambda: _seq(nn.Linear(6, 4)), (6,)),
+    alkaid="refused: Allowed: 1",
     hardware={"reuse_factor": 3},
 )
 _case(
     *(L, "nn.Linear, strategy resource", lambda: _seq(nn.Linear(6, 4)), (6,)),
+    alkaid="refused: Allowed: 1",
     hardware={"reuse_factor": 2, "strategy": "resource"},
 )
 _case(
@@ -168,6 +177,7 @@ _case(
 )
 _case(
     *(C, "nn.Conv1d at reuse factor 3", lambda: _seq(nn.Conv1d(2, 2, 3)), (2, 5)),
+    alkaid="refused: Allowed: 1",
     hardware={"reuse_factor": 3},
 )
 _case(C, "nn.Conv1d(groups=channels)", lambda: _seq(nn.Conv1d(3, 3, 3, groups=3)), (3, 5),
@@ -203,6 +213,7 @@ _case(C, "nn.Conv3d", lambda: _seq(nn.Conv3d(1, 2, 2)), (1, 3, 3, 3), NO_LAYER)
 _case(
     *(C, "nn.Embedding", lambda: _Table(), {"x": (3,)}),
     "rewritten",
+    alkaid="refused: a table of rows",
     becomes="a table of an input of whole numbers",
 )
 
@@ -288,7 +299,9 @@ _act("nn.Dropout, nn.Identity", lambda: _seq(nn.Dropout(), nn.Identity()), "rewr
 G = "Pooling"
 _case(G, "nn.MaxPool1d", lambda: _seq(nn.Conv1d(2, 2, 1), nn.MaxPool1d(2)), (2, 6))
 _case(G, "nn.MaxPool2d", lambda: _seq(nn.Conv2d(1, 2, 1), nn.MaxPool2d(2)), (1, 4, 4))
-_case(G, "nn.AvgPool1d(3)", lambda: _seq(nn.Conv1d(2, 2, 1), nn.AvgPool1d(3)), (2, 6))
+_case(
+    G, "nn.AvgPool1d(3)", lambda: _seq(nn.Conv1d(2, 2, 1), nn.AvgPool1d(3)), (2, 6), alkaid=AVERAGE
+)
 _case(G, "nn.AvgPool2d", lambda: _seq(nn.Conv2d(1, 2, 1), nn.AvgPool2d(2)), (1, 4, 4))
 _case(
     *(
@@ -316,6 +329,7 @@ _case(
     lambda: _seq(nn.Conv1d(2, 3, 1), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(3, 2)),
     (2, 6),
     "rewritten",
+    alkaid=AVERAGE,
     becomes="nn.AvgPool1d of all positions",
     notes="unsupported",
 )
@@ -337,6 +351,7 @@ _case(
     lambda: Net(lambda m, x: m.fc(m.c(x).mean(2)), c=nn.Conv1d(2, 3, 1), fc=nn.Linear(3, 2)),
     (2, 6),
     "rewritten",
+    alkaid=AVERAGE,
     becomes="nn.AvgPool1d of all positions",
     notes="unsupported",
 )
@@ -348,6 +363,7 @@ _case(
     lambda: Net(lambda m, x: m.c(x).mean((2, 3)), c=nn.Conv2d(1, 3, 2)),
     (1, 4, 4),
     "rewritten",
+    alkaid=AVERAGE,
     becomes="nn.AvgPool2d of all positions",
     notes="unsupported",
 )
@@ -359,6 +375,7 @@ _case(
     lambda: Net(lambda m, x: m.fc(m.phi(x).mean(1)), phi=nn.Linear(3, 4), fc=nn.Linear(4, 2)),
     (5, 3),
     "rewritten",
+    alkaid=AVERAGE,
     becomes="nn.AvgPool1d of all positions",
     notes="unsupported",
 )

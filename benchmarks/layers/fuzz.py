@@ -1,4 +1,6 @@
-"""``python -m benchmarks.layers.fuzz [--networks N] [--seed S]``: looks for silent errors.
+"""``python -m benchmarks.layers.fuzz [--networks N] [--seed S] [--backend alkaid]``.
+
+Looks for silent errors in random networks.
 
 Every network has a seed of its own, which is printed where something is wrong; ``--seed S
 --networks 1`` does it again. Exit status 1 if numbers differ, or an error comes only after the
@@ -23,16 +25,17 @@ __all__ = ["fuzz"]
 _AT_ONCE = 48
 
 
-def fuzz(networks: int, seed: int) -> Iterator[tuple[int, Verdict]]:
+def fuzz(networks: int, seed: int, backend: str = "") -> Iterator[tuple[int, Verdict]]:
     """Yield the seed and the verdict of random networks.
 
     Args:
         networks: how many.
         seed: of the first; the others follow it.
+        backend: alkaid, or as each seed has it.
     """
     for start in range(seed, seed + networks, _AT_ONCE):
         seeds = range(start, min(start + _AT_ONCE, seed + networks))
-        yield from zip(seeds, prove(random_design(each) for each in seeds), strict=True)
+        yield from zip(seeds, prove(random_design(each, backend) for each in seeds), strict=True)
 
 
 def main() -> int:
@@ -40,9 +43,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.layers.fuzz")
     parser.add_argument("--networks", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--backend", default="", choices=("", "alkaid"))
     given = parser.parse_args()
     begun, counts = time.monotonic(), Counter[str]()
-    for seed, verdict in fuzz(given.networks, given.seed):
+    for seed, verdict in fuzz(given.networks, given.seed, given.backend):
         counts[verdict.kind] += 1
         if verdict.kind in ("silent", "late"):
             print(f"seed {seed}: {verdict.kind}: {verdict.words}", flush=True)

@@ -103,8 +103,13 @@ class _Writer:
         return True
 
 
-def random_design(seed: int) -> Design:
-    """Return the network and the hardware of a seed: the same on every machine."""
+def random_design(seed: int, backend: str = "") -> Design:
+    """Return the network and the hardware of a seed: the same on every machine.
+
+    Args:
+        seed: of the network.
+        backend: alkaid, or as the seed has it.
+    """
     draw = random.Random(seed)
     with seeded(seed):
         writer = _Writer(draw)
@@ -115,6 +120,12 @@ def random_design(seed: int) -> Design:
         _finish(writer, n_inputs)
         _settle(writer)
     hardware, close = _hardware(draw, writer.net, shape)
+    if backend == "alkaid":
+        hardware |= {"backend": backend, "io_type": "io_parallel"}
+        hardware["strategy"] = "distributed_arithmetic"
+        for own in hardware["layers"].values():
+            own.pop("reuse_factor", None)
+            own.pop("strategy", None)
     return Design(f"network {seed}", writer.net.eval(), shape, hardware, close)
 
 

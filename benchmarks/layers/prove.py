@@ -1,7 +1,8 @@
 """Networks with one of four verdicts each; many of them share a compilation.
 
 *proven*: the user's own module equals rfprune's graph in double precision, and the generated C++
-equals that graph in the deployed types, bit for bit, on corner vectors and random rows.
+(with backend alkaid: its graph of adders) equals that graph in the deployed types, bit for bit, on
+corner vectors and random rows.
 *refused*: an error before any training. *late*: an error, but only of hls4ml or of g++; `rfprune
 check` shows it, too. *silent*: other numbers, which nobody would have been told of.
 """
@@ -19,17 +20,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.layers.cases import IO_TYPES, Case
+from benchmarks.layers.cases import PATHS, Case
 from benchmarks.layers.together import compile_together, run_together
 from rfprune.core.named import InputShape, Named, call
 from rfprune.errors import InputError, WorkError
 from rfprune.fpga.fixed_point import deployed
 from rfprune.fpga.hls import Array, Conversion, compiled, convert
-from rfprune.fpga.layers import plan, trace
+from rfprune.fpga.layers import Plan, fold_batch_norm, plan, trace
 from rfprune.fpga.layers.tracing import evaluating
-from rfprune.fpga.proof.cpp import graph_and_cpp, kinds_of
+from rfprune.fpga.proof.cpp import graph_and_cpp
 from rfprune.fpga.proof.module import module_and_graph, tensors_of
-from rfprune.fpga.proof.rows import ProofRows, proof_rows
+from rfprune.fpga.proof.rows import ProofRows, kinds_of, proof_rows
+from rfprune.fpga.unrolled.circuit import build_unrolled
+from rfprune.fpga.unrolled.deployment import check_unrolled
+from rfprune.fpga.unrolled.proof import flat_inputs, in_types
 from rfprune.spec import HardwareSpec
 
 __all__ = ["Design", "Verdict", "faults_of", "prove", "seeded"]
@@ -100,16 +104,16 @@ class _Built:
     rows: ProofRows
 
 
-def faults_of(cases: Sequence[Case], io_types: Sequence[str] = IO_TYPES) -> list[str]:
+def faults_of(cases: Sequence[Case], paths: Sequence[str] = PATHS) -> list[str]:
     """Return a sentence per case of the table that has another outcome than it should have."""
     designs, asked = [], []
     for case in cases:
-        for io_type in io_types:
+        for path in paths:
             with seeded(0):
                 model = case.make()
-            name = f"{case.written} in {io_type}"
-            designs.append(Design(name, model, case.shape, case.settings(io_type)))
-            asked.append(case.outcome[io_type].partition(": "))
+            name = f"{case.written} by {path}"
+            designs.append(Design(name, model, case.shape, case.settings(path)))
+            asked.append(case.outcome[path].partition(": "))
     faults = []
     for design, verdict, (kind, _, words) in zip(designs, prove(designs), asked, strict=True):
         # What is rewritten is proven, too.
@@ -134,6 +138,8 @@ def _build(design: Design, folder: Path) -> Verdict | _Built:
     hardware = HardwareSpec.model_validate(dict(design.hardware))
     try:
         planned = plan(trace(design.model, design.shape), hardware)
+        if hardware.backend == "alkaid":
+            return _unrolled(design, planned)
     except InputError as error:
         return Verdict("refused", str(error))
     try:
@@ -141,7 +147,27 @@ def _build(design: Design, folder: Path) -> Verdict | _Built:
         conversion.write()
     except WorkError as error:
         return Verdict("late", str(error))
-    return _Built(design, conversion, folder, proof_rows(kinds_of(conversion), None, _ROWS, False))
+    return _Built(
+        design, conversion, folder, proof_rows(kinds_of(conversion.plan), None, _ROWS, False)
+    )
+
+
+def _unrolled(design: Design, planned: Plan) -> Verdict:
+    """Return the verdict on a network as alkaid builds it; no compiler is needed."""
+    check_unrolled(planned.hardware)
+    graph = build_unrolled(design.model, planned)
+    kinds = kinds_of(planned)
+    rows = proof_rows(kinds, None, _ROWS, False)
+    on_grid = rows.on_grid(kinds)
+    folded = fold_batch_norm(design.model, planned.network)
+    _, same = module_and_graph(design.model, folded, planned, on_grid, rows.corners, False)
+    if not same.equal:
+        return Verdict("silent", same.fault())
+    found = graph.predict(flat_inputs(planned, on_grid))
+    wanted = in_types(planned, design.model, rows.x)
+    if not np.array_equal(found, wanted):
+        return Verdict("silent", f"alkaid is off by up to {np.abs(found - wanted).max():g}")
+    return Verdict("proven")
 
 
 def _simulate(scratch: Path, built: Sequence[_Built]) -> list[Verdict]:
@@ -162,7 +188,7 @@ def _simulate(scratch: Path, built: Sequence[_Built]) -> list[Verdict]:
 def _judge(built: _Built, cpp: list[Array]) -> Verdict:
     """Compare module, graph and C++."""
     design, conversion, rows = built.design, built.conversion, built.rows
-    kinds = kinds_of(conversion)
+    kinds = kinds_of(conversion.plan)
     _, same = module_and_graph(
         *(design.model, conversion.network, conversion.plan, rows.on_grid(kinds), rows.corners),
         False,

@@ -42,7 +42,10 @@ from rfprune.hardware.reuse import (
 )
 from rfprune.spec.hardware import HardwareSpec
 
-__all__ = ["LayerPlan", "Plan", "check_layer_names", "plan"]
+__all__ = ["UNROLLED", "LayerPlan", "Plan", "check_layer_names", "plan"]
+
+#: Every weight is a constant in a graph of adders; nothing of it goes through HLS.
+UNROLLED = "distributed_arithmetic"
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class LayerPlan:
     Attributes:
         layer: the layer.
         reuse_factor: weights per multiplier; always one that hls4ml keeps.
-        strategy: latency, resource or resource_unrolled; never auto.
+        strategy: latency, resource, resource_unrolled or distributed_arithmetic; never auto.
         weight: type of the weights.
         result: type of bias and result.
         data: type of the layer's inputs.
@@ -132,6 +135,8 @@ class Plan:
 
 def _too_large(layer: LayerPlan) -> str | None:
     """Return the note on a layer at which the vendor's HLS stops before anything is pruned."""
+    if layer.strategy == UNROLLED:
+        return None
     latency = layer.strategy == "latency"
     elements = partitioned(layer.layer.n_weights, layer.reuse_factor, layer.strategy)
     if elements <= LARGEST_PARTITION:
@@ -220,7 +225,7 @@ def _layer_plan(
     check_reuse_factor(layer.name, n_in, n_out, reuse_factor, asked, largest)
     valid = valid_reuse_factors(n_in, n_out, asked, largest)
     strategy = resolve_strategy(layer.name, asked, reuse_factor, valid)
-    if layer.kind.depthwise and strategy != "latency":
+    if layer.kind.depthwise and strategy not in ("latency", UNROLLED):
         raise SpecError(
             f"{layer.name}: rfprune builds depthwise convolutions in strategy latency alone, not "
             f"in {strategy}. Set hardware.layers.{layer.name}.strategy to latency."

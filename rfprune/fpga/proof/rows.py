@@ -10,9 +10,10 @@ from torch import Tensor
 
 from rfprune.core.named import Named
 from rfprune.errors import OptionError
+from rfprune.fpga.layers import Plan
 from rfprune.hardware.precision import FixedType
 
-__all__ = ["InputKind", "ProofRows", "proof_rows"]
+__all__ = ["InputKind", "ProofRows", "kinds_of", "proof_rows"]
 
 Rows = Tensor | Named
 
@@ -52,6 +53,17 @@ class InputKind:
     def codes(self) -> int:
         """How many values a number can have."""
         return self.entries if self.entries is not None else 2**self.type.width
+
+
+def kinds_of(plan: Plan) -> list[InputKind]:
+    """Return the inputs of a design, in order."""
+    default = FixedType.parse(plan.hardware.precision)
+    operations = plan.network.operations
+    tables = {each.inputs[0]: each.rows for each in operations if each.rows is not None}
+    return [
+        InputKind(name, tuple(shape), plan.types.get(name) or default, tables.get(name))
+        for name, shape in plan.network.inputs.items()
+    ]
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,8 @@ def build_unrolled(model: nn.Module, plan: Plan) -> UnrolledGraph:
     from alkaid.trace import FVArrayInput, to_pipeline, trace
 
     sizes = [math.prod(shape) for shape in plan.network.inputs.values()]
-    kinds = tuple(_input_type(name, plan) for name in plan.network.inputs)
+    default = FixedType.parse(plan.hardware.precision)
+    kinds = tuple(plan.types.get(name) or default for name in plan.network.inputs)
     start, end = FVArrayInput((sum(sizes),)), 0
     inputs = []
     for size, kind, shape in zip(sizes, kinds, plan.network.inputs.values(), strict=True):
@@ -130,10 +131,6 @@ def build_unrolled(model: nn.Module, plan: Plan) -> UnrolledGraph:
         part=plan.part.name,
         clock_ns=plan.hardware.clock_ns,
     )
-
-
-def _input_type(name: str, plan: Plan) -> FixedType:
-    return plan.types.get(name) or FixedType.parse(plan.hardware.precision)
 
 
 def _port(kind: FixedType) -> FixedType:

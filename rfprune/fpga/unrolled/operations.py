@@ -44,9 +44,7 @@ def cast(x: Values, kind: FixedType) -> Values:
             f"{kind}: alkaid rounds and saturates in other ways. Allowed: {', '.join(_ROUNDING)}; "
             f"{', '.join(_OVERFLOW)}."
         )
-    return x.quantize(
-        sign, kind.integer - sign, kind.fractional, kind.saturation, kind.rounding
-    )
+    return x.quantize(sign, kind.integer - sign, kind.fractional, kind.saturation, kind.rounding)
 
 
 # Layers with weights --------------------------------------------------------------------------
@@ -59,7 +57,9 @@ def _numbers(layer: LayerPlan, module: Any) -> tuple[FloatArray, FloatArray | fl
             f"{layer.name}: weights of {layer.weight.width} bits. Allowed with backend alkaid: up "
             f"to {LARGEST_WEIGHT}."
         )
-    weight = layer.weight.quantize(weights_of(module)[layer.layer.parameter].detach().double()).numpy()
+    weight = layer.weight.quantize(
+        weights_of(module)[layer.layer.parameter].detach().double()
+    ).numpy()
     if module.bias is None:
         return weight, 0.0
     return weight, layer.result.quantize(module.bias.detach().double()).numpy()
@@ -211,11 +211,11 @@ def scaled(x: Values, module: Any, kind: FixedType) -> Values:
     else:
         shape = (-1, *[1] * (x.ndim - 1))
         scale, shift = (part.reshape(shape) for part in norm_affine(module))
-    scale, shift = (
+    factor, offset = (
         np.broadcast_to(kind.quantize(part.detach().double()).numpy(), x.shape)
         for part in (scale, shift)
     )
-    return x * scale + shift
+    return x * factor + offset
 
 
 def threshold(x: Values, module: nn.Threshold, kind: FixedType) -> Values:

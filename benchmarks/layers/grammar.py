@@ -43,6 +43,14 @@ _TYPES: tuple[tuple[str, float | None], ...] = (
 )
 
 
+#: In place of types that alkaid does not take.
+_ALKAID = {
+    "fixed<12,6,TRN_ZERO,WRAP>": "fixed<12,6,TRN,SAT>",
+    "fixed<26,12,RND,SAT>": "fixed<20,10,RND,SAT>",
+    "fixed<9,5,RND_CONV,SAT_SYM>": "fixed<9,5,RND,SAT_SYM>",
+}
+
+
 class _Program(nn.Module):
     """A network that carries out steps."""
 
@@ -123,9 +131,11 @@ def random_design(seed: int, backend: str = "") -> Design:
     if backend == "alkaid":
         hardware |= {"backend": backend, "io_type": "io_parallel"}
         hardware["strategy"] = "distributed_arithmetic"
+        hardware["precision"] = _ALKAID.get(hardware["precision"], hardware["precision"])
         for own in hardware["layers"].values():
             own.pop("reuse_factor", None)
             own.pop("strategy", None)
+            own |= {key: _ALKAID.get(value, value) for key, value in own.items()}
     return Design(f"network {seed}", writer.net.eval(), shape, hardware, close)
 
 

@@ -113,7 +113,10 @@ def build_unrolled(model: nn.Module, plan: Plan) -> UnrolledGraph:
     start, end = FVArrayInput((sum(sizes),)), 0
     inputs = []
     for size, kind, shape in zip(sizes, kinds, plan.network.inputs.values(), strict=True):
-        inputs.append(cast(start[end : end + size], _port(kind)).reshape(shape))
+        sign = int(kind.signed)
+        # Who drives a port has rounded and saturated already.
+        port = start[end : end + size].quantize(sign, kind.integer - sign, kind.fractional)
+        inputs.append(port.reshape(shape))
         end += size
     walk = _Walk(fold_batch_norm(model, plan.network), plan)
     outputs = walk.run(inputs)
@@ -131,11 +134,6 @@ def build_unrolled(model: nn.Module, plan: Plan) -> UnrolledGraph:
         part=plan.part.name,
         clock_ns=plan.hardware.clock_ns,
     )
-
-
-def _port(kind: FixedType) -> FixedType:
-    """Return the type of a port: who drives it has rounded and saturated already."""
-    return FixedType(kind.width, kind.integer, kind.signed)
 
 
 class _Walk:

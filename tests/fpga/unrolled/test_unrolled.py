@@ -57,7 +57,7 @@ def dense(seed: int = 0) -> nn.Module:
 def test_a_network_of_everything_is_torch_to_the_last_bit() -> None:
     torch.manual_seed(0)
     model = Events()
-    built = planned(model, {"x": (2, 5), "y": (3,)}, precision="fixed<9,4,RND_CONV,SAT>")
+    built = planned(model, {"x": (2, 5), "y": (3,)}, precision="fixed<9,4,RND,SAT_SYM>")
     graph = build_unrolled(model, built)
     x = Named({"x": torch.randn(50, 2, 5) * 4, "y": torch.randn(50, 3) * 4})
     found = graph.predict(flat_inputs(built, x))
@@ -142,8 +142,9 @@ def deployment(hardware: dict[str, Any], **more: Any) -> UnrolledDeployment:
 
 def test_types_that_alkaid_lacks() -> None:
     model = dense()
-    with pytest.raises(NetworkError, match="rounds and saturates in other ways"):
-        build_unrolled(model, planned(model, (6,), precision="fixed<10,4,TRN_ZERO,WRAP>"))
+    for modes in ("TRN_ZERO,WRAP", "RND_CONV,SAT", "RND,SAT_ZERO"):
+        with pytest.raises(NetworkError, match="rounds and saturates in other ways"):
+            build_unrolled(model, planned(model, (6,), precision=f"fixed<10,4,{modes}>"))
     with pytest.raises(NetworkError, match="weights of 30 bits"):
         build_unrolled(model, planned(model, (6,), precision="fixed<30,4>"))
 

@@ -12,7 +12,7 @@ import numpy as np
 from rfprune.core.arrays import BoolArray, FloatArray
 from rfprune.hardware.precision import FixedType
 
-__all__ = ["Circuit", "Port", "packed", "unpacked"]
+__all__ = ["AdderCircuit", "Port", "packed", "unpacked"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Port:
         return sum(self.widths)
 
 
-class Circuit(Protocol):
+class AdderCircuit(Protocol):
     """A graph of adders, whoever made it."""
 
     @property

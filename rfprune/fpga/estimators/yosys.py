@@ -22,7 +22,7 @@ from rfprune.core.quantities import Resources
 from rfprune.errors import MissingExtraError, ReportError, WorkError
 from rfprune.fpga.estimators import da4ml
 from rfprune.fpga.estimators.design import Design
-from rfprune.fpga.estimators.ports import Circuit
+from rfprune.fpga.estimators.ports import AdderCircuit
 from rfprune.fpga.estimators.result import Estimate
 
 __all__ = [
@@ -69,7 +69,7 @@ def estimate(design: Design, project: Path) -> Estimate:
     return da4ml.estimate_of(design, layers, graph, found, "yosys", tool)
 
 
-def of_graph(graph: Circuit, clock_ns: float) -> tuple[Resources, str]:
+def of_graph(graph: AdderCircuit, clock_ns: float) -> tuple[Resources, str]:
     """Return LUT and FF of an adder graph, synthesised by Yosys, and the tools in words."""
     find_yosys()
     with tempfile.TemporaryDirectory(prefix="rfprune-") as scratch:

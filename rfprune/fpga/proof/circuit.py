@@ -20,7 +20,7 @@ from rfprune.data import Scaling
 from rfprune.errors import MissingExtraError, RfpruneError
 from rfprune.fpga.adders.chain import Chain
 from rfprune.fpga.adders.numbers import CircuitNumbers
-from rfprune.fpga.estimators.ports import Circuit, packed, unpacked
+from rfprune.fpga.estimators.ports import AdderCircuit, packed, unpacked
 from rfprune.fpga.proof.netlist import Netlist, synthesised
 from rfprune.fpga.proof.rows import InputKind, ProofRows, proof_rows
 from rfprune.fpga.proof.vectors import check_estimate, check_scaling, read_vectors
@@ -57,7 +57,7 @@ class CircuitPaths:
         ports: of the input and of the output.
     """
 
-    def __init__(self, graph: Circuit, rtl: Path) -> None:
+    def __init__(self, graph: AdderCircuit, rtl: Path) -> None:
         """Take the graph and the folder of its RTL."""
         self.graph, self.rtl = graph, rtl
         self.ports = graph.ports()
@@ -157,7 +157,7 @@ def _shape(chain: Chain, known: Tensor | None) -> tuple[int, ...]:
     return (chain.layers[0].n_in,) if known is None else tuple(known.shape[1:])
 
 
-def _graph_path(graph: Circuit) -> PathFacts:
+def _graph_path(graph: AdderCircuit) -> PathFacts:
     return PathFacts("graph", graph.tool, version(graph.tool), sha256_of(graph.operations))
 
 
@@ -317,7 +317,7 @@ def prove_circuit_again(
     return proof
 
 
-def _on_ports(graph: Circuit, x: Tensor) -> Tensor:
+def _on_ports(graph: AdderCircuit, x: Tensor) -> Tensor:
     return graph.kinds[0].quantize(x)
 
 

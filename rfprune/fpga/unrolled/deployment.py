@@ -22,7 +22,7 @@ from rfprune.core.named import Named
 from rfprune.core.quantities import Resources
 from rfprune.errors import NetworkError, SimulationError, SpecError, WorkError
 from rfprune.fpga.estimators import Estimate, yosys
-from rfprune.fpga.estimators.ports import Circuit
+from rfprune.fpga.estimators.ports import AdderCircuit
 from rfprune.fpga.layers import UNROLLED, Plan
 from rfprune.fpga.proof.circuit import TOP, CircuitPaths
 from rfprune.fpga.target import FpgaDeployment
@@ -119,7 +119,7 @@ class UnrolledDeployment(FpgaDeployment):
             notes=(f"Strategy {UNROLLED}.",),
         )
 
-    def figures(self, graph: Circuit) -> dict[str, float | None]:
+    def figures(self, graph: AdderCircuit) -> dict[str, float | None]:
         """Return what a graph takes by its own count, by quantity."""
         cycles = {"latency_cycles": graph.stages, "ii_cycles": 1}
         return {"lut": graph.lut, "ff": graph.ff, **cycles}
@@ -194,7 +194,7 @@ class UnrolledDeployment(FpgaDeployment):
                 f"{found.tool}; a new inference every cycle of "
                 f"{self.spec.hardware.clock_ns:g} ns",
             ],
-            report="\n\n".join(["## Layers", self._layers(model), "## Circuit", _CIRCUIT]),
+            report="\n\n".join(["## Layers", self._layers(model), "## AdderCircuit", _CIRCUIT]),
             masks=masks,
             saved={"masks": masks},
             estimate=found.to_json(self.plan.part),

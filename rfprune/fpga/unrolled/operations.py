@@ -25,7 +25,7 @@ from rfprune.fpga.layers.weight_kinds import weights_of
 from rfprune.fpga.own_arithmetic import TABLE_SIZE, TABLE_TYPE, TABLES, eight_bits, table_entries
 from rfprune.hardware.precision import FixedType
 
-__all__ = ["MODULES", "Values", "cast", "convolution", "dense"]
+__all__ = ["MODULES", "Values", "cast", "convolution", "dense", "scaled", "threshold"]
 
 #: An array of alkaid's numbers.
 Values = Any

@@ -194,7 +194,7 @@ class UnrolledDeployment(FpgaDeployment):
                 f"{found.tool}; a new inference every cycle of "
                 f"{self.spec.hardware.clock_ns:g} ns",
             ],
-            report="\n\n".join(["## Layers", self._layers(model), "## AdderCircuit", _CIRCUIT]),
+            report="\n\n".join(["## Layers", self._layers(model), "## Circuit", _CIRCUIT]),
             masks=masks,
             saved={"masks": masks},
             estimate=found.to_json(self.plan.part),

@@ -107,7 +107,8 @@ def synthesised(sources: Path, top: str) -> Netlist:
         script = "; ".join(
             [
                 f"read_verilog {' '.join(names)}",
-                f"synth_xilinx -family xcup -top {top} -flatten -nodsp -noiopad -noclkbuf -nosrl",
+                f"synth_xilinx -family xcup -top {top} -flatten -nodsp -nobram -noiopad "
+                "-noclkbuf -nosrl",
                 "tee -q -o stat.json stat -json",
                 # Without the models of all the cells that there are.
                 f"select {top}",

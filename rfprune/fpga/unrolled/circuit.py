@@ -8,6 +8,7 @@ same types, to the last bit.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,10 @@ from rfprune.fpga.unrolled.operations import (
 from rfprune.hardware.precision import FixedType
 
 __all__ = ["UnrolledGraph", "build_unrolled", "check_alkaid"]
+
+
+#: Bits that alkaid's interpreter takes.
+_WIDEST = 64
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,17 @@ class UnrolledGraph:
         RTLModel(self.pipeline, folder, name, "verilog", print_latency=False, **part).write()
         # What is simulated and built is the design; the rest is for alkaid's own simulation.
         (folder / "src" / f"{name}_wrapper.v").unlink()
+        _split_tables(folder / "src" / f"{name}_tables.v")
         return folder / "src"
+
+
+def _split_tables(path: Path) -> None:
+    """Put each module of a file into one of its own, where tools look for it by its name."""
+    if not path.exists():
+        return
+    for found in re.finditer(r"^module (\w+)\(.*?^endmodule$", path.read_text(), re.M | re.S):
+        path.with_name(f"{found[1]}.v").write_text(f"`timescale 1 ns / 1 ps\n\n{found[0]}\n")
+    path.unlink()
 
 
 def check_alkaid() -> None:
@@ -121,6 +136,12 @@ def build_unrolled(model: nn.Module, plan: Plan) -> UnrolledGraph:
     walk = _Walk(fold_batch_norm(model, plan.network), plan)
     outputs = walk.run(inputs)
     logic = trace(start, np.concatenate([part.reshape(-1) for part in outputs]))
+    widest = max(sum(map(int, op.qint.kif)) for op in logic.ops)
+    if widest > _WIDEST:
+        raise NetworkError(
+            f"a number in the graph of adders has {widest} bits. Allowed with backend alkaid: "
+            f"{_WIDEST}; use narrower types, or an output_precision for the layer before a product."
+        )
     # By alkaid's model of delays, in which an adder of 16 bits with its wires takes about 1.5 ns.
     pipeline = to_pipeline(logic, latency_cutoff=plan.hardware.clock_ns, verbose=False)
     registers = [each for each in pipeline.signals.values() if each.reg]

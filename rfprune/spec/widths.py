@@ -19,6 +19,11 @@ class WidthsSpec(StrictSpec):
     ladder: Fraction = Field(
         0.6, description="budget of a step as a fraction of that of the step before it"
     )
+    early: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.25,
+        description="part of prune.epochs_per_step that the first step trains; it rises to all of "
+        "them at the middle step",
+    )
     digits: Annotated[int, Field(ge=1, le=8)] = Field(
         4, description="most signed digits of a weight"
     )
@@ -36,8 +41,10 @@ class WidthsSpec(StrictSpec):
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.99, description="of the weights over the last quarter of a step; 0 = the last weights"
     )
-    decay: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.01, description="of a weight that is zero now, per update; it can come back"
+    pull: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.01,
+        description="part of the way to its value that a weight is taken per update; what is zero "
+        "can come back",
     )
     activation_weight: PositiveFloat = Field(
         4.0, description="by how much more the rounding of an activation counts"

@@ -4,8 +4,8 @@ What a weight or an activation is worth is second order: an entry q loses ``1/2 
 the diagonal of the Fisher matrix per row (LeCun et al. 1990; Theis et al. 2018), of a weight
 ``E[(d_i a_j)^2]`` by one product per layer, less what the neuron's bias makes up for. Rounding an
 activation to f bits loses ``1/2 H 4^-f / 12``, the variance of a uniform error. The budget falls
-over the first part of the step, the choice is renewed over most of it, and stays for the rest. A
-weight that is zero decays slowly and can come back.
+over the first part of the step, the choice is renewed over most of it, and stays for the rest.
+Weights are pulled slowly to their values, zeros to zero, from where they can come back.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _SLACK = 0.005
 #: A bit of a hidden activation costs so much by itself: its ReLU.
 _OWN = 1.5
 _NEVER_TAKEN = 1e30
+#: Every how many updates weights are pulled to their values.
+_PULLED = 5
 #: The weights are averaged over the last part of a step.
 _AVERAGED = 0.75
 
@@ -87,10 +89,11 @@ class Level:
         def add_gradient() -> None:
             if not self._pressing:
                 return
-            for factor, layer in zip(self._factor, self.chain.layers, strict=False):
-                weight = layer.of(self.model).weight
-                assert weight.grad is not None
-                weight.grad.add_(weight.detach().sign() * (self.spec.l1 * factor))
+            weights = self._weights()
+            gradients = [weight.grad for weight in weights if weight.grad is not None]
+            pressed = torch._foreach_sign([weight.detach() for weight in weights])
+            torch._foreach_mul_(pressed, self._factor)
+            torch._foreach_add_(gradients, list(pressed))
 
         return Penalty(add_gradient, lambda rate: None, proximal=False)
 
@@ -111,11 +114,10 @@ class Level:
         self._choose(now, 0.0 if update == last else _SLACK)
 
     def after(self, update: int, updates: int) -> None:
-        """Let zeros decay, and average the last part."""
+        """Pull weights to their values, and average the last part."""
         with torch.no_grad():
-            weights = [layer.of(self.model).weight for layer in self.chain.layers]
-            for weight, digits in zip(weights, self.numbers.digits, strict=True):
-                weight.mul_(1 - self.spec.decay * (digits == 0).to(weight))
+            if update % _PULLED == 0:
+                self._pull()
             if not self.spec.average or update < _AVERAGED * updates:
                 return
             parameters = list(self.model.parameters())
@@ -130,6 +132,19 @@ class Level:
     def calibrate(self, x: Any, widens: bool = False) -> None:
         """Set the integer bits so that none of these rows wraps; bits stay if it `widens`."""
         calibrate(self.chain, self.model, self.numbers, x, widens)
+
+    def _pull(self) -> None:
+        """Take every weight a little nearer to its value, zeros to zero.
+
+        Between two values of few digits, which lie far apart, it would swing for ever otherwise.
+        """
+        weights = self._weights()
+        layers = enumerate(self.chain.layers)
+        values = [self.numbers.weight(index, layer.of(self.model)) for index, layer in layers]
+        torch._foreach_lerp_(weights, values, 1 - (1 - self.spec.pull) ** _PULLED)
+
+    def _weights(self) -> list[Tensor]:
+        return [layer.of(self.model).weight for layer in self.chain.layers]
 
     def _measure_fisher(self) -> None:
         """Take the Fisher matrices on some rows, and mix them with those before."""
@@ -187,8 +202,11 @@ class Level:
             if self.spec.activations:
                 self.numbers.fraction[index] = torch.from_numpy(WIDTHS[choice.width[index]])
             bits = np.take_along_axis(menu.bits, choice.width[index][None], 0)[0]
-            cost = torch.from_numpy(bits + 1.0).to(layer.of(self.model).weight)
-            self._factor.append(cost / cost.mean())
+            weight = layer.of(self.model).weight
+            cost = torch.from_numpy(bits + 1.0).to(weight)
+            # In the shapes of the weights, so that one operation does for all layers.
+            pressed = (self.spec.l1 * cost / cost.mean()).expand_as(weight)
+            self._factor.append(pressed.contiguous())
 
     def _menus(self, index: int) -> LayerMenus:
         """Return the menus of one layer as it is now."""

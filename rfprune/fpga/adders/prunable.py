@@ -153,6 +153,12 @@ class AdderPrunable(Prunable):
             found += float((digit_counts(weight) * (bits + 1)).sum())
         return found
 
+    def _epochs(self, step: int) -> int:
+        """Return the epochs of a step: few while the network is large and loses little."""
+        early = self.spec.widths.early
+        risen = min(1.0, (step - 1) / max(self.spec.steps // 2, 1))
+        return max(1, round(self.spec.epochs_per_step * (early + (1 - early) * risen)))
+
     def level(
         self, session: Session, step: int, budget: FloatArray, before: FloatArray | None
     ) -> Trained:
@@ -180,7 +186,7 @@ class AdderPrunable(Prunable):
         rate = self.spec.learning_rate or session.spec.train.learning_rate
         usual = self.spec.learning_rate_schedule or "cosine"
         how = Fit(
-            epochs=self.spec.epochs_per_step,
+            epochs=self._epochs(step),
             learning_rate=rate,
             train=session.spec.train.model_copy(update={"learning_rate_schedule": usual}),
             seed=session.seed(step, Purpose.MASKED),

@@ -218,7 +218,7 @@ def small(**changes: Any) -> TrialSpec:
             "steps": 2,
             "epochs_per_step": 10,
             "tolerance": 0.4,
-            "widths": {"reselect_every": 6},
+            "widths": {"reselect_every": 6, "early": 1.0},
         },
         "estimator": "adders",
     }

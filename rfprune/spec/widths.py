@@ -41,10 +41,8 @@ class WidthsSpec(StrictSpec):
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.99, description="of the weights over the last quarter of a step; 0 = the last weights"
     )
-    pull: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.01,
-        description="part of the way to its value that a weight is taken per update; what is zero "
-        "can come back",
+    decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.01, description="of a weight that is zero now, per update; it can come back"
     )
     activation_weight: PositiveFloat = Field(
         4.0, description="by how much more the rounding of an activation counts"

@@ -4,8 +4,8 @@ What a weight or an activation is worth is second order: an entry q loses ``1/2 
 the diagonal of the Fisher matrix per row (LeCun et al. 1990; Theis et al. 2018), of a weight
 ``E[(d_i a_j)^2]`` by one product per layer, less what the neuron's bias makes up for. Rounding an
 activation to f bits loses ``1/2 H 4^-f / 12``, the variance of a uniform error. The budget falls
-over the first part of the step, the choice is renewed over most of it, and stays for the rest.
-Weights are pulled slowly to their values, zeros to zero, from where they can come back.
+over the first part of the step, the choice is renewed over most of it, and stays for the rest. A
+weight that is zero decays slowly and can come back.
 """
 
 from __future__ import annotations
@@ -38,8 +38,6 @@ _SLACK = 0.005
 #: A bit of a hidden activation costs so much by itself: its ReLU.
 _OWN = 1.5
 _NEVER_TAKEN = 1e30
-#: Every how many updates weights are pulled to their values.
-_PULLED = 5
 #: The weights are averaged over the last part of a step.
 _AVERAGED = 0.75
 
@@ -73,6 +71,7 @@ class Level:
     _fisher: list[FloatArray] = field(default_factory=list)
     _input_fisher: list[FloatArray] = field(default_factory=list)
     _factor: list[Tensor] = field(default_factory=list)
+    _left: list[Tensor] = field(default_factory=list)
     _average: list[Tensor] = field(default_factory=list)
     _pressing: bool = True
 
@@ -114,10 +113,9 @@ class Level:
         self._choose(now, 0.0 if update == last else _SLACK)
 
     def after(self, update: int, updates: int) -> None:
-        """Pull weights to their values, and average the last part."""
+        """Let zeros decay, and average the last part."""
         with torch.no_grad():
-            if update % _PULLED == 0:
-                self._pull()
+            torch._foreach_mul_(self._weights(), self._left)
             if not self.spec.average or update < _AVERAGED * updates:
                 return
             parameters = list(self.model.parameters())
@@ -132,16 +130,6 @@ class Level:
     def calibrate(self, x: Any, widens: bool = False) -> None:
         """Set the integer bits so that none of these rows wraps; bits stay if it `widens`."""
         calibrate(self.chain, self.model, self.numbers, x, widens)
-
-    def _pull(self) -> None:
-        """Take every weight a little nearer to its value, zeros to zero.
-
-        Between two values of few digits, which lie far apart, it would swing for ever otherwise.
-        """
-        weights = self._weights()
-        layers = enumerate(self.chain.layers)
-        values = [self.numbers.weight(index, layer.of(self.model)) for index, layer in layers]
-        torch._foreach_lerp_(weights, values, 1 - (1 - self.spec.pull) ** _PULLED)
 
     def _weights(self) -> list[Tensor]:
         return [layer.of(self.model).weight for layer in self.chain.layers]
@@ -196,7 +184,7 @@ class Level:
             choice = choose_widths(menus, budget, near=choice.price or None, slack=slack)
         self.choice = choice
         self.gaps.append(choice.gap)
-        self._factor = []
+        self._factor, self._left = [], []
         for index, (layer, menu) in enumerate(zip(self.chain.layers, menus, strict=True)):
             self.numbers.digits[index] = torch.from_numpy(choice.entry[index])
             if self.spec.activations:
@@ -207,6 +195,8 @@ class Level:
             # In the shapes of the weights, so that one operation does for all layers.
             pressed = (self.spec.l1 * cost / cost.mean()).expand_as(weight)
             self._factor.append(pressed.contiguous())
+            zero = (self.numbers.digits[index] == 0).to(weight)
+            self._left.append(1 - self.spec.decay * zero)
 
     def _menus(self, index: int) -> LayerMenus:
         """Return the menus of one layer as it is now."""

@@ -29,6 +29,8 @@ from rfprune.trial.dense import dense_network
 
 _CASES = read_cases("", "fixed_point")
 TASKS: dict[str, dict[str, Any]] = _CASES["tasks"]
+#: Where only the cost of measuring is looked at.
+CONVOLUTIONAL: dict[str, dict[str, Any]] = _CASES["convolutional"]
 #: Types of activations and weights by width.
 TYPES: dict[int, list[str]] = _CASES["types"]
 #: Types of everything, without rounding to nearest or saturation, as a first sweep would try them.
@@ -77,7 +79,8 @@ def precisions_of(task: str) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as cache:
         for precision in PRECISIONS:
             own = {"seed": 0, "hardware": {"precision": precision}, "prune": {"tolerance": 0.02}}
-            spec = TrialSpec.model_validate(settings(_CASES["common"], TASKS[task], own))
+            case = {**TASKS, **CONVOLUTIONAL}[task]
+            spec = TrialSpec.model_validate(settings(_CASES["common"], case, own))
             data = load(spec.data, Path.cwd())
             prepared = prepare(spec, Path.cwd(), data)
             begun = time.process_time()
@@ -210,12 +213,18 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Return one row per task, seed and width; tasks whose data are missing are left out."""
     rows = []
     for task in options.tasks:
-        file = TASKS[task]["data"].get("file")
-        if file is None or (Path(os.environ.get("RFPRUNE_DATA", ".")) / file).is_file():
+        if _is_there(TASKS[task]):
             for seed in range(options.seeds):
                 rows += rows_of(task, seed, simulate=task == "digits" and seed == 0)
-    there = dict.fromkeys(row["task"] for row in rows)
+    there = list(dict.fromkeys(row["task"] for row in rows))
+    there += [task for task, case in CONVOLUTIONAL.items() if _is_there(case)]
     return {"rows": rows, "precisions": [row for task in there for row in precisions_of(task)]}
+
+
+def _is_there(task: dict[str, Any]) -> bool:
+    """Return whether a task's data are embedded, or where they are looked for."""
+    file = task["data"].get("file")
+    return file is None or (Path(os.environ.get("RFPRUNE_DATA", ".")) / file).is_file()
 
 
 if __name__ == "__main__":

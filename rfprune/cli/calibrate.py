@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from rfprune.errors import MissingExtraError, SpecError
-
 __all__ = ["calibrate_device"]
 
 
@@ -42,30 +40,18 @@ def calibrate_device(
 
     Example: rfprune calibrate-device mine.yml --like raspberry_pi_4
     """
+    from rfprune.api.calibrating import calibrate_device as measure
     from rfprune.cli.common import say, stderr
-    from rfprune.edge.monitor import find_device, open_counter
-    from rfprune.edge.monitor.calibration import calibrate, write_profile
 
-    if out.suffix not in (".yml", ".yaml"):
-        raise SpecError(f"{out}: is no name of a profile. Allowed: a name that ends in .yml.")
-    if out.exists():
-        raise SpecError(f"{out}: is there already. Allowed: a new file.")
-    meters = ("auto", "rapl", "nvml", "ina", "none")
-    if meter not in meters:
-        raise SpecError(f"--meter: '{meter}'. Allowed: {', '.join(meters)}.")
-    base = find_device(like)
-    try:
-        counter = open_counter(meter)
-    except MissingExtraError:
-        if meter not in ("auto", "none"):
-            raise
-        counter = None
     with stderr().status("measuring") as status:
-        found = calibrate(
-            out.stem, base, counter, threads, lambda text: status.update(f"{text} ...")
+        found = measure(
+            out,
+            like=like,
+            threads=threads,
+            meter=meter,
+            say=lambda text: status.update(f"{text} ..."),
         )
-    write_profile(out, found)
     for probe in found.probes:
         say(f"{probe.name}: {probe.seconds * 1e6:.0f} us, {probe.rate / 1e9:.3g} GMAC/s")
-    say(f"energy: {found.counter or f'as {base.name}, no counter could be read'}")
+    say(f"energy: {found.counter or f'as {like}, no counter could be read'}")
     say(f"Written: {out} (edge.device: {out})")

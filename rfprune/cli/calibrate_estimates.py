@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from rfprune.cli.common import JsonOption
-from rfprune.errors import SpecError
-
-if TYPE_CHECKING:
-    from rfprune.fpga.estimators.design import Design
 
 __all__ = ["calibrate"]
-
-_DESIGN_FILES = ("design.yml", "design.yaml", "design.json")
 
 
 def calibrate(
@@ -45,95 +38,23 @@ def calibrate(
 
     Example: rfprune calibrate projects/
     """
+    from rfprune.api.calibrating import calibrate as read
     from rfprune.cli.common import print_json, say
-    from rfprune.core.own_code import allowing_code
     from rfprune.fpga.estimators import calibration
 
     if forget:
         number = calibration.forget()
         say(f"{number} designs forgotten: {calibration.calibration_file()}.")
         return
-    with allowing_code(run_code):
-        rows = [_row(folder, run_code) for folder in _folders(reports or [])]
-    calibration.remember(rows)
-    families = dict.fromkeys(row["family"] for row in rows)
-    found = {name: calibration.corrections(calibration.kept(), name) for name in families}
+    found = read(*(reports or []), run_code=run_code)
     if as_json:
         shown = {
             name: {q: {"factor": factor, "designs": n} for q, (factor, n) in own.items()}
-            for name, own in found.items()
+            for name, own in found.corrections.items()
         }
-        path = str(calibration.calibration_file())
-        print_json({"file": path, "read": rows, "corrections": shown})
+        print_json({"file": str(found.file), "read": found.read, "corrections": shown})
         return
-    say(f"{len(rows)} designs read; kept in {calibration.calibration_file()}.")
-    for name, own in found.items():
+    say(f"{len(found.read)} designs read; kept in {found.file}.")
+    for name, own in found.corrections.items():
         factors = ", ".join(f"{q} x {factor:.2f} ({n})" for q, (factor, n) in own.items())
         say(f"{name}: {factors}")
-
-
-def _folders(given: list[Path]) -> Iterator[Path]:
-    """Yield the folders that hold a design, each once.
-
-    Raises:
-        SpecError: nothing is given, no such folder, or one without a design.
-    """
-    if not given:
-        raise SpecError(
-            "calibrate: no reports are given. Allowed: folders that hold a design file "
-            "(design.yml) or an exported network with the tools' reports below, or --forget."
-        )
-    seen: set[Path] = set()
-    for path in given:
-        if not path.is_dir():
-            fault = "is a file" if path.exists() else "no such folder"
-            raise SpecError(
-                f"{path}: {fault}. Allowed: a folder with a design file (design.yml) or an "
-                "exported network, and the tools' reports below."
-            )
-        named = [p.parent for name in (*_DESIGN_FILES, "spec.json") for p in path.rglob(name)]
-        if not named:
-            raise SpecError(
-                f"{path}: holds no design. Allowed: a design file ({', '.join(_DESIGN_FILES)}) "
-                "or an exported network beside the reports."
-            )
-        for folder in sorted(set(named)):
-            if folder.resolve() not in seen:
-                seen.add(folder.resolve())
-                yield folder
-
-
-def _row(folder: Path, run_code: bool) -> dict[str, Any]:
-    """Return what is kept of one design and its reports."""
-    from rfprune.fpga.estimators.analytic import estimate_many
-    from rfprune.fpga.estimators.calibration import measured
-    from rfprune.fpga.estimators.families import family
-    from rfprune.fpga.estimators.layer_columns import tool_of
-
-    design = _design(folder, run_code)
-    said = measured(design, folder)
-    table = estimate_many([design])
-    values = {name: float(column[0]) for name, column in table.total.items()}
-    values |= {
-        "latency_cycles": float(table.latency_cycles[0]),
-        "ii_cycles": float(table.ii_cycles[0]),
-    }
-    return {
-        "design": design.name,
-        "reports": str(folder.resolve()),
-        "family": family(design),
-        "tool": " ".join(map(str, tool_of(design))),
-        "ratios": {q: [round(values[q], 3), value] for q, value in said.items()},
-    }
-
-
-def _design(folder: Path, run_code: bool) -> Design:
-    from rfprune.fpga.estimating import design_of_folder
-    from rfprune.fpga.estimators.design import parse_design
-    from rfprune.spec.yaml_files import read_yaml
-
-    for name in _DESIGN_FILES:
-        path = folder / name
-        if path.is_file():
-            return parse_design(read_yaml(path), str(path))
-    return design_of_folder(folder, None, run_code)

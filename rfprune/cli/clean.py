@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rfprune.cli.common import RunsOption, SweepArgument
-from rfprune.core.registry import nearest
-from rfprune.errors import SpecError
 
 if TYPE_CHECKING:
-    from rfprune.results.retention import Keep, Surplus
+    from rfprune.results.retention import Surplus
 
 __all__ = ["clean"]
 
@@ -37,31 +35,27 @@ def clean(
 
     Example: rfprune clean digits --keep last
     """
-    from rfprune.cli.common import open_sweep, say, stdout
-    from rfprune.results.retention import find_surplus, remove
-    from rfprune.study.study import lock
+    from rfprune.api.upkeep import clean as free
+    from rfprune.cli.common import runs_option, say, stdout
 
-    kept = _keep(keep)
-    folder = open_sweep(sweep, runs)
-    with lock(folder):
-        surplus = find_surplus(folder, kept)
-        if not surplus.paths:
-            say(f"Nothing to free: '{folder.path.name}' holds only what --keep {keep} keeps.")
-            return
+    freed = False
+
+    def agreed(surplus: Surplus) -> bool:
+        nonlocal freed
         say(f"This would free {_told(surplus)}.")
-        if not yes and not (stdout().is_terminal and typer.confirm("Free it?")):
-            say(f"Nothing was freed. To free it: {_command(folder.path, keep)}")
-            return
-        remove(surplus.paths)
-    say(f"Freed {surplus.n_bytes / 1e6:.1f} MB.")
+        freed = yes or (stdout().is_terminal and typer.confirm("Free it?"))
+        return freed
 
-
-def _keep(text: str) -> Keep:
-    allowed: tuple[Keep, ...] = ("front", "last", "all")
-    for keep in allowed:
-        if text == keep:
-            return keep
-    raise SpecError(f"--keep: '{text}'.{nearest(text, allowed)} Allowed: {', '.join(allowed)}.")
+    surplus = free(sweep, keep=keep, agreed=agreed, runs=runs)
+    option = "" if keep == "front" else f" --keep {keep}"
+    if not surplus.paths:
+        say(f"Nothing to free: '{sweep}' holds only what --keep {keep} keeps.")
+    elif freed:
+        say(f"Freed {surplus.n_bytes / 1e6:.1f} MB.")
+    else:
+        say(
+            f"Nothing was freed. To free it: rfprune clean {sweep}{option} --yes{runs_option(runs)}"
+        )
 
 
 def _told(surplus: Surplus) -> str:
@@ -72,10 +66,3 @@ def _told(surplus: Surplus) -> str:
     if n_scratch:
         parts.append(f"{n_scratch} scratch folders")
     return f"{surplus.n_bytes / 1e6:.1f} MB in {surplus.n_trials} trials: {' and '.join(parts)}"
-
-
-def _command(folder: Path, keep: str) -> str:
-    from rfprune.cli.common import runs_option
-
-    kept = "" if keep == "front" else f" --keep {keep}"
-    return f"rfprune clean {folder.name}{kept} --yes{runs_option(folder.parent)}"

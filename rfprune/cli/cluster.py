@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,26 +43,20 @@ def submit(
 
     Example: rfprune submit sweeps/digits.yml --on ray
     """
-    from rfprune.cli.common import read_sweep_file, stdout
-    from rfprune.execution.launch import Submission, render, send
+    from rfprune.api.jobs import submission
+    from rfprune.cli.common import stdout
+    from rfprune.execution.launch import render, send
 
     if trials is not None:
         overrides = [*(overrides or []), f"trials={trials}"]
-    target = read_sweep_file(sweep, Path("runs"), overrides)
-    submission = Submission(
-        sweep=target.spec,
-        source=target.source,
-        base_dir=target.base_dir,
-        profile=on,
-        address=address,
-    )
+    job = submission(sweep, on, overrides, address)
     if dry_run:
-        typer.echo(render(submission))
+        typer.echo(render(job))
         return
-    job = send(submission)
+    handle = send(job)
     stdout().print(
-        f"Submitted: {job}\n\nNext:\n  rfprune status {job}\n  rfprune logs {job}\n"
-        f"  rfprune cancel {job}",
+        f"Submitted: {handle}\n\nNext:\n  rfprune status {handle}\n  rfprune logs {handle}\n"
+        f"  rfprune cancel {handle}",
         markup=False,
         soft_wrap=True,
     )
@@ -74,8 +67,8 @@ def status(job: JobArgument, address: AddressOption = None, as_json: JsonOption 
 
     Example: rfprune status ray:rfprune-digits-1a2b3c
     """
+    from rfprune.api.jobs import job as find_job
     from rfprune.cli.common import print_json
-    from rfprune.execution.launch import find_job
 
     state = find_job(job, address).status()
     if as_json:
@@ -102,7 +95,7 @@ def logs(
 
     Example: rfprune logs ray:rfprune-digits-1a2b3c --follow
     """
-    from rfprune.execution.launch import find_job
+    from rfprune.api.jobs import job as find_job
 
     for text in find_job(job, address).logs(follow=follow):
         typer.echo(text, nl=False)
@@ -113,7 +106,7 @@ def cancel(job: JobArgument, address: AddressOption = None) -> None:
 
     Example: rfprune cancel ray:rfprune-digits-1a2b3c
     """
-    from rfprune.execution.launch import find_job
+    from rfprune.api.jobs import job as find_job
 
     state = find_job(job, address).cancel()
     _show(job, state)

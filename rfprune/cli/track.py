@@ -14,10 +14,10 @@ def track(sweep: SweepArgument, runs: RunsOption = Path("runs")) -> None:
 
     Example: rfprune track digits
     """
-    from rfprune.cli.common import open_sweep, say
-    from rfprune.tracking import load_config, project
+    from rfprune.api.upkeep import track as write
+    from rfprune.cli.common import say
+    from rfprune.tracking import load_config
     from rfprune.tracking.client import shown_uri
 
-    folder, config = open_sweep(sweep, runs), load_config()
-    written = project(folder, config)
-    say(f"{len(written)} trials are in MLflow at {shown_uri(config.tracking_uri)}.")
+    written = write(sweep, runs=runs)
+    say(f"{len(written)} trials are in MLflow at {shown_uri(load_config().tracking_uri)}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -38,21 +37,14 @@ def ui(
     import sys
     import webbrowser
 
-    from rfprune.cli.common import open_sweep
-    from rfprune.tracking import load_config, serve, sweep_id, view_path
+    from rfprune.api.upkeep import ui as serve
 
-    config = load_config()
-    if port is not None:
-        config = config.model_copy(
-            update={"server": config.server.model_copy(update={"port": port})}
-        )
-    named = None if sweep is None else sweep_id(open_sweep(sweep, runs))
     # Without a display, browsers of the terminal would take its place.
     seen = (
         sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     )
     show = webbrowser.open if browser and seen else _nothing
-    serve(config, path=functools.partial(view_path, config, named), show=show)
+    serve(sweep, port=port, show=show, runs=runs)
 
 
 def _nothing(address: str) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +22,7 @@ __all__ = [
     "synced_at_the_end",
     "write_atomic",
     "write_json",
+    "write_sections",
 ]
 
 _syncs_each = contextvars.ContextVar("syncs_each", default=True)
@@ -80,6 +81,15 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     write_atomic(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_sections(path: Path, sections: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON, atomically, with a line for each key.
+
+    Without indentation Python's encoder is the one in C, which is ten times as fast.
+    """
+    lines = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in sections.items())
+    write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def read_json(path: Path) -> Any:

@@ -22,21 +22,22 @@ from rfprune.core.signals import StopSignals
 from rfprune.errors import ClusterError, WorkError
 from rfprune.execution.cluster import check_reachable, cluster, quiet_environment
 from rfprune.execution.ray_private import (
+    lean_tune,
     leave_trial_thread,
     own_errors,
     pending_in_order,
     report_to_tune,
+    same_resources,
 )
 from rfprune.execution.slots import Slots, needs
 from rfprune.execution.transport import Transport, transport
 from rfprune.execution.worker import (
     DEFAULT_FUNCTION,
+    Reporter,
     StoppedError,
     WorkerContext,
-    encode_end,
-    encode_step,
 )
-from rfprune.results import StepRecord, SweepFolder
+from rfprune.results import SweepFolder
 from rfprune.results.retention import find_surplus, remove
 from rfprune.spec import SweepSpec
 from rfprune.study.events import Listener, SweepEvent
@@ -248,7 +249,7 @@ def _search(
     sweep = files.context.sweep
     slots = Slots(record.spec, elastic=elastic)
     searcher = StudySearcher(record, slots, files.listener(listener))
-    stop = StopRequest(searcher.ends_early, slots.are_gone)
+    stop = StopRequest(searcher.take, slots.are_gone)
 
     def request() -> None:
         stop.requested = True
@@ -258,7 +259,7 @@ def _search(
     # A request that came while Ray was starting is answered at once.
     try:
         signals.call(request)
-        with own_errors():
+        with own_errors(), lean_tune():
             _execute(record.spec, files, searcher, stop)
         if slots.are_gone():
             raise ClusterError(
@@ -286,18 +287,16 @@ def _execute(spec: SweepSpec, files: Transport, searcher: StudySearcher, stop: S
 
     from rfprune.execution.searcher import TrialCallback
 
-    def on_step(step: StepRecord) -> None:
-        if not report_to_tune(encode_step(step)):
-            raise StoppedError
+    judged = spec.early_stop is not None
 
     def trial(config: dict[str, int]) -> None:
+        reporter = Reporter(report_to_tune, at_once=judged)
         try:
             # The config holds two numbers; all else is in the run folder, which outlives this
             # worker.
-            ended = files.execute(config["folder"], config["attempt"], on_step)
+            reporter.end(files.execute(config["folder"], config["attempt"], reporter.step))
         except StoppedError:
             leave_trial_thread()
-        tune.report(encode_end(ended))
 
     def name(trial: Any) -> str:
         return f"trial-{trial.config['folder']:04d}-{trial.config['attempt']}"
@@ -310,7 +309,7 @@ def _execute(spec: SweepSpec, files: Transport, searcher: StudySearcher, stop: S
         scheduler=pending_in_order(),
         # Without end: the searcher says when it is finished.
         num_samples=-1,
-        resources_per_trial=needs(spec),
+        resources_per_trial=same_resources(needs(spec)),
         # A new process would import torch anew for every trial, which takes seconds.
         reuse_actors=True,
         # Retries are the record's: they resume, in another attempt, from the last accepted step.

@@ -31,6 +31,7 @@ __all__ = [
     "is_node_death",
     "is_out_of_memory",
     "is_version_mismatch",
+    "lean_tune",
     "leave_trial_thread",
     "local_node",
     "own_errors",
@@ -38,6 +39,7 @@ __all__ = [
     "private_token",
     "quiet_environment",
     "report_to_tune",
+    "same_resources",
     "signals_stay_ours",
     "stateless",
 ]
@@ -256,6 +258,55 @@ def stateless(trial: Any) -> None:
     A trial is 13 kB of it, made by pickling. Nothing restores from it: the study is the state.
     """
     trial.get_json_state = lambda: ("{}", "{}")
+
+
+def same_resources(bundle: Mapping[str, float]) -> Any:
+    """Return what each trial of a sweep occupies, as one object that all of them share.
+
+    Tune copies a plain dict into each trial, and compares the copies ten times a trial by binding
+    their arguments anew.
+
+    Args:
+        bundle: amounts by Ray's names of resources; memory in bytes.
+    """
+    from ray.tune import PlacementGroupFactory
+
+    class SameResources(PlacementGroupFactory):  # type: ignore[misc]
+        def __deepcopy__(self, memo: dict[int, Any]) -> SameResources:
+            return self
+
+        def __eq__(self, other: object) -> bool:
+            return self is other or bool(super().__eq__(other))
+
+        __hash__ = PlacementGroupFactory.__hash__
+
+    return SameResources([dict(bundle)])
+
+
+@contextlib.contextmanager
+def lean_tune() -> Iterator[None]:
+    """Spare `tune.run` two detours that bring a sweep nothing.
+
+    - It imports MLflow and others (a second) to count callbacks for statistics that are not sent.
+    - It asks the cluster's store for the trial function three times a trial, though that stays.
+    """
+    from ray.air._internal import usage
+    from ray.tune import registry
+
+    count, ask = usage.tag_callbacks, registry._internal_kv_get
+    known: dict[bytes, bytes] = {}
+
+    def ask_once(key: bytes) -> bytes | None:
+        # Absent ones may come.
+        if key not in known and (found := ask(key)) is not None:
+            known[key] = found
+        return known.get(key)
+
+    usage.tag_callbacks, registry._internal_kv_get = lambda callbacks: False, ask_once
+    try:
+        yield
+    finally:
+        usage.tag_callbacks, registry._internal_kv_get = count, ask
 
 
 def report_to_tune(facts: dict[str, str]) -> bool:

@@ -19,7 +19,7 @@ from rfprune.execution.ray_private import (
     is_out_of_memory,
     stateless,
 )
-from rfprune.execution.worker import decode
+from rfprune.execution.worker import read_report
 from rfprune.study.events import Listener, SweepEvent
 from rfprune.study.record import Ended, Record, TrialJob
 from rfprune.study.trials import DOMINATED, EARLY
@@ -44,7 +44,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._slots = slots
         self._listener = listener
         self._jobs: dict[str, TrialJob] = {}
-        self._overtaken: dict[str, str] = {}
+        self._ended: dict[str, Ended] = {}
 
     def suggest(self, trial_id: str) -> dict[str, int] | str | None:
         """Return the next trial's run folder, None for not now, or FINISHED."""
@@ -66,23 +66,23 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._jobs[trial_id] = job
         return {"folder": job.folder, "attempt": job.attempt}
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Pass a pruning step on to the listener."""
-        facts, job = decode(result), self._jobs.get(trial_id)
-        if job is not None and isinstance(facts, dict):
-            self._tell("step", job, metrics=facts)
+    def take(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Take in what a trial reports; return whether it is over, by itself or by our judgement.
 
-    def ends_early(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return whether a trial need not go on after the step that `result` holds."""
-        if not self.record.judges:
+        Tune asks its stopper before anybody else, and once for every report.
+        """
+        job = self._jobs.get(trial_id)
+        if job is None:
             return False
-        facts, job = decode(result), self._jobs.get(trial_id)
-        if job is None or not isinstance(facts, dict):
-            return False
-        if why := self.record.judge(job.number, facts):
-            self._overtaken[trial_id] = why
-            self._tell("step", job, metrics=facts)
-        return bool(why)
+        for event in read_report(result):
+            if isinstance(event, Ended):
+                self._ended[trial_id] = event
+                continue
+            self._tell("step", job, metrics=event)
+            if self.record.judges and (why := self.record.judge(job.number, event)):
+                self._ended[trial_id] = Ended(DOMINATED, why)
+        # Without it Tune would wait for the function's return, which takes one more round.
+        return trial_id in self._ended
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -90,15 +90,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         """Record how a trial ended; for a death `record_death` follows with its cause."""
         if error or trial_id not in self._jobs:
             return
-        facts = decode(result)
         job = self._jobs.pop(trial_id)
-        # Tune stops the trial by its stopper, and then calls it complete.
-        if why := self._overtaken.pop(trial_id, ""):
-            facts = Ended(DOMINATED, why)
-        ended = (
-            facts if isinstance(facts, Ended) else Ended("missing", "the trial reported nothing")
-        )
-        ended = self.record.finish(job.number, ended)
+        nothing = Ended("missing", "the trial reported nothing")
+        ended = self.record.finish(job.number, self._ended.pop(trial_id, nothing))
         kind = "stopped" if ended.reason in EARLY else "failed" if ended.reason else "complete"
         self._tell(self._again(job, kind), job, ended.metrics, _words(ended), ended.seconds)
 
@@ -202,20 +196,20 @@ class TrialCallback(Callback):  # type: ignore[misc]
 
 
 class StopRequest(Stopper):  # type: ignore[misc]
-    """Ends the experiment in an orderly way once `requested` is set, and trials that are overtaken.
+    """Ends the experiment in an orderly way once `requested` is set, and trials that are over.
 
     Args:
-        ends_early: whether a trial need not go on, by its id and its last result.
+        take: takes in what a trial reports, by its id; returns whether the trial is over.
         nothing_left: whether there is nothing left to run trials on.
     """
 
     def __init__(
         self,
-        ends_early: Callable[[str, dict[str, Any]], bool],
+        take: Callable[[str, dict[str, Any]], bool],
         nothing_left: Callable[[], bool],
     ) -> None:
         self.requested = False
-        self._ends_early = ends_early
+        self._take = take
         self._nothing_left = nothing_left
 
     def __getstate__(self) -> dict[str, bool]:
@@ -226,8 +220,8 @@ class StopRequest(Stopper):  # type: ignore[misc]
         return {"requested": self.requested}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return whether a trial need not go on."""
-        return self._ends_early(trial_id, result)
+        """Return whether a trial is over."""
+        return self._take(trial_id, result)
 
     def stop_all(self) -> bool:
         """Return whether the whole experiment should stop."""

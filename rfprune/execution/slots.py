@@ -11,16 +11,14 @@ __all__ = ["Slots", "live_nodes", "needs"]
 
 #: A given cluster changes slowly compared with a trial; asking it costs some milliseconds.
 _COUNT_SECONDS = 5.0
-#: What Ray calls resources that Tune calls otherwise.
-_RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
 
 
 def needs(spec: SweepSpec) -> dict[str, float]:
-    """Return what one trial occupies, by Tune's names of resources; memory in bytes."""
+    """Return what one trial occupies, by Ray's names of resources; memory in bytes."""
     wanted = spec.resources
-    amounts: dict[str, float] = {"cpu": wanted.cpus}
+    amounts: dict[str, float] = {"CPU": wanted.cpus}
     if wanted.gpus:
-        amounts["gpu"] = wanted.gpus
+        amounts["GPU"] = wanted.gpus
     if wanted.memory_gb:
         amounts["memory"] = int(wanted.memory_gb * 1e9)
     return amounts
@@ -34,7 +32,7 @@ class Slots:
     """
 
     def __init__(self, spec: SweepSpec, elastic: bool) -> None:
-        self._needs = {_RAY_NAMES.get(name, name): amount for name, amount in needs(spec).items()}
+        self._needs = needs(spec)
         # A given cluster may grow; a node of our own is all there will ever be.
         self._elastic = elastic
         self._counted_at = float("-inf")

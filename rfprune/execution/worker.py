@@ -29,18 +29,20 @@ from rfprune.study.trials import UNREACHABLE
 __all__ = [
     "DEFAULT_FUNCTION",
     "OnStep",
+    "Reporter",
     "StoppedError",
     "WorkerContext",
-    "decode",
-    "encode_end",
-    "encode_step",
     "execute",
     "full_disk",
+    "read_report",
 ]
 
 DEFAULT_FUNCTION = "rfprune.trial:run_trial"
 
 OnStep = Callable[[StepRecord], None]
+
+#: Steps that follow each other faster than this reach the driver together.
+_TOGETHER_SECONDS = 0.1
 
 #: A worker whose driver was killed may live a few seconds longer than the driver's next start.
 _PREDECESSOR_SECONDS = 60.0
@@ -174,20 +176,59 @@ def full_disk(words: str) -> Ended:
     return Ended("disk", f"{words}. Free some space there and run the same command to resume.")
 
 
-def encode_step(step: StepRecord) -> dict[str, str]:
-    """Return a step as one string, which Tune neither flattens nor averages."""
-    facts = {**step.facts(), "accepted": step.accepted}
-    return {"event": json.dumps({"kind": "step", **facts})}
+class Reporter:
+    """Tells the driver of a trial's steps and of its end.
+
+    Every report costs the driver some milliseconds, and the trial waits for its answer. So a step
+    that follows the last report at once goes with the next one.
+
+    Args:
+        send: sends a report; returns False if the driver stops the trial.
+        at_once: whether the driver judges the trial by each step, so that none may wait.
+        clock: seconds, of which only differences matter.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[dict[str, str]], bool],
+        at_once: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._send = send
+        self._patience = 0.0 if at_once else _TOGETHER_SECONDS
+        self._clock = clock
+        self._sent_at = clock()
+        self._events: list[dict[str, Any]] = []
+
+    def step(self, record: StepRecord) -> None:
+        """Tell of a pruning step, now or with what comes next.
+
+        Raises:
+            StoppedError: the driver stops the trial.
+        """
+        self._events.append({"kind": "step", **record.facts(), "accepted": record.accepted})
+        if self._clock() - self._sent_at >= self._patience:
+            self._report()
+
+    def end(self, ended: Ended) -> None:
+        """Tell how the trial ended.
+
+        Raises:
+            StoppedError: the driver has taken note, and wants the worker for the next trial.
+        """
+        self._events.append({"kind": "end", **dataclasses.asdict(ended)})
+        self._report()
+
+    def _report(self) -> None:
+        # One string, which Tune neither flattens nor averages.
+        report = {"events": json.dumps(self._events)}
+        self._events = []
+        if not self._send(report):
+            raise StoppedError
+        self._sent_at = self._clock()
 
 
-def encode_end(ended: Ended) -> dict[str, str]:
-    """Return an end as one string; see `encode_step`."""
-    return {"event": json.dumps({"kind": "end", **dataclasses.asdict(ended)})}
-
-
-def decode(result: dict[str, Any] | None) -> dict[str, Any] | Ended | None:
-    """Return what Tune's result says: a step's facts, an end, or None."""
-    if not result or "event" not in result:
-        return None
-    facts: dict[str, Any] = json.loads(result["event"])
-    return Ended(**facts) if facts.pop("kind") == "end" else facts
+def read_report(result: dict[str, Any] | None) -> list[dict[str, Any] | Ended]:
+    """Return what a `Reporter` sent, out of Tune's result: the facts of steps, and an end."""
+    events = json.loads(result["events"]) if result and "events" in result else []
+    return [Ended(**event) if event.pop("kind") == "end" else event for event in events]

@@ -27,6 +27,14 @@ from rfprune.fpga.layers.plan import LayerPlan, Plan
 from rfprune.fpga.layers.taken import type_of
 from rfprune.fpga.layers.weight_kinds import weights_of
 from rfprune.fpga.own_arithmetic import OWN_ARITHMETIC, straight
+from rfprune.fpga.single_precision import (
+    Grid,
+    Narrowing,
+    exact_single,
+    is_exact_on,
+    narrow,
+    split_at,
+)
 from rfprune.hardware.precision import FixedType
 
 __all__ = [
@@ -90,7 +98,8 @@ def fixed_point(model: nn.Module, plan: Plan, active: bool = True) -> Iterator[N
 class Deployed(nn.Module):
     """A network as hardware will compute it, for measuring; inputs of any floating type.
 
-    It computes in double precision, which holds the sums of fixed-point products exactly.
+    It computes in double precision, which holds the sums of fixed-point products exactly, and in
+    single precision where that does, too (`rfprune.fpga.single_precision`).
     """
 
     def __init__(self, graph: fx.GraphModule) -> None:
@@ -100,7 +109,8 @@ class Deployed(nn.Module):
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return what the hardware puts out, as double."""
         given = [_as_double(value) for value in inputs]
-        return self.graph_module(*given, **{name: _as_double(v) for name, v in named.items()})
+        with exact_single():
+            return self.graph_module(*given, **{name: _as_double(v) for name, v in named.items()})
 
 
 def _as_double(value: Any) -> Any:
@@ -121,6 +131,8 @@ def deployed(model: nn.Module, plan: Plan) -> Deployed:
     for part in graph.modules():
         if isinstance(part, _WeightLayer):
             part.freeze()
+    if is_exact_on(device):
+        narrow(graph)
     return Deployed(graph.to(device)).eval()
 
 
@@ -250,26 +262,39 @@ def _replace(graph: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
     graph.add_submodule(str(node.target), module)
 
 
-class _Rounding(nn.Module):
+class _Rounding(Narrowing):
     """The cast to an operation's output type."""
 
     def __init__(self, kind: FixedType) -> None:
         super().__init__()
         self._kind, self._name = kind, ""
         self._seen: list[Seen] | None = None
+        # Whether its input has to be widened, and what it puts out is narrowed.
+        self.is_wide, self._narrows = False, False
 
     def observe(self, name: str, seen: list[Seen]) -> None:
         """Note what would be rounded, and hand it on."""
         self._name, self._seen = name, seen
 
+    def widen(self) -> None:
+        """Put out double precision."""
+        self._narrows = False
+
+    def narrow(self, given: Grid | None) -> Grid | None:
+        """Put out single precision if that holds the type; see `Narrowing`."""
+        self.is_wide = given is not None and not given.is_rounded_in_single(self._kind)
+        self._narrows = (found := Grid.of(self._kind)).is_single
+        return found if self._narrows else None
+
     def forward(self, x: Tensor) -> Tensor:
         if self._seen is None:
-            return through(x, self._kind)
+            value = through(x.double() if self.is_wide else x, self._kind)
+            return value.float() if self._narrows else value
         self._seen.append((self._name, self._kind, x.detach()))
         return x
 
 
-class _WeightLayer(nn.Module):
+class _WeightLayer(Narrowing):
     """A layer that holds weights, and the scales after it, with its parameters rounded.
 
     Weights are rounded to their own types, everything else, such as the bias, to that of the
@@ -285,11 +310,33 @@ class _WeightLayer(nn.Module):
         self._result = layers[0].result
         self._axis = layers[0].layer.kind.feature_axis
         self._frozen: Mapping[str, Tensor] | None = None
+        # Where an input in single precision is cut in two; None = it is widened.
+        self._cut: float | None = None
+        self.is_wide = True
 
     def freeze(self) -> None:
         """Round the parameters once and for all."""
         with torch.no_grad():
             self._frozen = self._rounded()
+
+    def narrow(self, given: Grid | None) -> Grid | None:
+        """Compute in single precision, or in two parts of it, where that is exact; freeze first."""
+        assert self._frozen is not None
+        if given is None or len(self._kinds) > 1:
+            return None
+        ((name, kind),) = self._kinds.items()
+        weight, bias = self._frozen[name], self._frozen.get("bias")
+        found = _sums(given, weight, kind, bias, self._result)
+        if found.is_single:
+            self.is_wide = False
+            self._frozen = {name: value.float() for name, value in self._frozen.items()}
+            return found
+        # Convolutions in double precision take five times as long; a Linear takes twice as long.
+        if not isinstance(self._module, nn.Linear):
+            self._cut = split_at(given, weight, kind.step)
+        if self._cut is not None:
+            self._frozen, self.is_wide = {**self._frozen, name: weight.float()}, False
+        return None
 
     def observe(self, name: str, seen: list[Seen]) -> None:
         """Note the weights that would be rounded, and compute with them as they are."""
@@ -322,13 +369,42 @@ class _WeightLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         parameters = dict(self._rounded() if self._frozen is None else self._frozen)
-        # A layer without a bias of its own may have got one from what is folded into it.
-        bias = parameters.pop("bias") if getattr(self._module, "bias", None) is None else None
-        out: Tensor = functional_call(self._module, parameters, (x,))
+        has_bias = getattr(self._module, "bias", None) is not None
+        if self._cut is not None:
+            bias = parameters.pop("bias", None)
+            out = self._in_two_parts(x, parameters, bias if has_bias else None)
+        else:
+            # A layer without a bias of its own may have got one from what is folded into it.
+            bias = None if has_bias else parameters.pop("bias", None)
+            x = x.double() if self.is_wide and self._frozen is not None else x
+            out = functional_call(self._module, parameters, (x,))
         if bias is None:
             return out
         # Features are the last axis of a Linear's output, the second of a convolution's.
         return out + (bias if self._axis == -1 else bias.reshape(-1, *[1] * (out.dim() - 2)))
+
+    def _in_two_parts(
+        self, x: Tensor, parameters: dict[str, Tensor], bias: Tensor | None
+    ) -> Tensor:
+        """Return the layer's sums without its bias: those of both parts, put together in double."""
+        assert self._cut is not None
+        if bias is not None:
+            parameters = {**parameters, "bias": torch.zeros_like(bias, dtype=x.dtype)}
+        upper = (x * (1 / self._cut)).floor_().mul_(self._cut)
+        parts = [functional_call(self._module, parameters, (part,)) for part in (upper, x - upper)]
+        total: Tensor = parts[0].double().add_(parts[1])
+        return total
+
+
+def _sums(
+    data: Grid, weights: Tensor, kind: FixedType, bias: Tensor | None, result: FixedType
+) -> Grid:
+    """Return the grid of a layer's sums, partial ones included; weights have outputs first."""
+    each = weights.abs().flatten(1).sum(1) * data.bound
+    if bias is None:
+        return Grid(data.step * kind.step, float(each.max()))
+    step = min(data.step * kind.step, result.step)
+    return Grid(step, float((each + bias.abs()).max()))
 
 
 class _Scaled(nn.Module):

@@ -28,7 +28,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rfprune.core.files import read_json, write_json
+from rfprune.core.files import read_json, write_json, write_sections
 from rfprune.core.json_lines import append_line, read_records, write_records
 from rfprune.core.registry import nearest
 from rfprune.errors import RunsError
@@ -79,7 +79,7 @@ class TrialFolder:
 
     def write_spec(self, spec: TrialSpec) -> None:
         """Write the resolved trial."""
-        write_json(self.path / "spec.json", spec.canonical())
+        write_sections(self.path / "spec.json", spec.canonical())
 
     def spec(self) -> TrialSpec:
         """Return the resolved trial."""

@@ -7,7 +7,6 @@ network is in `rfprune.study.expand`. The seed of a sweep is the seed of all its
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,10 +53,17 @@ def trial_values(spec: SweepSpec) -> dict[str, Any]:
 
 def merge(base: Mapping[str, Any], values: Mapping[str, Scalar]) -> dict[str, Any]:
     """Return a copy of the nested mapping `base` with `values` set at their dotted paths."""
-    merged = copy.deepcopy(dict(base))
+    merged: dict[str, Any] = _copied(base)
     for path, value in values.items():
         set_path(merged, path, value)
     return merged
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of plain JSON values; `copy.deepcopy`, which takes any, is slower by far."""
+    if isinstance(value, Mapping):
+        return {name: _copied(inner) for name, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def test_an_agent_learns_which_level_to_take(run, workplace: Path, beta: float) 
 def test_a_policy_that_cannot_be_is_one_sentence(run, make, workplace: Path) -> None:
     ran = run("adapt", "none", "--policy", "agnt", "--out", "out")
     assert ran.code == 2, ran
-    assert ran.err == "rfprune: --policy: 'agnt'. Did you mean 'agent'? Allowed: table, agent.\n"
+    assert ran.err == "rfprune: policy: 'agnt'. Did you mean 'agent'? Allowed: table, agent.\n"
     rewards = {"agent": {"reward": {"alpha": [1.0, 2.0, 3.0]}}}
     assert run("prune", write(workplace, prune={**TRIAL["prune"], **rewards})).code == 0
     before = make.files()
@@ -241,7 +241,7 @@ def test_floors_and_layers_of_the_file_hold_at_every_level(run, workplace: Path)
 def test_levels_that_cannot_be_are_one_sentence(run, workplace: Path, levels: str) -> None:
     ran = run("adapt", "none", "--levels", levels, "--out", "out")
     assert ran.code == 2, ran
-    assert ran.err.startswith(f"rfprune: --levels: '{levels}' is not a list of levels. Allowed")
+    assert ran.err.startswith(f"rfprune: levels: '{levels}' is not a list of levels. Allowed")
     assert ran.err.count("\n") == 1
 
 

@@ -272,4 +272,4 @@ def test_clean_says_what_it_would_free_and_frees_it_when_told(run, finished: Pat
     picked = ("--where", f"trial=={shown['trial']}", "--where", f"step=={shown['step']}")
     assert run("export", "tiny", *picked, "--rows", "0", "--out", "best").code == 0
     assert "Nothing to free" in run("clean", "tiny", "--yes").out
-    assert run("clean", "tiny", "--keep", "frnt").err.startswith("rfprune: --keep: 'frnt'. ")
+    assert run("clean", "tiny", "--keep", "frnt").err.startswith("rfprune: keep: 'frnt'. ")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rfprune.core.files import write_atomic, write_json
+from rfprune.core.files import read_json, write_atomic, write_json, write_sections
 from rfprune.core.json_lines import append_line
 
 
@@ -45,3 +45,17 @@ def test_json_and_lines(tmp_path: Path) -> None:
     append_line(tmp_path / "l", {"a": 1})
     append_line(tmp_path / "l", {"b": None})
     assert (tmp_path / "l").read_text() == '{"a":1}\n{"b":null}\n'
+
+
+def test_sections_have_a_line_each_and_are_read_as_any_json(tmp_path: Path) -> None:
+    value = {"prune": {"budget": {"dsp": 0.5}}, "seed": 0, "name": 'a "b"'}
+    write_sections(tmp_path / "spec.json", value)
+    assert read_json(tmp_path / "spec.json") == value
+    text = (tmp_path / "spec.json").read_text()
+    assert text.splitlines() == [
+        "{",
+        ' "prune": {"budget": {"dsp": 0.5}},',
+        ' "seed": 0,',
+        ' "name": "a \\"b\\""',
+        "}",
+    ]

@@ -53,9 +53,9 @@ def test_a_full_disk_is_no_fault_of_the_point(
 @pytest.mark.parametrize(
     ("resources", "expected"),
     [
-        ({}, {"cpu": 1.0}),
-        ({"cpus": 0.5}, {"cpu": 0.5}),
-        ({"cpus": 2, "gpus": 0.25, "memory_gb": 1.5}, {"cpu": 2, "gpu": 0.25, "memory": 1.5e9}),
+        ({}, {"CPU": 1.0}),
+        ({"cpus": 0.5}, {"CPU": 0.5}),
+        ({"cpus": 2, "gpus": 0.25, "memory_gb": 1.5}, {"CPU": 2, "GPU": 0.25, "memory": 1.5e9}),
     ],
 )
 def test_what_a_trial_needs_reaches_tune(

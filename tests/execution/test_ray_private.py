@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import logging
@@ -282,3 +283,46 @@ def test_an_error_of_a_callback_leaves_as_it_was_raised(
         "an error of a callback is the context of the TuneError that tune.run raises",
         "one sentence, and the right exit status, where the study cannot be written",
     )
+
+
+def test_tune_counts_callbacks_and_fetches_the_function_by_these_two() -> None:
+    from ray.tune import registry, tune
+
+    expect(
+        "air_usage.tag_callbacks(callbacks)" in inspect.getsource(tune)
+        and "_internal_kv_get(_make_key(" in inspect.getsource(registry._Registry.get),
+        "tune.run counts callbacks by ray.air._internal.usage.tag_callbacks, and its registry asks "
+        "the store by ray.tune.registry._internal_kv_get",
+        "a first trial a second earlier, and a driver that asks the store once",
+    )
+
+
+def test_the_store_is_asked_once_for_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.air._internal import usage
+    from ray.tune import registry
+
+    asked: list[bytes] = []
+    store: dict[bytes, bytes] = {}
+
+    def ask(key: bytes) -> bytes | None:
+        asked.append(key)
+        return store.get(key)
+
+    monkeypatch.setattr(registry, "_internal_kv_get", ask)
+    count = usage.tag_callbacks
+    with ray_private.lean_tune():
+        assert registry._internal_kv_get(b"trial") is None
+        store[b"trial"] = b"function"
+        assert [registry._internal_kv_get(b"trial") for _ in range(3)] == 3 * [b"function"]
+        assert usage.tag_callbacks([object()]) is False
+    assert asked == [b"trial", b"trial"]
+    assert (registry._internal_kv_get, usage.tag_callbacks) == (ask, count)
+
+
+def test_all_trials_of_a_sweep_share_their_resources() -> None:
+    shared = ray_private.same_resources({"CPU": 1.0, "memory": 1000})
+    assert copy.deepcopy({"resources": shared})["resources"] is shared
+    assert shared.bundles == [{"CPU": 1.0, "memory": 1000}]
+    assert shared == ray_private.same_resources({"CPU": 1.0, "memory": 1000})
+    assert shared != ray_private.same_resources({"CPU": 2.0})
+    assert hash(shared) == hash(ray_private.same_resources({"CPU": 1.0, "memory": 1000}))

@@ -100,6 +100,23 @@ class Functional(nn.Module):
         return self.fc(torch.relu(x))
 
 
+class ReadTwice(nn.Module):
+    """A layer without a bias that its batch norm does not read alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.norm = nn.Linear(6, 3, bias=False), nn.BatchNorm1d(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.fc(x)
+        return self.norm(x) + x
+
+
+class NormTwice(ReadTwice):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(torch.relu(self.norm(self.fc(x))))
+
+
 class Twice(Functional):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.fc(x) + self.fc(self.fc(x))
@@ -116,6 +133,28 @@ FOLDED = {
     ),
     "flattened channels": (nn.Sequential(nn.Flatten(), nn.Linear(24, 3)), (3, 8), (3, 1)),
     "convolution": (nn.Sequential(nn.Conv2d(4, 8, 3), nn.Flatten()), (4, 6, 6), (4, 1, 1)),
+    "no bias, batch norm": (
+        nn.Sequential(nn.Linear(6, 3, bias=False), nn.Dropout(), nn.BatchNorm1d(3), nn.ReLU()),
+        (6,),
+        (6,),
+    ),
+    "convolution without bias, batch norm": (
+        nn.Sequential(nn.Conv2d(4, 8, 3, bias=False), nn.BatchNorm2d(8), nn.Flatten()),
+        (4, 6, 6),
+        (4, 1, 1),
+    ),
+    "groups without bias, plain batch norm": (
+        nn.Sequential(
+            nn.Conv1d(4, 8, 3, groups=4, bias=False), nn.BatchNorm1d(8, affine=False), nn.Flatten()
+        ),
+        (4, 6),
+        (4, 1),
+    ),
+    "flattened, no bias, batch norm": (
+        nn.Sequential(nn.Flatten(), nn.Linear(24, 3, bias=False), nn.BatchNorm1d(3)),
+        (3, 8),
+        (3, 1),
+    ),
     "groups": (nn.Sequential(nn.Conv1d(4, 8, 3, groups=2), nn.Flatten()), (4, 6), (4, 1)),
 }
 
@@ -144,6 +183,13 @@ def test_folding_changes_no_answer_and_no_zero(case: str) -> None:
 
 REFUSED = {
     "no bias": (nn.Sequential(nn.Linear(6, 3, bias=False)), (6,), "has no bias to take the offset"),
+    "no bias, no statistics": (
+        nn.Sequential(nn.Linear(6, 3, bias=False), nn.BatchNorm1d(3, track_running_stats=False)),
+        (6,),
+        "no batch norm behind it",
+    ),
+    "no bias, read twice": (ReadTwice(), (6,), "no batch norm behind it"),
+    "no bias, batch norm used twice": (NormTwice(), (6,), "layer 'norm' is used 2 times"),
     "padding": (nn.Sequential(nn.Conv1d(4, 8, 3, padding=1)), (4, 1), "pads with zeros"),
     "padding in words": (
         nn.Sequential(nn.Conv1d(4, 8, 3, padding="same")),

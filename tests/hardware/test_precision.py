@@ -54,6 +54,24 @@ def test_wrap_is_modulo() -> None:
     assert kind.quantize(torch.tensor([8.0, -9.0, 7.5])).tolist() == [-8.0, 7.0, 7.0]
 
 
+@given(
+    st.integers(1, 32),
+    st.integers(-4, 32),
+    st.booleans(),
+    st.lists(st.floats(-(2.0**60), 2.0**60), min_size=1, max_size=5),
+)
+def test_wrap_is_what_remainder_gives(
+    width: int, integer: int, signed: bool, values: list[float]
+) -> None:
+    kind = FixedType(width, integer, signed)
+    for dtype in (torch.float64, torch.float32):
+        x = torch.tensor(values, dtype=dtype)
+        low = kind.min / kind.step
+        code = (x / kind.step).floor()
+        expected = ((code - low).remainder(2.0**width) + low) * kind.step
+        assert kind.quantize(x.clone()).tolist() == expected.tolist()
+
+
 @given(st.integers(1, 32), st.integers(-4, 32), st.booleans())
 def test_text_round_trip(width: int, integer: int, signed: bool) -> None:
     kind = FixedType(width, integer, signed)

@@ -112,6 +112,7 @@ class Adapted:
         validation: what the policy knows, measured on validation rows.
         test: the same on test rows, which decide nothing.
         rule: what picks a level.
+        task: of the network.
     """
 
     out: Path
@@ -119,6 +120,7 @@ class Adapted:
     validation: LevelTable
     test: LevelTable
     rule: Rule
+    task: Task
 
 
 def base_of_trial(trial: TrialFolder) -> Adaptable:
@@ -263,7 +265,7 @@ def adapt(
             x = under_conditions(data.x_val[:], data, edge.conditions, _NOISE_SEED)
             write_device_files(folder, slimmable, validation, readings, x, data, task, least)
         AdaptiveModel(slimmable, LevelPolicy(rule)).save(folder / FILE, base.origin, base.kept)
-        adapted = Adapted(out, levels, validation, test, rule)
+        adapted = Adapted(out, levels, validation, test, rule, task)
         report = "\n".join((*_report(base, adapted, costs, how.epochs), ""))
         (folder / "report.md").write_text(report, encoding="utf-8")
     return adapted

@@ -53,7 +53,7 @@ def _run(*arguments: str) -> int:
     [
         (["mine.txt"], "is no name of a profile"),
         (["mine.yml", "--like", "raspberry"], "unknown device 'raspberry'"),
-        (["mine.yml", "--meter", "watt"], "--meter: 'watt'. Allowed: auto, rapl"),
+        (["mine.yml", "--meter", "watt"], "meter: 'watt'. Allowed: auto, rapl"),
     ],
 )
 def test_faults_are_sentences(

@@ -7,7 +7,7 @@ import json
 import resource
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,16 @@ YOSYS_UP_TO = 5000
 BARS = {"jets": 0.6700}
 #: Metrics of which smaller values are better.
 FALLING = ("resolution",)
+
+
+def each(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """Return what reads an option that is one number for all tasks, or one for each."""
+    return lambda text: [kind(part) for part in text.split(",")]
+
+
+def _of(values: list[Any], index: int) -> Any:
+    """Return the number of one task."""
+    return values[min(index, len(values) - 1)]
 
 
 def points(task: str, seed: int, home: Path, yosys: bool) -> Iterator[dict[str, Any]]:
@@ -233,8 +243,9 @@ def best_ramp(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return parts[max(ramps, key=merit)]
 
 
-def _reference(task: str, home: Path, options: Namespace) -> list[dict[str, Any]]:
-    """Return the points of HGQ2's best ramp on the rows of a task."""
+def _reference(index: int, home: Path, options: Namespace) -> list[dict[str, Any]]:
+    """Return the points of HGQ2's best ramp on the rows of one of the tasks."""
+    task = options.tasks[index]
     spec = TrialSpec.model_validate(settings(CASES[task], {"seed": 0}))
     judge = make_task(spec.task)
     data, file = load(spec.data, Path.cwd(), judge), home / task / "rows.npz"
@@ -243,13 +254,13 @@ def _reference(task: str, home: Path, options: Namespace) -> list[dict[str, Any]
         write_rows(file, train, val, _unseen(spec), spec.model.args["hidden"])
     found = [
         {"task": task, "metric": judge.score, **row}
-        for seed in range(options.hgq2_seeds)
+        for seed in range(_of(options.hgq2_seeds, index))
         for row in hgq2_points(
             options.hgq2,
             file,
             home / task / "hgq2",
             seed,
-            options.hgq2_seconds,
+            _of(options.hgq2_seconds, index),
             options.hgq2_ramps,
             YOSYS_UP_TO,
         )
@@ -263,13 +274,13 @@ def measure(options: Namespace) -> dict[str, Any]:
         home = Path(options.kept or scratch).resolve()
         rows = [
             {"tool": "rfprune", **row}
-            for task in options.tasks
-            for seed in range(options.seeds)
+            for index, task in enumerate(options.tasks)
+            for seed in range(_of(options.seeds, index))
             for row in points(task, seed, home, options.yosys)
         ]
         if options.hgq2:
-            for task in options.tasks:
-                rows += _reference(task, home, options)
+            for index in range(len(options.tasks)):
+                rows += _reference(index, home, options)
     by = "yosys_lut" if options.yosys else "lut"
     found = {"crossings": crossings(rows, by), "fronts": fronts(rows, by)}
     return {**found, "counted_by": by, "rows": rows} | summary(rows)

@@ -35,8 +35,8 @@ from rfprune.trial.run import run_trial
 CASES = {name: case for name, case in read_cases("widths").items() if not name.startswith(".")}
 #: Parts of the dense network's score at which LUTs are asked for; of a resolution, its inverse's.
 SHARES = (0.99, 0.98, 0.97)
-#: Larger graphs take Yosys minutes each, and no crossing lies there.
-YOSYS_UP_TO = 5000
+#: LUTs that are counted by Yosys: larger graphs take minutes each, and no crossing lies outside.
+YOSYS = (350, 5000)
 #: Accuracies of converged dense networks that earlier figures refer to, beside this run's own.
 BARS = {"jets": 0.6700}
 #: Metrics of which smaller values are better.
@@ -92,7 +92,7 @@ def _measured(task: str, seed: int, home: Path, yosys: bool) -> Iterator[dict[st
             "score": evaluate(built.prunable.deployed(restored.model), x, y, judge),
         }
         line["gap"] = float(np.median(record.gaps))
-        if yosys and (record.values["lut"] or 0.0) <= YOSYS_UP_TO:
+        if yosys and YOSYS[0] <= (record.values["lut"] or 0.0) <= YOSYS[1]:
             line["yosys_lut"] = built.estimate(restored.model, "yosys").total.lut
         yield line
 
@@ -262,7 +262,7 @@ def _reference(index: int, home: Path, options: Namespace) -> list[dict[str, Any
             seed,
             _of(options.hgq2_seconds, index),
             options.hgq2_ramps,
-            YOSYS_UP_TO,
+            YOSYS,
         )
     ]
     return best_ramp(found)

@@ -9,6 +9,7 @@
     │   ├── UnknownNameError  a name that is in no table (model, data set, part, ...)
     │   ├── DataError         arrays that are missing, misshapen or not finite
     │   ├── NetworkError      a network that hls4ml cannot take, or that does not fit its data
+    │   ├── OptionError       what was asked of a folder, not the folder itself
     │   ├── BudgetError       a budget that no pruning can reach
     │   ├── ReportError       a damaged report, or the report of another tool
     │   └── RunsError         a run folder or study that is absent, foreign, changed or in use
@@ -34,6 +35,7 @@ __all__ = [
     "InputError",
     "MissingExtraError",
     "NetworkError",
+    "OptionError",
     "ReportError",
     "ReuseFactorError",
     "RfpruneError",
@@ -77,6 +79,10 @@ class DataError(InputError):
 
 class NetworkError(InputError):
     """A network that hls4ml cannot take, or that does not fit its data."""
+
+
+class OptionError(InputError):
+    """What was asked of a folder cannot be done with it, or was not allowed; the folder is fine."""
 
 
 class BudgetError(InputError):

@@ -33,7 +33,7 @@ from rfprune.core.files import read_json, write_atomic, write_json
 from rfprune.core.named import Named, call, zero_rows
 from rfprune.core.registry import resolve
 from rfprune.data import Scaling
-from rfprune.errors import RfpruneError, RunsError
+from rfprune.errors import OptionError, RfpruneError, RunsError
 from rfprune.exporting.folder import SUMS
 from rfprune.exporting.loading import load, load_layers
 from rfprune.models import load_checkpoint
@@ -109,7 +109,7 @@ def certify(folder: Path, asked: Asked | None = None) -> CertifiedExport:
 
     Raises:
         RunsError: the folder holds no export, or one without a certificate.
-        SpecError: more was asked than the export's inputs allow.
+        OptionError: more was asked than the export's inputs allow, or its code was not allowed.
     """
     asked = Asked() if asked is None else asked
     if not (folder / "model.pt").is_file() and not (folder / CERTIFICATE).is_file():
@@ -140,9 +140,9 @@ def _proof(folder: Path, asked: Asked) -> Proof:
         compare_onnx(folder, load(folder, run_code=asked.run_code), proof)
         if not proof.front:
             note_front(folder, proof)
+    except OptionError:
+        raise
     except RfpruneError as error:
-        if "--" in str(error):  # an option of the user's own, not the folder
-            raise
         return Proof(faults=[str(error).replace(f"{folder}/", "")])
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         return Proof(faults=[f"the folder cannot be read ({type(error).__name__}: {error})."])

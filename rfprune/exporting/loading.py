@@ -9,7 +9,7 @@ from torch import nn
 from rfprune.core.given import FOLDER
 from rfprune.core.registry import importable, resolve
 from rfprune.data import Scaling
-from rfprune.errors import NetworkError, RunsError
+from rfprune.errors import NetworkError, OptionError, RunsError
 from rfprune.exporting.raw_rows import taking_raw_rows
 from rfprune.models import Checkpoint, load_checkpoint
 from rfprune.spec import TARGETS
@@ -33,7 +33,8 @@ def load(folder: str | Path, *, run_code: bool = False) -> nn.Module:
 
     Raises:
         RunsError: the folder holds no exported network.
-        NetworkError: its file is damaged, or needs `run_code`.
+        NetworkError: its file is damaged.
+        OptionError: it needs `run_code`.
     """
     model, saved = _loaded(folder, run_code)
     if "scaling" not in saved.extra:
@@ -52,7 +53,7 @@ def _loaded(folder: str | Path, run_code: bool) -> tuple[nn.Module, Checkpoint]:
         raise RunsError(f"{folder}: has no model.pt. Allowed: a folder made by 'rfprune export'.")
     saved = load_checkpoint(path)
     if saved.spec.is_function and not run_code:
-        raise NetworkError(
+        raise OptionError(
             f"{path}: is built by '{saved.spec.name}'; a file must not decide what code is run. "
             "If you trust it: rfprune.load(folder, run_code=True), or the option --run-code."
         )

@@ -17,6 +17,7 @@ from rfprune.fpga.estimators.network import design_of
 from rfprune.fpga.hls import convert
 from rfprune.fpga.layers import Plan, fold_batch_norm, plan, trace
 from rfprune.fpga.target import FPGA, FpgaDeployment
+from rfprune.fpga.unrolled.deployment import UnrolledDeployment
 from rfprune.hardware.parts import Part
 from rfprune.models import load_checkpoint
 from rfprune.results import TrialFolder
@@ -25,6 +26,9 @@ from rfprune.spec.yaml_files import parse_spec
 from rfprune.trial import restore
 
 __all__ = ["design_of_folder", "estimate_folder", "estimate_network", "network_of"]
+
+#: What is a graph of adders and not a list of layers.
+Circuits = AdderDeployment | UnrolledDeployment
 
 
 def estimate_folder(
@@ -42,7 +46,7 @@ def estimate_folder(
         RunsError: the folder is neither of the two.
     """
     found, model = network_of(folder, step, run_code)
-    if isinstance(found, AdderDeployment):
+    if isinstance(found, Circuits):
         return found.estimate(model, by), found.part
     return estimate_network(found, model, by), found.part
 
@@ -50,7 +54,7 @@ def estimate_folder(
 def design_of_folder(folder: Path, step: int | None = None, run_code: bool = False) -> Design:
     """Return the design of a trial or an exported network; arguments and errors as above."""
     found, model = network_of(folder, step, run_code)
-    if isinstance(found, AdderDeployment):
+    if isinstance(found, Circuits):
         raise RunsError(
             f"{folder}: holds a graph of adders, which no design of layers describes; 'rfprune "
             "estimate --by adders' counts it."
@@ -58,9 +62,7 @@ def design_of_folder(folder: Path, step: int | None = None, run_code: bool = Fal
     return design_of(found, fold_batch_norm(model, found.network), str(folder))
 
 
-def network_of(
-    folder: Path, step: int | None, run_code: bool
-) -> tuple[Plan | AdderDeployment, nn.Module]:
+def network_of(folder: Path, step: int | None, run_code: bool) -> tuple[Plan | Circuits, nn.Module]:
     """Return a trial's or an export's network, planned; arguments and errors as above."""
     if (folder / "steps.jsonl").exists():
         return _of_trial(TrialFolder(folder), step)
@@ -82,7 +84,7 @@ def estimate_network(planned: Plan, model: nn.Module, by: str) -> Estimate:
         return estimate(design, by, project)
 
 
-def _of_trial(trial: TrialFolder, step: int | None) -> tuple[Plan | AdderDeployment, nn.Module]:
+def _of_trial(trial: TrialFolder, step: int | None) -> tuple[Plan | Circuits, nn.Module]:
     accepted = [record.step for record in trial.steps() if record.accepted]
     if not accepted:
         raise RunsError(f"{trial.path}: has no accepted step yet.")
@@ -90,7 +92,7 @@ def _of_trial(trial: TrialFolder, step: int | None) -> tuple[Plan | AdderDeploym
     _refuse_other_targets(trial.spec(), trial.path, "steps.jsonl and steps/*.json")
     restored = restore(trial, accepted[-1] if step is None else step)
     deployment = restored.prepared.deployment
-    if isinstance(deployment, AdderDeployment):
+    if isinstance(deployment, Circuits):
         return deployment, restored.model
     assert isinstance(deployment, FpgaDeployment)
     return deployment.plan, restored.model
@@ -104,13 +106,15 @@ def _refuse_other_targets(spec: TrialSpec, place: Path, costs: str) -> None:
         )
 
 
-def _of_export(folder: Path, run_code: bool) -> tuple[Plan | AdderDeployment, nn.Module]:
+def _of_export(folder: Path, run_code: bool) -> tuple[Plan | Circuits, nn.Module]:
     path = folder / "spec.json"
     spec = parse_spec(TrialSpec, read_json(path), str(path))
     _refuse_other_targets(spec, folder, "metrics.json and estimate.json")
     model = load_layers(folder, run_code=run_code)
     saved = load_checkpoint(folder / "model.pt")
     network = trace(model, saved.input_shape)
+    if spec.hardware.backend == "alkaid":
+        return UnrolledDeployment(spec, plan(network, spec.hardware), None), model
     if "values" not in saved.extra:
         return plan(network, spec.hardware), model
     built = AdderDeployment(spec, network, model)

@@ -20,7 +20,17 @@ from rfprune.core.arrays import FloatArray
 from rfprune.fpga.layers.plan import Plan
 from rfprune.hardware.precision import FixedType
 
-__all__ = ["OWN_ARITHMETIC", "TABLE_SIZE", "TABLE_TYPE", "fraction_of", "straight"]
+__all__ = [
+    "OWN_ARITHMETIC",
+    "TABLES",
+    "TABLE_SIZE",
+    "TABLE_TYPE",
+    "TableRow",
+    "eight_bits",
+    "fraction_of",
+    "straight",
+    "table_entries",
+]
 
 #: ``table_size`` and ``table_t`` of every activation (``backends/fpga/fpga_backend.py``).
 TABLE_SIZE = 1024
@@ -44,7 +54,7 @@ def straight(tensor: Tensor, value: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _TableRow:
+class TableRow:
     """How an activation is read from its table.
 
     Attributes:
@@ -62,13 +72,21 @@ class _TableRow:
     negative: bool = False
 
 
-_TABLES: dict[str, _TableRow] = {
-    "sigmoid": _TableRow(torch.sigmoid, lambda x: 1 / (1 + np.exp(-x)), -8, 8),
-    "tanh": _TableRow(torch.tanh, np.tanh, -4, 4),
-    "softsign": _TableRow(nn.functional.softsign, lambda x: x / (np.abs(x) + 1), -8, 8),
-    "softplus": _TableRow(nn.functional.softplus, lambda x: np.log(np.exp(x) + 1), -8, 8),
-    "elu": _TableRow(nn.functional.elu, lambda x: np.exp(x) - 1, 0, -8, negative=True),
+TABLES: dict[str, TableRow] = {
+    "sigmoid": TableRow(torch.sigmoid, lambda x: 1 / (1 + np.exp(-x)), -8, 8),
+    "tanh": TableRow(torch.tanh, np.tanh, -4, 4),
+    "softsign": TableRow(nn.functional.softsign, lambda x: x / (np.abs(x) + 1), -8, 8),
+    "softplus": TableRow(nn.functional.softplus, lambda x: np.log(np.exp(x) + 1), -8, 8),
+    "elu": TableRow(nn.functional.elu, lambda x: np.exp(x) - 1, 0, -8, negative=True),
 }
+
+
+def table_entries(row: TableRow) -> Tensor:
+    """Return (TABLE_SIZE,) an activation's table: in single precision, then rounded to its type."""
+    steps = np.arange(TABLE_SIZE, dtype=np.float32) / np.float32(TABLE_SIZE)
+    inputs = np.float32(row.low) + np.float32(row.high - row.low) * steps
+    entries = row.entries(inputs.astype(np.float64)).astype(np.float32)
+    return TABLE_TYPE.quantize(torch.from_numpy(entries).double())
 
 
 class _Table(nn.Module):
@@ -80,15 +98,10 @@ class _Table(nn.Module):
 
     table: Tensor
 
-    def __init__(self, row: _TableRow, factor: float = 1.0) -> None:
+    def __init__(self, row: TableRow, factor: float = 1.0) -> None:
         super().__init__()
         self._row, self._factor = row, factor
-        # The table is computed in single precision, then rounded to its type.
-        steps = np.arange(TABLE_SIZE, dtype=np.float32) / np.float32(TABLE_SIZE)
-        inputs = np.float32(row.low) + np.float32(row.high - row.low) * steps
-        entries = row.entries(inputs.astype(np.float64)).astype(np.float32)
-        table = TABLE_TYPE.quantize(torch.from_numpy(entries).double())
-        self.register_buffer("table", table, persistent=False)
+        self.register_buffer("table", table_entries(row), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         row, held = self._row, x.detach()
@@ -152,11 +165,10 @@ def fraction_of(name: str, plan: Plan) -> int:
         return kind.fractional
     # Exact: as fine as its products and its bias (``infer_precision.py``).
     layer = next(layer for layer in plan.layers if layer.layer.operation == name)
-    product = layer.data.fractional + layer.weight.fractional
-    return max(product, layer.result.fractional)
+    return layer.accumulator.fractional
 
 
-def _constant(value: float) -> float:
+def eight_bits(value: float) -> float:
     """Return a positive constant in 8 significant bits, as hls4ml's ``infer_precision.py`` does."""
     kind = FixedType(8, math.frexp(value)[1], signed=False)
     return float(kind.quantize(torch.tensor(value, dtype=torch.float64)))
@@ -171,15 +183,15 @@ def _argument(node: fx.Node, module: nn.Module | None, name: str, usual: float) 
 
 
 def _table(name: str) -> _Made:
-    return lambda node, module, plan: _Table(_TABLES[name])
+    return lambda node, module, plan: _Table(TABLES[name])
 
 
 def _elu(node: fx.Node, module: nn.Module | None, plan: Plan) -> nn.Module:
-    return _Table(_TABLES["elu"], _constant(_argument(node, module, "alpha", 1.0)))
+    return _Table(TABLES["elu"], eight_bits(_argument(node, module, "alpha", 1.0)))
 
 
 def _leaky(node: fx.Node, module: nn.Module | None, plan: Plan) -> nn.Module:
-    return nn.LeakyReLU(_constant(_argument(node, module, "negative_slope", 0.01)))
+    return nn.LeakyReLU(eight_bits(_argument(node, module, "negative_slope", 0.01)))
 
 
 def _mean(node: fx.Node, module: nn.Module | None, plan: Plan) -> nn.Module | None:
@@ -192,7 +204,7 @@ _Made = Callable[[fx.Node, nn.Module | None, Plan], nn.Module | None]
 #: By type of operation: makes the module that takes its place, given its node, its module (None for
 #: a function) and the plan. None leaves the operation to torch.
 OWN_ARITHMETIC: dict[str, _Made] = {
-    **{name: _table(name) for name in _TABLES},
+    **{name: _table(name) for name in TABLES},
     "elu": _elu,
     "leaky_relu": _leaky,
     "avgpool": _mean,

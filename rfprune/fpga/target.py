@@ -49,7 +49,11 @@ _PROGRAMS = {
     "vivado_hls": "estimator csynth",
     "vivado": "logic synthesis",
 }
-_PACKAGES = {"rule4ml": "estimator rule4ml", "da4ml": "estimator da4ml"}
+_PACKAGES = {
+    "rule4ml": "estimator rule4ml",
+    "da4ml": "estimator da4ml",
+    "alkaid": "backend alkaid",
+}
 #: So many reuse factors of a layer are shown.
 _SHOWN_FACTORS = 14
 
@@ -226,6 +230,12 @@ class FpgaTarget(Target):
         _check_strategy(spec, method)
         if method.chooses_values:
             return AdderDeployment(spec, network, model)
+        if spec.hardware.backend == "alkaid":
+            # It is a deployment of this target itself.
+            from rfprune.fpga.unrolled.deployment import UnrolledDeployment, check_unrolled
+
+            check_unrolled(spec.hardware)
+            return UnrolledDeployment(spec, plan(network, spec.hardware), method.structure)
         planned = plan(network, spec.hardware)
         return FpgaDeployment(spec, planned, method.structure)
 
@@ -272,10 +282,18 @@ def _check_strategy(spec: TrialSpec, method: Method) -> None:
             f"hardware.strategy: is {spec.hardware.strategy}, and prune.method: "
             f"{spec.prune.method} chooses values of adder graphs. Allowed: distributed_arithmetic."
         )
-    if not method.chooses_values and "distributed_arithmetic" in by_adders:
+    alkaid = spec.hardware.backend == "alkaid"
+    if alkaid and (method.chooses_values or spec.hardware.strategy != "distributed_arithmetic"):
+        raise SpecError(
+            f"hardware.backend: alkaid builds strategy distributed_arithmetic, for methods that "
+            f"choose weights; strategy is {spec.hardware.strategy}, prune.method "
+            f"{spec.prune.method}. Allowed: that strategy, and another method than widths."
+        )
+    if not method.chooses_values and not alkaid and "distributed_arithmetic" in by_adders:
         raise SpecError(
             f"hardware.strategy: distributed_arithmetic has no multipliers, which prune.method: "
-            f"{spec.prune.method} takes away. Allowed: prune.method: widths, or another strategy."
+            f"{spec.prune.method} takes away. Allowed: backend: alkaid, prune.method: widths, or "
+            "another strategy."
         )
 
 

@@ -51,13 +51,17 @@ class HardwareSpec(StrictSpec):
 
     part: str = Field("xcvu13p-flga2577-2-e", description="part number or board name")
     clock_ns: PositiveFloat = Field(5.0, description="clock period in ns")
-    backend: Literal["Vitis", "Vivado"] = "Vitis"
+    backend: Literal["Vitis", "Vivado", "alkaid"] = Field(
+        "Vitis",
+        description="who builds the network: hls4ml for Vitis HLS or Vivado HLS; alkaid as "
+        "Verilog, wholly unrolled, with strategy distributed_arithmetic",
+    )
     io_type: Literal["io_parallel", "io_stream"] = "io_parallel"
     strategy: Strategy = Field(
         "auto",
         description="auto: latency at reuse factor 1, resource_unrolled above "
         "(the two strategies in which pruned groups vanish); distributed_arithmetic: every weight "
-        "a constant in a graph of adders, for the method widths",
+        "a constant in a graph of adders, for the method widths, or any method with backend alkaid",
     )
     precision: str = Field("fixed<16,6>", description="type of everything that has none of its own")
     weight_precision: str | None = None
@@ -71,6 +75,8 @@ class HardwareSpec(StrictSpec):
     @field_validator("backend", mode="before")
     @classmethod
     def _backend_that_prunes(cls, name: Any) -> Any:
+        if str(name).lower() == "alkaid":
+            return "alkaid"
         # hls4ml takes the names of its backends in any case.
         found = next((known for known in _KEEPING if known.lower() == str(name).lower()), None)
         if found is None:
@@ -78,7 +84,7 @@ class HardwareSpec(StrictSpec):
         raise ValueError(
             f"'{found}' cannot drop pruned groups: {_KEEPING[found]}. Of hls4ml's backends only "
             "Vitis and Vivado generate code that leaves out the multipliers of zero weights. "
-            "Allowed: Vitis, or Vivado (Vivado HLS, before 2021)"
+            "Allowed: Vitis, Vivado (Vivado HLS, before 2021), or alkaid (no HLS)"
         )
 
     @field_validator("part")

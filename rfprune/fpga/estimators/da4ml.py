@@ -74,12 +74,24 @@ class AdderGraph:
         pipeline: the same with registers, for `write_verilog`.
     """
 
+    tool = "da4ml"
+
     lut: int
     ff: int
     stages: int
     data: FixedType
     logic: Any
     pipeline: Any
+
+    @property
+    def kinds(self) -> tuple[FixedType, ...]:
+        """Types of the inputs."""
+        return (self.data,)
+
+    @property
+    def operations(self) -> str:
+        """All that it computes, as text."""
+        return repr(self.logic.ops)
 
     def predict(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the bit-exact outputs (n, n_out) for inputs (n, n_in), rounded to `data` first."""

@@ -1,15 +1,18 @@
-"""Numbers as the bits of a port: one after the other, lowest bit first."""
+"""Adder graphs and their ports: numbers as bits, one after the other, lowest bit first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from rfprune.core.arrays import BoolArray, FloatArray
+from rfprune.hardware.precision import FixedType
 
-__all__ = ["Port", "packed", "unpacked"]
+__all__ = ["AdderCircuit", "Port", "packed", "unpacked"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,43 @@ class Port:
     def width(self) -> int:
         """Bits of the port."""
         return sum(self.widths)
+
+
+class AdderCircuit(Protocol):
+    """A graph of adders, whoever made it."""
+
+    @property
+    def tool(self) -> str:
+        """The package that made it."""
+
+    @property
+    def operations(self) -> str:
+        """All that it computes, as text."""
+
+    @property
+    def lut(self) -> int:
+        """LUTs by its own count."""
+
+    @property
+    def ff(self) -> int:
+        """Bits of its registers."""
+
+    @property
+    def stages(self) -> int:
+        """Latency in cycles."""
+
+    @property
+    def kinds(self) -> Sequence[FixedType]:
+        """Types of the inputs."""
+
+    def predict(self, x: FloatArray) -> FloatArray:
+        """Return (rows, outputs) for (rows, inputs)."""
+
+    def ports(self) -> tuple[Port, Port]:
+        """Return the numbers of the input and of the output of the Verilog."""
+
+    def write_verilog(self, folder: Path, name: str, clock_ns: float) -> Path:
+        """Write Verilog and build scripts; return the folder of the sources."""
 
 
 def packed(x: FloatArray, port: Port) -> BoolArray:

@@ -22,6 +22,7 @@ from rfprune.core.quantities import Resources
 from rfprune.errors import MissingExtraError, ReportError, WorkError
 from rfprune.fpga.estimators import da4ml
 from rfprune.fpga.estimators.design import Design
+from rfprune.fpga.estimators.ports import AdderCircuit
 from rfprune.fpga.estimators.result import Estimate
 
 __all__ = [
@@ -68,12 +69,12 @@ def estimate(design: Design, project: Path) -> Estimate:
     return da4ml.estimate_of(design, layers, graph, found, "yosys", tool)
 
 
-def of_graph(graph: da4ml.AdderGraph, clock_ns: float) -> tuple[Resources, str]:
+def of_graph(graph: AdderCircuit, clock_ns: float) -> tuple[Resources, str]:
     """Return LUT and FF of an adder graph, synthesised by Yosys, and the tools in words."""
     find_yosys()
     with tempfile.TemporaryDirectory(prefix="rfprune-") as scratch:
         sources = graph.write_verilog(Path(scratch), _TOP, clock_ns)
-        return synthesise(sources, _TOP), "Yosys synth_xilinx, Verilog of da4ml"
+        return synthesise(sources, _TOP), f"Yosys synth_xilinx, Verilog of {graph.tool}"
 
 
 def find_yosys() -> str:

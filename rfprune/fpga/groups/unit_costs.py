@@ -13,7 +13,7 @@ import numpy as np
 
 from rfprune.core.arrays import FloatArray
 from rfprune.core.quantities import RESOURCES, Resources
-from rfprune.fpga.layers.plan import LayerPlan
+from rfprune.fpga.layers.plan import UNROLLED, LayerPlan
 from rfprune.hardware.memory import bram18_column_bits, multipliers_per_word
 from rfprune.hardware.multiplier import dsp_per_product
 
@@ -25,6 +25,11 @@ _LUT_PER_PRODUCT_BIT = 0.5
 #: LUTs around a DSP multiplier (operand selection per data bit): slope of LUT over data bits in the
 #: Resource designs of the public wa-hls4ml set.
 _LUT_PER_DATA_BIT = 1.0
+
+
+#: A constant of w bits has about w / 3 signed digits that are not zero, each an adder as wide as
+#: the data (Booth recoding; Avizienis 1961).
+_BITS_PER_DIGIT = 3
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,9 @@ class UnitCost:
 def unit_cost(plan: LayerPlan) -> UnitCost:
     """Return what one multiplier and one memory word of this layer hold."""
     w, d = plan.weight.width, plan.data.width
+    if plan.strategy == UNROLLED:
+        adders = _vector(Resources(dsp=0, bram18=0, lut=w / _BITS_PER_DIGIT * d, ff=0))
+        return UnitCost(adders, 0, _vector(Resources(0, 0, 0, 0)))
     # What is left after logic synthesis, as the analytic estimator predicts by default.
     dsp = dsp_per_product(w, d, plan.dsp_type, predicts="synthesis")
     lut = _LUT_PER_DATA_BIT * d if dsp else _LUT_PER_PRODUCT_BIT * w * d

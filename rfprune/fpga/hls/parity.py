@@ -56,7 +56,7 @@ class LayerParity:
         largest_error: largest absolute difference from torch on the same inputs.
         tolerance: up to which the difference is that of the method of computing.
         exact: up to which it is still the same network bit for bit: 0, but a step of a table whose
-            entries come from another exponential function.
+            entries come from another exponential function, and what a double cannot hold.
     """
 
     name: str
@@ -350,14 +350,16 @@ class _Alone(fx.Interpreter):
         places = torch.from_numpy(placed.places.reshape(-1))
         theirs = torch.from_numpy(self._found[n.name]).index_select(1, places)
         kind = _type_of(self._nodes[n.name].get_output_variable())
-        if kind is not None and kind.width > _WIDEST:
-            kind = None
+        wide = kind is None or kind.width > _WIDEST
+        kind = None if wide else kind
         ours = ours if kind is None else kind.quantize(ours)
         theirs = theirs.reshape(ours.shape)
         error = float((theirs - ours).abs().max())
-        # What is too wide to be rounded is compared exactly.
+        # What is too wide to be rounded is compared as exactly as a double can hold it.
         tolerance = 0.0 if kind is None else kind.step
         exact = TABLE_TYPE.step if self._types.get(n.name) in _TABLES else 0.0
+        if wide:
+            exact = max(exact, float(ours.abs().max()) * 2.0**-_WIDEST)
         tolerance = max(tolerance, exact)
         self.layers.append(LayerParity(n.name, error, tolerance, exact))
         return theirs

@@ -64,10 +64,11 @@ class Affine(nn.Module):
         self._constants = (scale, shift)
 
     def constants(self) -> tuple[Tensor, Tensor]:
-        """Return scale and shift for every element of a sample, differentiable."""
+        """Return scale and shift for every element of a sample, differentiable, as double."""
         found = []
         for constant in self._constants:
-            value = torch.as_tensor(constant, dtype=torch.get_default_dtype())
+            # Not rounded to single precision: the network itself may be computed in double.
+            value = torch.as_tensor(constant, dtype=torch.float64)
             # A constant with an axis for the rows, of length 1.
             if value.dim() > len(self.shape):
                 value = value.squeeze(0)
@@ -82,7 +83,7 @@ class Affine(nn.Module):
             # Only a constant per channel can be folded into weights.
             if not bool((rows == rows[:, :1]).all()):
                 return None
-            parts.append(rows[:, 0])
+            parts.append(rows[:, 0].to(torch.get_default_dtype()))
         return parts[0], parts[1]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil, log2
 
 import numpy as np
 
@@ -41,7 +42,10 @@ from rfprune.hardware.reuse import (
 )
 from rfprune.spec.hardware import HardwareSpec
 
-__all__ = ["LayerPlan", "Plan", "check_layer_names", "plan"]
+__all__ = ["UNROLLED", "LayerPlan", "Plan", "check_layer_names", "plan"]
+
+#: Every weight is a constant in a graph of adders; nothing of it goes through HLS.
+UNROLLED = "distributed_arithmetic"
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class LayerPlan:
     Attributes:
         layer: the layer.
         reuse_factor: weights per multiplier; always one that hls4ml keeps.
-        strategy: latency, resource or resource_unrolled; never auto.
+        strategy: latency, resource, resource_unrolled or distributed_arithmetic; never auto.
         weight: type of the weights.
         result: type of bias and result.
         data: type of the layer's inputs.
@@ -79,6 +83,19 @@ class LayerPlan:
     def droppable(self) -> bool:
         """Whether pruned groups vanish from the multipliers that hls4ml generates."""
         return self.kept_because is None
+
+    @property
+    def accumulator(self) -> FixedType:
+        """Type of its sums, which holds them exactly, as hls4ml infers it."""
+        more = ceil(log2(self.layer.n_in))
+        signed = self.weight.signed or self.data.signed
+        integer = self.weight.integer + self.data.integer + more
+        # A sign that only one of products and bias has, and the carry of adding the bias.
+        products = integer + int(self.result.signed and not signed)
+        bias = self.result.integer + int(signed and not self.result.signed)
+        integer = max(products, bias) + 1
+        fraction = max(self.weight.fractional + self.data.fractional, self.result.fractional)
+        return FixedType(integer + fraction, integer, signed or self.result.signed)
 
     @property
     def n_multipliers(self) -> int:
@@ -118,6 +135,8 @@ class Plan:
 
 def _too_large(layer: LayerPlan) -> str | None:
     """Return the note on a layer at which the vendor's HLS stops before anything is pruned."""
+    if layer.strategy == UNROLLED:
+        return None
     latency = layer.strategy == "latency"
     elements = partitioned(layer.layer.n_weights, layer.reuse_factor, layer.strategy)
     if elements <= LARGEST_PARTITION:
@@ -206,7 +225,7 @@ def _layer_plan(
     check_reuse_factor(layer.name, n_in, n_out, reuse_factor, asked, largest)
     valid = valid_reuse_factors(n_in, n_out, asked, largest)
     strategy = resolve_strategy(layer.name, asked, reuse_factor, valid)
-    if layer.kind.depthwise and strategy != "latency":
+    if layer.kind.depthwise and strategy not in ("latency", UNROLLED):
         raise SpecError(
             f"{layer.name}: rfprune builds depthwise convolutions in strategy latency alone, not "
             f"in {strategy}. Set hardware.layers.{layer.name}.strategy to latency."

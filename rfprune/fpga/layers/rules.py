@@ -181,7 +181,10 @@ def affine(call: Call) -> Lowered:
     """A division by a constant is a multiplication."""
     a, b = call.argument(0, "input"), call.argument(1, "other")
     if _is_data(b) or not _is_data(a):
-        raise call.refused("by a tensor that depends on the input: hls4ml has no division")
+        raise call.refused(
+            "by a tensor that depends on the input: hls4ml has no division. Compute it behind the "
+            "network"
+        )
     if call.argument(2, "rounding_mode") is not None:
         raise call.refused("with a rounding_mode")
     return call.lowered(Affine(1.0 / call.constant(b), 0.0, call.out_shape))
@@ -196,7 +199,7 @@ def power(call: Call) -> Lowered:
     """A square is a tensor times itself."""
     exponent = call.argument(1, "exponent", 2)
     if exponent != 2:
-        raise call.refused(f"with exponent {exponent} (2 alone)")
+        raise call.refused(f"with exponent {exponent} (2 alone; take products)")
     return call.lowered(Merge("multiply"), inputs=(call.source, call.source))
 
 
@@ -207,6 +210,8 @@ def concatenate(call: Call) -> Lowered:
         raise call.refused("of tensors that do not depend on the input")
     axis = call.argument(1, "dim", call.argument(1, "axis", 0))
     (axis,) = call.axes(axis)
+    if len(parts) == 1:
+        return call.lowered()
     return call.lowered(Concatenate(axis), inputs=tuple(parts))
 
 
@@ -263,8 +268,10 @@ def clamp(call: Call) -> Lowered:
     if low == 0 and high is None:
         return call.lowered(nn.ReLU())
     if low == 0 and high in (1, 6):
-        return call.lowered(nn.Hardtanh(0.0, float(high)))
-    raise call.refused(f"from {low} to {high} (hls4ml clips from 0 on, at 1, 6 or nowhere)")
+        return call.lowered(nn.ReLU6() if high == 6 else nn.Hardtanh(0.0, 1.0))
+    raise call.refused(
+        f"from {low} to {high} (hls4ml clips from 0 on, at 1, 6 or nowhere; take ReLU or ReLU6)"
+    )
 
 
 def threshold(call: Call) -> Lowered:
@@ -303,7 +310,7 @@ def move(call: Call) -> Lowered:
     # Each row's numbers must come from the same row, at the same places in all of them.
     rows = torch.arange(ROWS).reshape(-1, *[1] * index.dim()) * prod(shape)
     if not torch.equal(places, index + rows):
-        raise call.refused("where rows of a minibatch change places")
+        raise call.refused("where rows of a minibatch change places. Keep the first axis as it is")
     if index.numel() == prod(shape) and _in_order(index):
         if tuple(index.shape) == shape:
             return Lowered((), (source,))
@@ -349,7 +356,8 @@ def norm(call: Call) -> Lowered:
     assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
     if module.running_mean is None:
         raise call.refused(
-            "with track_running_stats=False: hardware has no batch to take statistics of"
+            "with track_running_stats=False: hardware has no batch to take statistics of. "
+            "Take running statistics"
         )
     return call.lowered(module)
 
@@ -376,7 +384,10 @@ def _pool_fault(module: Any) -> str | None:
     if module.ceil_mode:
         return "ceil_mode=True, which hls4ml drops silently (pad explicitly instead)"
     if getattr(module, "divisor_override", None) is not None:
-        return f"divisor_override={module.divisor_override}, which hls4ml drops silently"
+        return (
+            f"divisor_override={module.divisor_override}, which hls4ml drops silently (take a "
+            "factor behind it)"
+        )
     dilation = getattr(module, "dilation", 1)
     if dilation not in (1, (1,), (1, 1)):
         return f"dilation={dilation}"
@@ -402,7 +413,7 @@ def resize(call: Call) -> Lowered:
     mode = call.argument(3, "mode", "nearest")
     mode = getattr(call.module, "mode", mode)
     if mode != "nearest":
-        raise call.refused(f"with mode='{mode}' (nearest alone)")
+        raise call.refused(f"with mode='{mode}' (nearest alone; take it)")
     sizes, outs = call.in_shape[1:], call.out_shape[1:]
     if any(out % size for size, out in zip(sizes, outs, strict=True)):
         raise call.refused(f"from {sizes} to {outs} (whole multiples alone)")
@@ -431,7 +442,7 @@ def pad(call: Call) -> Lowered:
     if module is None:
         module = _padding(call)
     if getattr(module, "value", 0) != 0:
-        raise call.refused(f"with value={module.value} (zeros alone)")
+        raise call.refused(f"with value={module.value} (zeros alone; take 0)")
     if any(size < 0 for size in module.padding):
         raise call.refused(f"with padding={module.padding} (none below 0)")
     return call.lowered(module)

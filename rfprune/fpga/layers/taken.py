@@ -180,8 +180,12 @@ FUNCTIONS: dict[Any, Rule] = {
 
 _HLS4ML = "hls4ml 1.3 has no such layer"
 _INSTEAD_LOGITS = "leave it out: the outputs are logits"
-_WEIGHTS = "hls4ml 1.3 multiplies by fixed weights alone"
-_TABLES = f"{_HLS4ML} for torch; take ReLU"
+_TABLES = f"{_HLS4ML} for torch; take ReLU, LeakyReLU, ELU, Tanh or Sigmoid"
+_RECURRENT = "hls4ml 1.3 puts out the last step alone, and other numbers than torch; take Conv1d"
+_PRODUCTS = (
+    "hls4ml 1.3 reads no product of matrices from torch, and rfprune builds none; of a weight take "
+    "nn.Linear, of two tensors sums, means or a * b"
+)
 _POOL_INSTEAD = "; take average pooling, or a strided convolution"
 #: Name of a class or function -> why it is refused, and what may be written instead.
 REFUSED: dict[str, str] = {
@@ -195,7 +199,8 @@ REFUSED: dict[str, str] = {
     ),
     **dict.fromkeys(("LogSoftmax", "log_softmax"), f"{_HLS4ML}; {_INSTEAD_LOGITS}"),
     **dict.fromkeys(
-        ("PReLU", "prelu"), "hls4ml 1.3 reads one slope as if there were one per element"
+        ("PReLU", "prelu"),
+        "hls4ml 1.3 reads one slope as if there were one per element; take LeakyReLU",
     ),
     **dict.fromkeys(
         ("LayerNorm", "layer_norm"),
@@ -205,23 +210,39 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(("GroupNorm", "group_norm", "RMSNorm"), f"{_HLS4ML}; take BatchNorm"),
     **dict.fromkeys(("InstanceNorm1d", "InstanceNorm2d"), f"{_HLS4ML}; take BatchNorm"),
     **dict.fromkeys(
-        ("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"),
-        "hls4ml 1.3 puts out the last step alone, and other numbers than torch",
+        (
+            *("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"),
+            *("gru", "lstm", "rnn_tanh", "rnn_relu"),
+        ),
+        _RECURRENT,
     ),
     **dict.fromkeys(
-        ("MultiheadAttention", "TransformerEncoderLayer", "TransformerEncoder"), _HLS4ML
+        (
+            *("MultiheadAttention", "TransformerEncoderLayer", "TransformerEncoder"),
+            *("scaled_dot_product_attention", "multi_head_attention_forward"),
+            *("matmul", "bmm", "einsum", "mm", "baddbmm", "dot"),
+        ),
+        _PRODUCTS,
     ),
-    **dict.fromkeys(("scaled_dot_product_attention",), _HLS4ML),
-    **dict.fromkeys(("matmul", "bmm", "einsum", "mm", "baddbmm", "dot", "bilinear"), _WEIGHTS),
     **dict.fromkeys(
-        ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Conv3d", "Bilinear"), _HLS4ML
+        ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),
+        f"{_HLS4ML}; take Upsample and a convolution",
     ),
+    "Conv3d": f"{_HLS4ML}; take Conv2d with one axis among the channels",
+    **dict.fromkeys(("Bilinear", "bilinear"), f"{_HLS4ML}; take products a * b and a Linear"),
     **dict.fromkeys(("conv1d", "conv2d"), "of a weight that is no module's; take the module"),
-    **dict.fromkeys(("exp", "log", "sqrt", "abs", "sin", "cos", "rsqrt"), _HLS4ML),
-    **dict.fromkeys(("LPPool1d", "LPPool2d", "FractionalMaxPool2d"), f"{_HLS4ML}{_POOL_INSTEAD}"),
-    **dict.fromkeys(("max", "min", "amax", "amin"), "not taken yet; take MaxPool over the axis"),
     **dict.fromkeys(
-        ("argmax", "topk", "sort", "argsort", "cumsum", "cumprod", "norm", "var", "std"), _HLS4ML
+        ("exp", "log", "sqrt", "sin", "cos", "rsqrt"),
+        f"{_HLS4ML}; compute it before the network, or take an activation that is taken",
+    ),
+    "abs": f"{_HLS4ML}; take torch.maximum(x, -x)",
+    **dict.fromkeys(("LPPool1d", "LPPool2d", "FractionalMaxPool2d"), f"{_HLS4ML}{_POOL_INSTEAD}"),
+    **dict.fromkeys(
+        ("max", "min", "amax", "amin"), "rfprune builds none; take MaxPool over the axis"
+    ),
+    **dict.fromkeys(
+        ("argmax", "topk", "sort", "argsort", "cumsum", "cumprod", "norm", "var", "std"),
+        f"{_HLS4ML}; compute it behind the network",
     ),
     **dict.fromkeys(("EmbeddingBag",), f"{_HLS4ML}; take Embedding and sum"),
 }

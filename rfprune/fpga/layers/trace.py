@@ -183,6 +183,8 @@ def _stream_fault(module: nn.Module) -> str | None:
             return f"padding={module.padding}"
         if isinstance(module, nn.MaxPool2d | nn.AvgPool2d) and kernel != stride:
             return f"stride={module.stride} other than its kernel {module.kernel_size}"
+    if isinstance(module, nn.Hardtanh):  # ReLU6 is one, too
+        return "an upper end, which it has for io_parallel alone"
     if isinstance(module, nn.Conv2d):
         (height, width), stride = _pair(module.kernel_size), _pair(module.stride)
         if height == 1 and width > 1 and stride[0] > 1:
@@ -266,7 +268,10 @@ def _operations(graph: fx.GraphModule) -> tuple[tuple[Operation, ...], tuple[Wei
             continue
         # Two calls would need two copies of its weights, and hls4ml knows one.
         if operation.path in used:
-            raise NetworkError(f"{operation.path}: is called twice; hls4ml cannot share weights.")
+            raise NetworkError(
+                f"{operation.path}: is called twice; hls4ml cannot share weights. "
+                "Take a second layer, which copy.deepcopy makes alike."
+            )
         used.add(operation.path)
         found = _weight_layers(operation, module)
         operations[-1] = replace(operation, type=found[0].kind.name)

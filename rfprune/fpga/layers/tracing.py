@@ -39,6 +39,12 @@ def record(model: nn.Module, input_shape: InputShape) -> fx.Graph:
     Raises:
         NetworkError: not traceable, or the wrong shape or names of the inputs.
     """
+    if plain_class(model) is not None:
+        name = type(model).__name__
+        raise NetworkError(
+            f"{name}: the network is one layer, which has no name in it. Give it one: "
+            f"nn.Sequential({name}(...))."
+        )
     shapes = _by_argument(model, input_shape)
     # To tell afterwards what tracing has left behind.
     attributes = set(vars(model))
@@ -96,7 +102,7 @@ def _why_not(model: nn.Module, input_shape: InputShape, error: Exception) -> str
     if isinstance(error, fx.proxy.TraceError):
         return (
             f"{name}: torch.fx cannot trace the network ({reason}); hls4ml needs a forward() "
-            "without branches or loops that depend on data."
+            "without branches or loops that depend on data. Take torch.maximum or a product."
         )
     return f"{name}: the network does not take an input of shape {input_shape}: {reason}"
 

@@ -39,13 +39,18 @@ def no_fault(module: Any) -> str | None:
 
 def _conv_fault(module: Any) -> str | None:
     if module.groups != 1 and not is_depthwise(module):
-        return f"groups={module.groups} (rfprune takes 1, and as many as there are channels)"
+        return (
+            f"groups={module.groups} (rfprune takes 1, and as many as there are channels; take a "
+            "layer per group, and torch.cat)"
+        )
     if module.padding_mode != "zeros":
-        return f"padding_mode='{module.padding_mode}' (hls4ml pads with zeros alone)"
+        return f"padding_mode='{module.padding_mode}' (hls4ml pads with zeros alone; take 'zeros')"
     if module.padding == "same" and set(module.stride) != {1}:
-        return "padding='same' and a stride"
+        return "padding='same' and a stride (take a number of zeros as padding)"
     if set(module.dilation) != {1}:
-        return f"dilation={module.dilation} (hls4ml 1.3 computes other numbers)"
+        return (
+            f"dilation={module.dilation} (hls4ml 1.3 computes other numbers; take a larger kernel)"
+        )
     return None
 
 

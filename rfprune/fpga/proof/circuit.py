@@ -20,8 +20,7 @@ from rfprune.data import Scaling
 from rfprune.errors import MissingExtraError, RfpruneError
 from rfprune.fpga.adders.chain import Chain
 from rfprune.fpga.adders.numbers import CircuitNumbers
-from rfprune.fpga.estimators.da4ml import AdderGraph
-from rfprune.fpga.estimators.ports import packed, unpacked
+from rfprune.fpga.estimators.ports import AdderCircuit, packed, unpacked
 from rfprune.fpga.proof.netlist import Netlist, synthesised
 from rfprune.fpga.proof.rows import InputKind, ProofRows, proof_rows
 from rfprune.fpga.proof.vectors import check_estimate, check_scaling, read_vectors
@@ -31,7 +30,14 @@ from rfprune.trial.proof import Asked, Comparison, PathFacts, Proof, torch_path
 if TYPE_CHECKING:
     from rfprune.fpga.adders.deployment import AdderDeployment
 
-__all__ = ["TOP", "CircuitPaths", "prove_circuit", "prove_circuit_again"]
+__all__ = [
+    "TOP",
+    "CircuitPaths",
+    "compare_rtl",
+    "prove_circuit",
+    "prove_circuit_again",
+    "prove_graph",
+]
 
 T = TypeVar("T")
 
@@ -51,7 +57,7 @@ class CircuitPaths:
         ports: of the input and of the output.
     """
 
-    def __init__(self, graph: AdderGraph, rtl: Path) -> None:
+    def __init__(self, graph: AdderCircuit, rtl: Path) -> None:
         """Take the graph and the folder of its RTL."""
         self.graph, self.rtl = graph, rtl
         self.ports = graph.ports()
@@ -104,16 +110,39 @@ def prove_circuit(
         known: (rows, ...) of the test vectors, or None.
         asked: how many rows.
     """
-    proof, graph = Proof(), paths.graph
-    kind = InputKind("x", _shape(chain, known), graph.data)
+    kind = InputKind("x", _shape(chain, known), paths.graph.kinds[0])
     rows = proof_rows([kind], known, asked.rows, asked.exhaustive)
     on_grid = rows.on_grid([kind])
     assert isinstance(on_grid, Tensor)
     x = on_grid.flatten(1).numpy()
     expected = module_in_numbers(chain, model, numbers, on_grid)
+    types = f"weights and activations of the circuit, inputs {paths.graph.kinds[0]}"
+    return prove_graph(model, paths, expected, x, rows, types, asked)
+
+
+def prove_graph(
+    model: nn.Module,
+    paths: CircuitPaths,
+    expected: FloatArray,
+    x: FloatArray,
+    rows: ProofRows,
+    types: str,
+    asked: Asked,
+) -> Proof:
+    """Compare an adder graph with what the module computes, and its RTL and netlist with it.
+
+    Args:
+        model: the user's own module.
+        paths: of the graph.
+        expected: (rows, outputs) of the module in the circuit's types.
+        x: (rows, inputs) on the grids of the inputs.
+        rows: what they are.
+        types: in words.
+        asked: whether RTL and netlist are built.
+    """
+    proof, graph = Proof(), paths.graph
     built = graph.predict(x)
     proof.paths += [torch_path(model), _graph_path(graph)]
-    types = f"weights and activations of the circuit, inputs {graph.data}"
     proof.compared.append(_compared("torch", "graph", expected, built, rows, types))
     proof.counted["graph"] = {"lut": graph.lut, "ff": graph.ff, "latency_cycles": graph.stages}
     if not asked.builds:
@@ -128,8 +157,8 @@ def _shape(chain: Chain, known: Tensor | None) -> tuple[int, ...]:
     return (chain.layers[0].n_in,) if known is None else tuple(known.shape[1:])
 
 
-def _graph_path(graph: AdderGraph) -> PathFacts:
-    return PathFacts("graph", "da4ml", version("da4ml"), sha256_of(repr(graph.logic.ops)))
+def _graph_path(graph: AdderCircuit) -> PathFacts:
+    return PathFacts("graph", graph.tool, version(graph.tool), sha256_of(graph.operations))
 
 
 def _prove_rtl(
@@ -147,7 +176,8 @@ def _prove_rtl(
         return
     found, cycles, tool = simulated
     digest = digest_of_sources(paths.rtl / "src")
-    extra = {"made_by": f"da4ml {version('da4ml')}", "language": "Verilog"}
+    made_by = f"{paths.graph.tool} {version(paths.graph.tool)}"
+    extra = {"made_by": made_by, "language": "Verilog"}
     proof.paths.append(PathFacts("rtl", "verilator", tool, digest, extra))
     proof.compared.append(_compared("graph", "rtl", expected, found, rows, types))
     proof.counted["rtl"] = {"latency_cycles": cycles, "interval_cycles": 1}
@@ -280,21 +310,22 @@ def prove_circuit_again(
         for name in ("torch", "graph"):
             if not np.array_equal(vectors.get(name, 0), expected):
                 proof.faults.append(f"test_vectors.npz: {name} is not what is computed for x.")
-    _compare_rtl(paths, folder, proof)
+    compare_rtl(paths, proof)
     check_scaling(folder, scaling, proof)
     if built.spec.estimator == "adders":
         check_estimate(folder, built.figures(model), proof)
     return proof
 
 
-def _on_ports(graph: AdderGraph, x: Tensor) -> Tensor:
-    return graph.data.quantize(x)
+def _on_ports(graph: AdderCircuit, x: Tensor) -> Tensor:
+    return graph.kinds[0].quantize(x)
 
 
-def _compare_rtl(paths: CircuitPaths, folder: Path, proof: Proof) -> None:
-    """Compare the exported Verilog with what da4ml writes for the same graph."""
+def compare_rtl(paths: CircuitPaths, proof: Proof, clock_ns: float = 5.0) -> None:
+    """Compare the exported Verilog with what is written for the same graph."""
+    tool = f"{paths.graph.tool} {version(paths.graph.tool)}"
     with tempfile.TemporaryDirectory(prefix="rfprune-") as scratch:
-        written = paths.graph.write_verilog(Path(scratch) / "rtl", TOP)
+        written = paths.graph.write_verilog(Path(scratch) / "rtl", TOP, clock_ns)
         theirs = paths.rtl / "src"
         for path in sorted(written.rglob("*.v")):
             name = path.relative_to(written)
@@ -303,6 +334,5 @@ def _compare_rtl(paths: CircuitPaths, folder: Path, proof: Proof) -> None:
                 proof.faults.append(f"rtl/src/{name.as_posix()}: is missing.")
             elif other.read_bytes() != path.read_bytes():
                 proof.faults.append(
-                    f"rtl/src/{name.as_posix()}: is not what da4ml {version('da4ml')} writes for "
-                    "this network."
+                    f"rtl/src/{name.as_posix()}: is not what {tool} writes for this network."
                 )

@@ -21,23 +21,10 @@ from rfprune.fpga.hls import (
     side_by_side,
 )
 from rfprune.fpga.layers import LayerPlan
-from rfprune.fpga.proof.rows import InputKind, ProofRows
-from rfprune.hardware.precision import FixedType
+from rfprune.fpga.proof.rows import ProofRows
 from rfprune.trial.proof import Comparison, PathFacts, Proof
 
-__all__ = ["compare_files", "count_layers", "cpp_path", "graph_and_cpp", "kinds_of", "sources"]
-
-
-def kinds_of(conversion: Conversion) -> list[InputKind]:
-    """Return the inputs of a design, in order."""
-    plan = conversion.plan
-    default = FixedType.parse(plan.hardware.precision)
-    operations = plan.network.operations
-    tables = {each.inputs[0]: each.rows for each in operations if each.rows is not None}
-    return [
-        InputKind(name, tuple(shape), plan.types.get(name) or default, tables.get(name))
-        for name, shape in plan.network.inputs.items()
-    ]
+__all__ = ["compare_files", "count_layers", "cpp_path", "graph_and_cpp", "sources"]
 
 
 def sources(project: Path) -> list[Path]:

@@ -13,6 +13,8 @@ from rfprune.fpga.estimating import network_of
 from rfprune.fpga.proof.circuit import prove_circuit_again
 from rfprune.fpga.proof.hls import prove_again
 from rfprune.fpga.proof.vectors import check_masks
+from rfprune.fpga.unrolled.deployment import UnrolledDeployment
+from rfprune.fpga.unrolled.proof import prove_unrolled_again
 from rfprune.models import load_checkpoint
 from rfprune.trial.proof import Asked, Proof
 
@@ -30,7 +32,9 @@ def prove_folder(folder: Path, model: nn.Module, asked: Asked) -> Proof:
     planned, model = network_of(folder, None, asked.run_code)
     saved = load_checkpoint(folder / "model.pt").extra
     scaling = Scaling.from_saved(saved["scaling"])
-    if isinstance(planned, AdderDeployment):
+    if isinstance(planned, UnrolledDeployment):
+        proof = prove_unrolled_again(folder, planned, model, scaling, asked)
+    elif isinstance(planned, AdderDeployment):
         proof = prove_circuit_again(folder, planned, model, scaling, asked)
     else:
         by = str(read_json(folder / "spec.json").get("estimator", "analytic"))

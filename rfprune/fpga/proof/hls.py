@@ -20,9 +20,9 @@ from rfprune.fpga.estimators import Estimate, estimate
 from rfprune.fpga.estimators.network import design_of
 from rfprune.fpga.hls import Conversion, Simulation, compiled, convert, outputs_of_cpp
 from rfprune.fpga.layers import Plan
-from rfprune.fpga.proof.cpp import compare_files, count_layers, cpp_path, graph_and_cpp, kinds_of
+from rfprune.fpga.proof.cpp import compare_files, count_layers, cpp_path, graph_and_cpp
 from rfprune.fpga.proof.module import module_and_graph, tensors_of
-from rfprune.fpga.proof.rows import proof_rows
+from rfprune.fpga.proof.rows import kinds_of, proof_rows
 from rfprune.fpga.proof.vectors import (
     check_estimate,
     check_scaling,
@@ -52,7 +52,7 @@ def prove_paths(
         asked: how many rows.
         simulation: the compiled C++; None = leave it out.
     """
-    proof, kinds = Proof(), kinds_of(conversion)
+    proof, kinds = Proof(), kinds_of(conversion.plan)
     rows = proof_rows(kinds, known, asked.rows, asked.exhaustive)
     graph, same = module_and_graph(
         *(model, conversion.network, conversion.plan, rows.on_grid(kinds), rows.corners),
@@ -84,7 +84,7 @@ def prove_again(
     with tempfile.TemporaryDirectory(prefix="rfprune-") as scratch, contextlib.ExitStack() as stack:
         conversion = convert(model, plan, Path(scratch) / "hls")
         written = conversion.write()
-        kinds, vectors = kinds_of(conversion), read_vectors(folder)
+        kinds, vectors = kinds_of(conversion.plan), read_vectors(folder)
         files = Proof()
         _compare_with_written(written, project, folder, files)
         simulation = None

@@ -107,7 +107,8 @@ def synthesised(sources: Path, top: str) -> Netlist:
         script = "; ".join(
             [
                 f"read_verilog {' '.join(names)}",
-                f"synth_xilinx -family xcup -top {top} -flatten -nodsp -noiopad -noclkbuf -nosrl",
+                f"synth_xilinx -family xcup -top {top} -flatten -nodsp -nobram -noiopad "
+                "-noclkbuf -nosrl",
                 "tee -q -o stat.json stat -json",
                 # Without the models of all the cells that there are.
                 f"select {top}",
@@ -235,11 +236,24 @@ class _Run:
             raise SimulationError(f"netlist: cells of type {kind} are not known here.")
 
     def _register(self, cell: dict[str, Any], pins: dict[str, Any]) -> None:
-        reset = next((pins[name][0] for name in ("R", "S", "CLR", "PRE") if name in pins), "0")
-        if pins.get("CE", ["1"])[0] != "1" or reset != "0":
-            raise SimulationError("netlist: a register is enabled or reset, which no pipeline is.")
-        depth = self.depth(pins["D"][0])
-        self.put(pins["Q"][0], self.get(pins["D"][0]), None if depth is None else depth + 1)
+        held = pins.get("CE", ["1"])[0] != "1"
+        if held or any(pins.get(name, ["0"])[0] != "0" for name in ("CLR", "PRE")):
+            raise SimulationError("netlist: a register is held or cleared, which no pipeline is.")
+        value = self.get(pins["D"][0])
+        # At the clock's edge, as a gate before it: Yosys makes them of numbers that a sign clears.
+        reads = [pins["D"][0]]
+        for name in ("R", "S"):
+            if pins.get(name, ["0"])[0] != "0":
+                reads.append(pins[name][0])
+                inverted = int(str(cell["parameters"].get(f"IS_{name}_INVERTED", "0")), 2)
+                control = ~self.get(reads[-1]) if inverted else self.get(reads[-1])
+                value = value & ~control if name == "R" else value | control
+        depths = {d for bit in reads if (d := self.depth(bit)) is not None}
+        if len(depths) > 1:
+            raise SimulationError(
+                f"netlist: a register reads what comes after {sorted(depths)} registers."
+            )
+        self.put(pins["Q"][0], value, depths.pop() + 1 if depths else None)
 
     def _lut(self, table: int, inputs: list[Words]) -> Words:
         """Return a lookup, halved by its last input until it is a constant or that input."""

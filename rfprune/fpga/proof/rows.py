@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from rfprune.core.named import Named
-from rfprune.errors import SpecError
+from rfprune.errors import OptionError
+from rfprune.fpga.layers import Plan
 from rfprune.hardware.precision import FixedType
 
-__all__ = ["InputKind", "ProofRows", "proof_rows"]
+__all__ = ["InputKind", "ProofRows", "kinds_of", "proof_rows"]
 
 Rows = Tensor | Named
 
@@ -54,6 +55,17 @@ class InputKind:
         return self.entries if self.entries is not None else 2**self.type.width
 
 
+def kinds_of(plan: Plan) -> list[InputKind]:
+    """Return the inputs of a design, in order."""
+    default = FixedType.parse(plan.hardware.precision)
+    operations = plan.network.operations
+    tables = {each.inputs[0]: each.rows for each in operations if each.rows is not None}
+    return [
+        InputKind(name, tuple(shape), plan.types.get(name) or default, tables.get(name))
+        for name, shape in plan.network.inputs.items()
+    ]
+
+
 @dataclass(frozen=True)
 class ProofRows:
     """Rows of double precision; some lie between the grids of the inputs, or beyond them.
@@ -86,7 +98,7 @@ def proof_rows(
         exhaustive: every code of every input instead.
 
     Raises:
-        SpecError: there are too many codes.
+        OptionError: there are too many codes.
     """
     corners = _corners(kinds)
     n_corners = len(corners[0])
@@ -162,7 +174,7 @@ def _all_codes(kinds: list[InputKind]) -> list[Tensor]:
     sizes = [math.prod(kind.shape) for kind in kinds]
     bits = sum(size * math.log2(kind.codes) for kind, size in zip(kinds, sizes, strict=True))
     if bits > math.log2(LARGEST_EXHAUSTIVE) + 1e-9:
-        raise SpecError(
+        raise OptionError(
             f"--exhaustive: the inputs hold {sum(sizes)} numbers, which have 2^{bits:.0f} values "
             f"together. Allowed: 2^{math.log2(LARGEST_EXHAUSTIVE):.0f}, such as two numbers of 8 "
             "bits; take --rows."

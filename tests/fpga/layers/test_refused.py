@@ -40,7 +40,7 @@ WAYS: dict[str, tuple[Way, str]] = {
     "log softmax": (lambda m, x: F.log_softmax(m.fc(x), dim=1), "the outputs are logits"),
     "gelu": (lambda m, x: F.gelu(m.fc(x)), "take ReLU"),
     "exp": (lambda m, x: torch.exp(m.fc(x)), "hls4ml 1.3 has no such layer"),
-    "matmul": (lambda m, x: m.fc(x) @ m.fc.weight, "fixed weights alone"),
+    "matmul": (lambda m, x: m.fc(x) @ m.fc.weight, "of a weight take nn.Linear"),
     "largest": (lambda m, x: m.fc(x).max(dim=1).values, "max is not taken"),
     "clip elsewhere": (lambda m, x: torch.clamp(m.fc(x), -1, 1), r"from -1 to 1"),
     "threshold with a value": (lambda m, x: F.threshold(m.fc(x), 0.5, 2.0), "value=2"),

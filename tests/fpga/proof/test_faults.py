@@ -342,3 +342,56 @@ def test_faults_of_rtl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, (fault, place) in CIRCUIT.items():
         found = damaged(tmp_path / "out", tmp_path / name, fault, renewed=True)
         assert any(place in text for text in found), (name, found)
+
+
+def other_sign(folder: Path) -> None:
+    """Let one adder of alkaid's subtract, or the other way round."""
+    path = folder / "rtl/src/logic0.v"
+    found = re.search(r"shift_adder #\(((?:-?\d+,){7})(\d)\)", path.read_text())
+    assert found is not None
+    other = f"shift_adder #({found[1]}{'1' if found[2] == '0' else '0'})"
+    path.write_text(path.read_text().replace(found[0], other, 1))
+
+
+UNROLLED: dict[str, tuple[Fault, str]] = {
+    "an adder that subtracts": (other_sign, "rtl is not graph"),
+    "a stage less": (
+        lambda f: edit(f / "rtl/src/network.v", r"model_inp_reg\[[\d:]+\] <= \S+;", ""),
+        "rtl is not graph",
+    ),
+    "another row of the bench": (
+        lambda f: edit(f / "rtl/tb/outputs.hex", r"^[0-9a-f]", "x"),
+        "rtl/tb/outputs.hex: is not that of this circuit",
+    ),
+    "a retrained network": (retrained, "rtl is not graph"),
+    "RTL that ends early": (lambda f: cut(f / "rtl/src/logic0.v"), "logic0.v"),
+}
+
+
+@pytest.mark.slow
+def test_faults_of_the_second_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("alkaid", reason="needs the extra alkaid")
+    if shutil.which("verilator") is None:
+        pytest.skip("verilator is not on PATH")
+
+    def none(*args: Any) -> Any:
+        raise MissingExtraError("left out: the netlist has its own test")
+
+    monkeypatch.setattr(circuit, "synthesised", none)
+    hardware = {"backend": "alkaid", "strategy": "distributed_arithmetic"}
+    spec = TrialSpec.model_validate(
+        {
+            "model": {"name": "mlp", "args": {"hidden": [6]}},
+            "data": {"name": "digits"},
+            "train": {"epochs": 2},
+            "estimator": "adders",
+            "hardware": {**hardware, "precision": "fixed<8,4,RND,SAT>"},
+            "prune": {"budget": {"lut": 0.3}, "method": "magnitude", "steps": 2, "tolerance": 0.9},
+        }
+    )
+    trial = trial_of(tmp_path / "trial", spec)
+    export(Request(trial, 1, tmp_path / "out", rows=50))
+    assert certify(tmp_path / "out").faults == []
+    for name, (fault, place) in UNROLLED.items():
+        found = damaged(tmp_path / "out", tmp_path / name, fault, renewed=True)
+        assert any(place in text for text in found), (name, found)

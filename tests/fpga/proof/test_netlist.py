@@ -103,3 +103,17 @@ def test_what_yosys_makes_of_arithmetic(tmp_path: Path) -> None:
     larger = (a << 1) | (b & 1)
     other = np.where(signed[0] > signed[1], larger, ~((b << 1) | (a >> 5)) & 127)
     assert np.array_equal(found, (other << 7) | ((signed[0] + signed[1]) & 127))
+
+
+def test_a_synchronous_reset_is_a_gate_before_the_register() -> None:
+    pins = {"C": 5, "CE": "1", "D": 2}
+    reset = cell("FDRE", {**pins, "R": 3}, {"Q": 9})
+    kept = cell("FDRE", {**pins, "R": 3}, {"Q": 10}, IS_R_INVERTED="1")
+    preset = cell("FDSE", {**pins, "S": 4}, {"Q": 11})
+    found, registers = netlist([reset, kept, preset], [9, 10, 11]).simulate(ROWS)
+    d, r, s = ROWS.T
+    assert registers == 1
+    assert np.array_equal(found, np.stack([d & ~r, d & r, d | s], axis=1))
+    for held in ({"CE": 3}, {"CLR": 3}):
+        with pytest.raises(SimulationError, match="held or cleared"):
+            netlist([cell("FDCE", {**pins, **held}, {"Q": 9})], [9]).run(ROWS)

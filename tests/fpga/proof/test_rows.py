@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rfprune.core.named import Named
-from rfprune.errors import SpecError
+from rfprune.errors import OptionError
 from rfprune.fpga.estimators.ports import Port, packed, unpacked
 from rfprune.fpga.proof.rows import InputKind, proof_rows
 from rfprune.hardware.precision import FixedType
@@ -49,7 +49,7 @@ def test_all_codes() -> None:
     assert found.exhaustive
     rows = {tuple(row) for row in found.on_grid(kinds).tolist()}
     assert len(rows) == 256
-    with pytest.raises(SpecError, match="--exhaustive: the inputs hold 3 numbers"):
+    with pytest.raises(OptionError, match="--exhaustive: the inputs hold 3 numbers"):
         proof_rows([InputKind("x", (3,), BYTE)], None, None, True)
 
 

@@ -1,0 +1,1 @@
+"""The table of layers: cases with an outcome each, their proof, the page, a fuzzer."""

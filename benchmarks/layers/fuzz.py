@@ -1,0 +1,65 @@
+"""``python -m benchmarks.layers.fuzz [--networks N] [--seed S] [--backend alkaid]``.
+
+Looks for silent errors in random networks.
+
+Every network has a seed of its own, which is printed where something is wrong; ``--seed S
+--networks 1`` does it again. Exit status 1 if numbers differ, or an error comes only after the
+planning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from benchmarks.layers.grammar import random_design
+from benchmarks.layers.prove import Verdict, prove
+
+__all__ = ["fuzz"]
+
+#: Networks that are made, compiled and forgotten at a time.
+_AT_ONCE = 48
+
+
+def fuzz(networks: int, seed: int, backend: str = "") -> Iterator[tuple[int, Verdict]]:
+    """Yield the seed and the verdict of random networks.
+
+    Args:
+        networks: how many.
+        seed: of the first; the others follow it.
+        backend: alkaid, or as each seed has it.
+    """
+    for start in range(seed, seed + networks, _AT_ONCE):
+        seeds = range(start, min(start + _AT_ONCE, seed + networks))
+        yield from zip(seeds, prove(random_design(each, backend) for each in seeds), strict=True)
+
+
+def main() -> int:
+    """Run it, and print what is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.layers.fuzz")
+    parser.add_argument("--networks", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--backend", default="", choices=("", "alkaid"))
+    given = parser.parse_args()
+    begun, counts = time.monotonic(), Counter[str]()
+    for seed, verdict in fuzz(given.networks, given.seed, given.backend):
+        counts[verdict.kind] += 1
+        if verdict.kind in ("silent", "late"):
+            print(f"seed {seed}: {verdict.kind}: {verdict.words}", flush=True)
+        if counts.total() % (10 * _AT_ONCE) == 0:
+            print(f"{counts.total():,} networks: {dict(counts)}", flush=True)
+    spent = os.times()
+    cpu = spent.user + spent.system + spent.children_user + spent.children_system
+    print(
+        f"{counts.total():,} networks from seed {given.seed}: {dict(counts)}; "
+        f"{time.monotonic() - begun:.0f} s, {cpu:.0f} s of processor time"
+    )
+    return int(counts["silent"] + counts["late"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

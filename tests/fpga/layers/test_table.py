@@ -1,0 +1,68 @@
+"""The table of layers holds: each case proven, rewritten or refused; and random networks."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.layers.cases import CASES, PATHS, Case
+from benchmarks.layers.fuzz import fuzz
+from benchmarks.layers.page import page, refusal
+from benchmarks.layers.prove import faults_of
+from rfprune.fpga.layers.taken import REFUSED
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
+
+PAGE = Path(__file__).parents[3] / "docs" / "layers.md"
+#: Of random networks; ``RFPRUNE_FUZZ`` sets another number, ``RFPRUNE_FUZZ_SEED`` the first seed.
+NETWORKS = int(os.environ.get("RFPRUNE_FUZZ", "144"))
+SEED = int(os.environ.get("RFPRUNE_FUZZ_SEED", "0"))
+#: A message says what to do instead.
+WAY_OUT = re.compile(
+    r"\b([Tt]ake|[Uu]se|[Kk]eep|compute|[Cc]hange|[Aa]llowed|pad explicitly|leave it out)\b"
+)
+
+WRONG = ("silent", "late")
+ids = [f"{case.group}: {case.written}" for case in CASES]
+
+
+def test_size_and_names() -> None:
+    assert len(CASES) >= 45
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("case", CASES, ids=ids)
+def test_what_is_refused_says_why_and_what_to_do(case: Case) -> None:
+    for path in PATHS:
+        kind, _, words = case.outcome[path].partition(": ")
+        said = refusal(case, path)
+        assert bool(said) == (kind == "refused")
+        assert words in said
+        assert not said or WAY_OUT.search(said), said
+
+
+def test_every_reason_names_a_way_out() -> None:
+    assert [name for name, reason in REFUSED.items() if not WAY_OUT.search(reason)] == []
+
+
+def test_page() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "python -m benchmarks.layers writes it"
+
+
+@pytest.mark.slow
+def test_cases() -> None:
+    assert faults_of(CASES) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["", "alkaid"], ids=["hls4ml", "alkaid"])
+def test_random_networks(backend: str) -> None:
+    print(f"seeds {SEED} to {SEED + NETWORKS - 1}")
+    found = list(fuzz(NETWORKS, SEED, backend))
+    wrong = [f"seed {seed}: {v.kind}: {v.words}" for seed, v in found if v.kind in WRONG]
+    assert wrong == []
+    # A grammar that is refused finds nothing.
+    assert sum(v.kind == "proven" for _, v in found) > len(found) / (4 if backend else 2)

@@ -1,0 +1,208 @@
+"""The second path: networks as alkaid's graphs of adders, from the plan to RTL and its proof."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rfprune.core.named import Named
+from rfprune.errors import MissingExtraError, NetworkError, SpecError
+from rfprune.fpga.estimators.yosys import find_yosys
+from rfprune.fpga.layers import Plan, plan, trace
+from rfprune.fpga.proof.circuit import TOP, CircuitPaths
+from rfprune.fpga.target import FPGA
+from rfprune.fpga.unrolled.circuit import build_unrolled
+from rfprune.fpga.unrolled.deployment import UnrolledDeployment
+from rfprune.fpga.unrolled.proof import flat_inputs, in_types, prove_unrolled
+from rfprune.fpga.unrolled.test_bench import write_bench
+from rfprune.methods import find_method
+from rfprune.spec import HardwareSpec, TrialSpec
+from rfprune.trial.proof import Asked
+
+pytest.importorskip("alkaid")
+
+UNROLLED = {"backend": "alkaid", "strategy": "distributed_arithmetic"}
+
+
+class Events(nn.Module):
+    """Two inputs, a convolution, a table, a score and two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv1d(2, 3, 2), nn.BatchNorm1d(3)
+        self.own, self.out = nn.Linear(3, 3), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        a = torch.relu(self.norm(self.conv(x))).mean(2)
+        b = torch.tanh(self.own(y))
+        return {"score": (a * b).sum(1), "out": self.out(torch.cat([a, b[:, 1:2]], 1))}
+
+
+def planned(model: nn.Module, shape: Any, **more: Any) -> Plan:
+    hardware = {**UNROLLED, "precision": "fixed<10,4,RND,SAT>", **more}
+    return plan(trace(model.eval(), shape), HardwareSpec.model_validate(hardware))
+
+
+def dense(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+
+
+def test_a_network_of_everything_is_torch_to_the_last_bit() -> None:
+    torch.manual_seed(0)
+    model = Events()
+    built = planned(model, {"x": (2, 5), "y": (3,)}, precision="fixed<9,4,RND,SAT_SYM>")
+    graph = build_unrolled(model, built)
+    x = Named({"x": torch.randn(50, 2, 5) * 4, "y": torch.randn(50, 3) * 4})
+    found = graph.predict(flat_inputs(built, x))
+    assert found.shape == (50, 3)
+    assert np.array_equal(found, in_types(built, model, x))
+
+
+def test_pruned_weights_cost_nothing() -> None:
+    model = dense()
+    whole = build_unrolled(model, planned(model, (6,)))
+    with torch.no_grad():
+        for layer in (model[0], model[2]):
+            layer.weight[:, ::2] = 0
+    half = build_unrolled(model, planned(model, (6,)))
+    assert half.lut < 0.8 * whole.lut
+    with torch.no_grad():
+        model[2].weight.zero_()
+    # Every output is a constant then.
+    none = build_unrolled(model, planned(model, (6,)))
+    assert none.lut == 0
+    assert len(np.unique(none.predict(np.random.default_rng(0).normal(size=(9, 6))), axis=0)) == 1
+
+
+def test_a_faster_clock_takes_more_stages() -> None:
+    model = dense()
+    slow, fast = (
+        build_unrolled(model, planned(model, (6,), clock_ns=clock)) for clock in (20.0, 2.0)
+    )
+    assert slow.stages < fast.stages
+    assert slow.ff < fast.ff
+
+
+def test_the_same_files_every_time(tmp_path: Path) -> None:
+    model = dense()
+    for name in ("a", "b"):
+        graph = build_unrolled(model, planned(model, (6,)))
+        graph.write_verilog(tmp_path / name, TOP)
+    ours = sorted(path for path in (tmp_path / "a" / "src").rglob("*.v"))
+    assert len(ours) > 3
+    for path in ours:
+        other = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        assert other.read_text() == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("hardware", "words"),
+    [
+        ({"reuse_factor": 2}, "hardware.reuse_factor: is 2;.*Allowed: 1"),
+        ({"io_type": "io_stream"}, "Allowed with backend alkaid: io_parallel"),
+        ({"strategy": "latency"}, "alkaid builds strategy distributed_arithmetic"),
+        ({"layers": {"_0": {"strategy": "resource"}}}, "hardware.layers._0.strategy: is resource"),
+    ],
+)
+def test_settings_without_a_meaning(hardware: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        deployment(hardware)
+
+
+def test_budgets_and_estimators() -> None:
+    with pytest.raises(SpecError, match="a budget of lut alone"):
+        deployment({}, prune={"budget": {"dsp": 0.5}})
+    with pytest.raises(SpecError, match="Allowed with backend alkaid: adders, yosys"):
+        deployment({}, estimator="analytic")
+    with pytest.raises(SpecError, match="another method than widths"):
+        deployment({}, prune={"method": "widths", "budget": {"lut": 0.5}})
+
+
+def deployment(hardware: dict[str, Any], **more: Any) -> UnrolledDeployment:
+    content = {
+        "model": {"name": "mlp"},
+        "data": {"name": "digits"},
+        "estimator": "adders",
+        "prune": {"budget": {"lut": 0.5}},
+        "hardware": {**UNROLLED, **hardware},
+        **more,
+    }
+    spec = TrialSpec.model_validate(content)
+    found = FPGA.deploy(spec, find_method(spec.prune.method), dense(), (6,), Path())
+    assert isinstance(found, UnrolledDeployment)
+    return found
+
+
+def test_types_that_alkaid_lacks() -> None:
+    model = dense()
+    for modes in ("TRN_ZERO,WRAP", "RND_CONV,SAT", "RND,SAT_ZERO"):
+        with pytest.raises(NetworkError, match="rounds and saturates in other ways"):
+            build_unrolled(model, planned(model, (6,), precision=f"fixed<10,4,{modes}>"))
+    with pytest.raises(NetworkError, match="weights of 30 bits"):
+        build_unrolled(model, planned(model, (6,), precision="fixed<30,4>"))
+
+
+def test_what_is_too_large_is_refused_at_once() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 64, 3), nn.ReLU()).eval()
+    spec = TrialSpec.model_validate(
+        {
+            "model": {"name": "mlp"},
+            "data": {"name": "digits"},
+            "estimator": "adders",
+            "prune": {"budget": {"lut": 0.5}},
+            "hardware": UNROLLED,
+        }
+    )
+    with pytest.raises(NetworkError, match="451,584 products, all unrolled"):
+        FPGA.deploy(spec, find_method("knapsack"), model, (4, 16, 16), Path())
+
+
+def test_check_builds_the_untrained_network() -> None:
+    found = deployment({})
+    (said,) = found.rehearse(dense(), torch.randn(8, 6))
+    assert "its graph is torch's on 8 rows" in said
+    assert found.dense_quantities(dense())["dsp"] == 0
+
+
+@pytest.mark.slow
+def test_rtl_and_netlist(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = Events()
+    built = planned(model, {"x": (2, 3), "y": (3,)}, precision="fixed<8,3>")
+    graph = build_unrolled(model, built)
+    graph.write_verilog(tmp_path / "rtl", TOP)
+    paths = CircuitPaths(graph, tmp_path / "rtl")
+    proof = prove_unrolled(built, model, paths, None, Asked(rows=1000))
+    assert proof.all_faults() == []
+    if shutil.which("verilator"):
+        (rtl,) = (each for each in proof.compared if each.b == "rtl")
+        assert (rtl.rows, rtl.largest_error) == (1000, 0.0)
+    try:
+        find_yosys()
+    except MissingExtraError:
+        return
+    (netlist,) = (each for each in proof.compared if each.b == "netlist")
+    assert netlist.largest_error == 0.0
+    assert proof.counted["netlist"]["lut"] == pytest.approx(graph.lut, rel=0.35)
+
+
+def test_bench_holds_what_torch_computes(tmp_path: Path) -> None:
+    model = dense()
+    built = planned(model, (6,))
+    graph = build_unrolled(model, built)
+    paths, x = CircuitPaths(graph, tmp_path), torch.randn(20, 6)
+    write_bench(tmp_path, paths, flat_inputs(built, x), in_types(built, model, x))
+    lines = (tmp_path / "tb" / "inputs.hex").read_text().split()
+    assert len(lines) == 20
+    # The lowest bits are the first number.
+    first = int(lines[0], 16) & 0x3FF
+    first -= (first >> 9) << 10
+    assert first / 64 == flat_inputs(built, x)[0, 0]
+    assert f"LATENCY = {graph.stages}" in (tmp_path / "tb" / "tb.v").read_text()

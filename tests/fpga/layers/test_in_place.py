@@ -96,10 +96,6 @@ TAKEN: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: Net(lambda m, x: tail(m, F.pad(x, [0, 1])), out=nn.Linear(30, 2)),
         (3, 2, 4),
     ),
-    "last axes exchanged": (
-        lambda: Net(lambda m, x: tail(m, torch.relu(m.b(x.mT))), out=nn.Linear(24, 2)),
-        (8, 3),
-    ),
 }
 
 

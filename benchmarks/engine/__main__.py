@@ -14,8 +14,13 @@ def page(result: dict[str, Any]) -> str:
     for target in read_cases("engine")["targets"]:
         measured = rows.get(target["case"], {}).get(target["quantity"])
         (way,) = target.keys() & {"at least", "at most"}
-        met = verdict(measured, target[way], way == "at least")
-        row = {"target": target["name"], "asked": f"{way} {target[way]:g}", "measured": measured}
+        limit = target[way]
+        if isinstance(limit, str):
+            # Another case, measured in the same run.
+            limit = rows.get(limit, {}).get(target["quantity"])
+        met = None if limit is None else verdict(measured, limit, way == "at least")
+        asked = "-" if limit is None else f"{way} {limit:.3g}"
+        row = {"target": target["name"], "asked": asked, "measured": measured}
         targets.append({**row, "met": {True: "yes", False: "no", None: None}[met]})
     return render(
         "engine",

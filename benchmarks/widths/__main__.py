@@ -1,7 +1,7 @@
 """Method widths: LUTs at which a score is kept, on rows that nothing was chosen on."""
 
 from benchmarks.report import Study, listed
-from benchmarks.widths.measure import CASES, measure, page
+from benchmarks.widths.measure import CASES, each, measure, page
 
 if __name__ == "__main__":
     Study(
@@ -12,11 +12,11 @@ if __name__ == "__main__":
         packages=("rfprune", "torch", "da4ml", "scikit-learn"),
         options={
             "--tasks": (listed(CASES), "jets", f"some of: {', '.join(CASES)}"),
-            "--seeds": (int, 1, "trials of each"),
+            "--seeds": (each(int), [1], "trials of each task: one number, or one per task"),
             "--yosys": (bool, False, "synthesise every point by Yosys as well"),
             "--hgq2": (str, "", "Python of an environment with HGQ2, which runs the same rows"),
-            "--hgq2-seconds": (float, 150.0, "CPU seconds of each of its ramps"),
-            "--hgq2-seeds": (int, 1, "its seeds"),
+            "--hgq2-seconds": (each(float), [150.0], "CPU seconds of its ramps, as --seeds"),
+            "--hgq2-seeds": (each(int), [1], "its seeds, as --seeds"),
             "--hgq2-ramps": (int, 3, "ramps of its regularizer for each seed, up to 3"),
             "--kept": (str, "", "folder in which finished trials are kept; temporary if not given"),
         },

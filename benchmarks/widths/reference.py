@@ -34,7 +34,7 @@ def points(
     seed: int,
     seconds: float,
     ramps: int,
-    yosys_up_to: float,
+    yosys: tuple[float, float],
 ) -> list[dict[str, Any]]:
     """Return the points of the first ramps of one seed; what has been run before is read again."""
     found: list[dict[str, Any]] = []
@@ -50,7 +50,7 @@ def points(
             lines = (out / "points.jsonl").read_text().splitlines()
             each = [json.loads(line) for line in lines]
             for point in each:
-                if point["lut"] <= yosys_up_to:
+                if yosys[0] <= point["lut"] <= yosys[1]:
                     sources = out / f"{point['index']:03d}" / "src"
                     point["yosys_lut"] = synthesise(sources, "network").lut
             write_json(out / "counted.json", each)

@@ -77,14 +77,28 @@ def mlflow_server(config: TrackingConfig) -> Iterator[str]:
         server.communicate(timeout=60)
 
 
+def without_assistant(page: Page) -> None:
+    """Keep the panel shut that MLflow opens in every new browser."""
+    keep(
+        page,
+        {
+            "mlflow.assistant.panelOpen_v1": False,
+            "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True,
+        },
+    )
+
+
 def arrange(page: Page, experiment: str, columns: tuple[str, ...]) -> None:
     """Set MLflow's own view settings before it loads: the columns, and no assistant."""
     state = {"selectedColumns": list(columns), "orderByKey": "attributes.start_time"}
-    settings = {
-        f'MLflowLocalStorage-1.1-ExperimentPage-["{experiment}"]-ReactComponentState': state,
-        "mlflow.assistant.panelOpen_v1": False,
-        "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True,
-    }
+    keep(
+        page, {f'MLflowLocalStorage-1.1-ExperimentPage-["{experiment}"]-ReactComponentState': state}
+    )
+    without_assistant(page)
+
+
+def keep(page: Page, settings: dict[str, object]) -> None:
+    """Put settings where MLflow's pages keep theirs, before they load."""
     stored = {name: json.dumps(value) for name, value in settings.items()}
     page.add_init_script(f"Object.assign(localStorage, {json.dumps(stored)})")
 
@@ -104,4 +118,5 @@ def unfold(page: Page, sweep: str) -> None:
 def compare_url(address: str, experiment: str, runs: Sequence[str]) -> str:
     """Return the address of the comparison of runs."""
     asked = {"runs": json.dumps(list(runs)), "experiments": json.dumps([experiment])}
+    asked["workflowType"] = "machine_learning"
     return f"{address}/#/compare-runs?{urlencode(asked, quote_via=quote)}"

@@ -13,28 +13,25 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlflow import MlflowClient
+
 from benchmarks.report import ROOT
 from docs.pictures.browser import (
     LOADED_MS,
-    arrange,
     compare_url,
     find_browser,
     mlflow_server,
     open_page,
-    runs_url,
-    unfold,
+    without_assistant,
 )
 from rfprune.results import SweepFolder, find_sweep
-from rfprune.tracking import TrackingConfig, project
+from rfprune.tracking import TrackingConfig, project, view_path
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 IMAGES = ROOT / "docs" / "images"
 SWEEP = "digits"
-_COLUMNS = tuple(
-    f"metrics.`{name}`" for name in ("val_accuracy", "dsp", "bram18", "latency_cycles", "feasible")
-)
 #: MLflow draws its charts some time after it has loaded them, and announces it nowhere.
 _SETTLE_MS = 2500
 
@@ -45,21 +42,32 @@ def rfprune(folder: Path, *arguments: str) -> None:
 
 
 def mlflow_pictures(sweep: SweepFolder, scratch: Path) -> None:
-    """Take the list of runs and the comparison, from a database of their own."""
+    """Take what ``rfprune ui`` opens, a sweep's own run and the comparison of its trials."""
     config = TrackingConfig(
         tracking_uri=f"sqlite:///{scratch / 'mlflow.db'}",
         artifact_location=str(scratch / "mlartifacts"),
     )
     runs = list(project(sweep, config).values())
     experiment = "1"
-    with mlflow_server(config) as address, open_page(1360, 800) as page:
-        arrange(page, experiment, _COLUMNS)
-        page.goto(runs_url(address, experiment))
-        unfold(page, SWEEP)
-        take(page, "mlflow_runs.png")
-        page.goto(compare_url(address, experiment, runs))
-        page.locator(".js-plotly-plot").first.wait_for(timeout=LOADED_MS)
-        take(page, "mlflow_compare.png")
+    with mlflow_server(config) as address:
+        for width, height, name in ((1440, 900, "mlflow_runs"), (1920, 1080, "mlflow_runs_wide")):
+            with open_page(width, height) as page:
+                without_assistant(page)
+                page.goto(address + view_path(config))
+                page.get_by_role("link", name="trial-0000").wait_for(timeout=LOADED_MS)
+                take(page, f"{name}.png")
+        with open_page(1440, 900) as page:
+            (own,) = MlflowClient(config.tracking_uri).search_runs(
+                [experiment], "tags.kind = 'sweep'"
+            )
+            run = f"/#/experiments/{experiment}/runs/{own.info.run_id}"
+            page.goto(f"{address}{run}?workflowType=machine_learning")
+            page.get_by_text("Show more").first.click(timeout=LOADED_MS)
+            page.locator("img").last.wait_for(timeout=LOADED_MS)
+            take(page, "mlflow_sweep.png")
+            page.goto(compare_url(address, experiment, runs))
+            page.locator(".js-plotly-plot").first.wait_for(timeout=LOADED_MS)
+            take(page, "mlflow_compare.png")
 
 
 def front_picture(page_file: Path) -> None:

@@ -42,7 +42,7 @@ DEFAULT_FUNCTION = "rfprune.trial:run_trial"
 OnStep = Callable[[StepRecord], None]
 
 #: Steps that follow each other faster than this reach the driver together.
-_TOGETHER_SECONDS = 0.1
+_TOGETHER_SECONDS = 0.5
 
 #: A worker whose driver was killed may live a few seconds longer than the driver's next start.
 _PREDECESSOR_SECONDS = 60.0

@@ -100,10 +100,11 @@ def choose_widths(
         raise BudgetError(
             f"the budget is {budget:g}, but the narrowest activations alone cost {least:g}."
         )
+    flat = _Flat(layers, overhead)
     # At the price 0 everything is as wide as it likes; if that fits, it is the optimum.
-    tried = [_Priced(layers, 0.0, overhead)]
+    tried = [_Priced(flat, 0.0)]
     if tried[0].cost > budget:
-        tried += _bracket(layers, budget, overhead, near or 1e-6)
+        tried += _bracket(flat, budget, near or 1e-6)
         for turn in range(_BISECTIONS):
             inside = min((t for t in tried if t.cost <= budget), key=lambda t: t.price)
             outside = max((t for t in tried if t.cost > budget), key=lambda t: t.price)
@@ -114,7 +115,7 @@ def choose_widths(
             low = outside.price or inside.price / 16
             part = _part(outside.cost, inside.cost, budget * (1 - slack / 2)) if turn % 3 else 0.5
             price = low * (inside.price / low) ** part
-            tried.append(_Priced(layers, float(price), overhead))
+            tried.append(_Priced(flat, float(price)))
     inside = min((t for t in tried if t.cost <= budget), key=lambda t: t.price)
     # Every price gives a valid bound; the greatest is the closest.
     bound = max(each.total - each.price * budget for each in tried)
@@ -128,50 +129,80 @@ def _part(above: float, below: float, aim: float) -> float:
     return float(np.clip(np.log(above / aim) / np.log(above / below), 0.02, 0.98))
 
 
-def _bracket(
-    layers: Sequence[LayerMenus], budget: float, overhead: float, near: float
-) -> list[_Priced]:
+def _bracket(flat: _Flat, budget: float, near: float) -> list[_Priced]:
     """Return choices around a price, the last one within the budget or the last one beyond it."""
-    tried = [_Priced(layers, near, overhead)]
+    tried = [_Priced(flat, near)]
     factor = 1.1 if tried[0].cost > budget else 1 / 1.1
     for _ in range(400):
         if (tried[-1].cost > budget) != (tried[0].cost > budget):
             break
-        tried.append(_Priced(layers, tried[-1].price * factor, overhead))
+        tried.append(_Priced(flat, tried[-1].price * factor))
         # Squared, since the price may be off by orders of magnitude at first.
         factor *= factor
     return tried
 
 
+class _Flat:
+    """All weights side by side, those that read the same activation together.
+
+    K entries, B widths, N weights, M activations.
+
+    Attributes:
+        loss: (K, N) of the entries.
+        cost: (K, B, N) of the entries, where what they read has each of its widths.
+        rounding: (B, M) what each width of an activation loses.
+        own: (B, M) what it costs.
+        first: (M,) the first weight that reads each activation.
+        reads: (N,) which activation each weight reads.
+        shapes: (n_out, n_in) of each layer.
+    """
+
+    def __init__(self, layers: Sequence[LayerMenus], overhead: float) -> None:
+        """Put the menus of all layers into one array each."""
+        self.shapes = [each.loss.shape[1:] for each in layers]
+        self.loss = np.concatenate([_by_input(each.loss) for each in layers], axis=1)
+        digits = np.concatenate([_by_input(each.digits) for each in layers], axis=1)
+        bits = np.concatenate([each.bits for each in layers], axis=1)
+        readers = np.concatenate([np.full(n_in, n_out) for n_out, n_in in self.shapes])
+        self.first = np.cumsum(readers) - readers
+        self.reads = np.repeat(np.arange(len(readers)), readers)
+        self.cost = digits[:, None] * (bits[:, self.reads] + overhead)
+        self.rounding = np.concatenate([each.rounding for each in layers], axis=1)
+        self.own = np.concatenate([each.own * each.bits for each in layers], axis=1)
+
+    def widths(self, width: IntArray) -> list[IntArray]:
+        """Return (M,) as (n_in,) per layer."""
+        return np.split(width, np.cumsum([n_in for _, n_in in self.shapes])[:-1])
+
+    def entries(self, entry: IntArray) -> list[IntArray]:
+        """Return (N,) as (n_out, n_in) per layer."""
+        parts = np.split(entry, np.cumsum([n_out * n_in for n_out, n_in in self.shapes])[:-1])
+        both = zip(parts, self.shapes, strict=True)
+        return [part.reshape(n_in, n_out).T for part, (n_out, n_in) in both]
+
+
 class _Priced:
     """The best choice at one price."""
 
-    def __init__(self, layers: Sequence[LayerMenus], price: float, overhead: float) -> None:
-        self.price, self.cost, self.total = price, 0.0, 0.0
-        self.width: list[IntArray] = []
-        for each in layers:
-            # (B, n_in): over the readers of a neuron, each at its best entry.
-            worth = each.rounding + price * each.own * each.bits
-            held = each.own * each.bits
-            for place, bits in enumerate(each.bits):
-                priced = each.loss + price * each.digits * (bits + overhead)
-                entry = priced.argmin(axis=0)
-                worth[place] += np.take_along_axis(priced, entry[None], 0)[0].sum(axis=0)
-                taken = np.take_along_axis(each.digits, entry[None], 0)[0]
-                held[place] += (taken * (bits + overhead)).sum(axis=0)
-            width = worth.argmin(axis=0)
-            inputs = np.arange(len(width))
-            self.total += float(worth[width, inputs].sum())
-            self.cost += float(held[width, inputs].sum())
-            self.width.append(width)
-
-    def entries(self, layers: Sequence[LayerMenus], overhead: float) -> list[IntArray]:
-        """Return per layer (n_out, n_in) the best entry of each weight at the price."""
-        found = []
-        for each, width in zip(layers, self.width, strict=True):
-            bits = np.take_along_axis(each.bits, width[None], 0)[0]
-            found.append((each.loss + self.price * each.digits * (bits + overhead)).argmin(axis=0))
-        return found
+    def __init__(self, flat: _Flat, price: float) -> None:
+        """Take the best entries at every width, then the best widths."""
+        self.price = price
+        # (B, N): in place, since these passes are most of a choice.
+        least = price * flat.cost[0]
+        least += flat.loss[0]
+        priced = np.empty_like(least)
+        for loss, cost in zip(flat.loss[1:], flat.cost[1:], strict=True):
+            np.multiply(cost, price, out=priced)
+            priced += loss
+            np.minimum(least, priced, out=least)
+        worth = np.add.reduceat(least, flat.first, axis=1) + flat.rounding + price * flat.own
+        chosen = worth.argmin(axis=0)
+        inputs, weights = np.arange(len(chosen)), np.arange(len(flat.reads))
+        cost = flat.cost[:, chosen[flat.reads], weights]
+        entry = (flat.loss + price * cost).argmin(axis=0)
+        self.total = float(worth[chosen, inputs].sum())
+        self.cost = float(cost[entry, weights].sum() + flat.own[chosen, inputs].sum())
+        self.width, self.entry = flat.widths(chosen), flat.entries(entry)
 
 
 def _settled(
@@ -188,10 +219,8 @@ def _settled(
     own = sum(float((each.own * b).sum()) for each, b in zip(layers, bits, strict=True))
     costs = [each.digits * (b + overhead) for each, b in zip(layers, bits, strict=True)]
     # Without a price nothing was given up, and within the slack it is good enough.
-    if slack or priced.price == 0:
-        entry = priced.entries(layers, overhead)
-    else:
-        entry = _fill(layers, costs, budget - own)
+    enough = slack or priced.price == 0
+    entry = priced.entry if enough else _fill(layers, costs, budget - own)
     rounding = sum(
         float(np.take_along_axis(each.rounding, width[None], 0).sum()) for each, width in both
     )
@@ -231,3 +260,8 @@ def _fill(
 def _by_weight(each: npt.NDArray[np.float64]) -> FloatArray:
     """Return (n_out * n_in, K) of (K, n_out, n_in)."""
     return np.asarray(each.reshape(len(each), -1).T)
+
+
+def _by_input(each: npt.NDArray[np.float64]) -> FloatArray:
+    """Return (K, n_in * n_out) of (K, n_out, n_in)."""
+    return np.asarray(each.transpose(0, 2, 1).reshape(len(each), -1))

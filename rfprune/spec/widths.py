@@ -19,6 +19,11 @@ class WidthsSpec(StrictSpec):
     ladder: Fraction = Field(
         0.6, description="budget of a step as a fraction of that of the step before it"
     )
+    early: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.25,
+        description="part of prune.epochs_per_step that the first step trains; it rises to all of "
+        "them at the middle step",
+    )
     digits: Annotated[int, Field(ge=1, le=8)] = Field(
         4, description="most signed digits of a weight"
     )

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from rfprune.core.arrays import FloatArray
-from rfprune.results.dominance import pareto_mask
 from rfprune.results.hypervolume import exclusive_volume, point_behind
 from rfprune.results.points import losses
 from rfprune.spec import SweepSpec
@@ -66,8 +65,11 @@ class Representative:
 
     def add(self, steps: Iterable[Metrics]) -> None:
         """Take in the accepted steps of a trial that has ended."""
-        front = np.vstack([self._front, self.losses_of(steps)])
-        self._front = front[pareto_mask(front)]
+        # Point by point: sorting the whole front anew after each trial would grow with it.
+        for point in self.losses_of(steps):
+            if not (self._front <= point).all(axis=1).any():
+                kept = self._front[~(point <= self._front).all(axis=1)]
+                self._front = np.vstack([kept, point])
 
     def choose(self, steps: Sequence[Metrics]) -> Metrics | None:
         """Return the step that stands for a trial with these accepted steps, None if none can.

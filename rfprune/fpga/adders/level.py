@@ -71,6 +71,7 @@ class Level:
     _fisher: list[FloatArray] = field(default_factory=list)
     _input_fisher: list[FloatArray] = field(default_factory=list)
     _factor: list[Tensor] = field(default_factory=list)
+    _left: list[Tensor] = field(default_factory=list)
     _average: list[Tensor] = field(default_factory=list)
     _pressing: bool = True
 
@@ -87,10 +88,11 @@ class Level:
         def add_gradient() -> None:
             if not self._pressing:
                 return
-            for factor, layer in zip(self._factor, self.chain.layers, strict=False):
-                weight = layer.of(self.model).weight
-                assert weight.grad is not None
-                weight.grad.add_(weight.detach().sign() * (self.spec.l1 * factor))
+            weights = self._weights()
+            gradients = [weight.grad for weight in weights if weight.grad is not None]
+            pressed = torch._foreach_sign([weight.detach() for weight in weights])
+            torch._foreach_mul_(pressed, self._factor)
+            torch._foreach_add_(gradients, list(pressed))
 
         return Penalty(add_gradient, lambda rate: None, proximal=False)
 
@@ -113,9 +115,7 @@ class Level:
     def after(self, update: int, updates: int) -> None:
         """Let zeros decay, and average the last part."""
         with torch.no_grad():
-            weights = [layer.of(self.model).weight for layer in self.chain.layers]
-            for weight, digits in zip(weights, self.numbers.digits, strict=True):
-                weight.mul_(1 - self.spec.decay * (digits == 0).to(weight))
+            torch._foreach_mul_(self._weights(), self._left)
             if not self.spec.average or update < _AVERAGED * updates:
                 return
             parameters = list(self.model.parameters())
@@ -130,6 +130,9 @@ class Level:
     def calibrate(self, x: Any, widens: bool = False) -> None:
         """Set the integer bits so that none of these rows wraps; bits stay if it `widens`."""
         calibrate(self.chain, self.model, self.numbers, x, widens)
+
+    def _weights(self) -> list[Tensor]:
+        return [layer.of(self.model).weight for layer in self.chain.layers]
 
     def _measure_fisher(self) -> None:
         """Take the Fisher matrices on some rows, and mix them with those before."""
@@ -181,14 +184,19 @@ class Level:
             choice = choose_widths(menus, budget, near=choice.price or None, slack=slack)
         self.choice = choice
         self.gaps.append(choice.gap)
-        self._factor = []
+        self._factor, self._left = [], []
         for index, (layer, menu) in enumerate(zip(self.chain.layers, menus, strict=True)):
             self.numbers.digits[index] = torch.from_numpy(choice.entry[index])
             if self.spec.activations:
                 self.numbers.fraction[index] = torch.from_numpy(WIDTHS[choice.width[index]])
             bits = np.take_along_axis(menu.bits, choice.width[index][None], 0)[0]
-            cost = torch.from_numpy(bits + 1.0).to(layer.of(self.model).weight)
-            self._factor.append(cost / cost.mean())
+            weight = layer.of(self.model).weight
+            cost = torch.from_numpy(bits + 1.0).to(weight)
+            # In the shapes of the weights, so that one operation does for all layers.
+            pressed = (self.spec.l1 * cost / cost.mean()).expand_as(weight)
+            self._factor.append(pressed.contiguous())
+            zero = (self.numbers.digits[index] == 0).to(weight)
+            self._left.append(1 - self.spec.decay * zero)
 
     def _menus(self, index: int) -> LayerMenus:
         """Return the menus of one layer as it is now."""

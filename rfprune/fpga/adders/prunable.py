@@ -23,7 +23,7 @@ from rfprune.pruning import Masks, Prunable, Purpose, Session, Trained, Values
 from rfprune.spec.pruning import PruneSpec
 from rfprune.training import Fit
 
-__all__ = ["AdderPrunable"]
+__all__ = ["AdderPrunable", "rung_epochs"]
 
 _LUT = RESOURCES.index("lut")
 #: Bits of an activation before anything is chosen, and of the adder that a digit feeds.
@@ -180,7 +180,7 @@ class AdderPrunable(Prunable):
         rate = self.spec.learning_rate or session.spec.train.learning_rate
         usual = self.spec.learning_rate_schedule or "cosine"
         how = Fit(
-            epochs=self.spec.epochs_per_step,
+            epochs=rung_epochs(self.spec, step),
             learning_rate=rate,
             train=session.spec.train.model_copy(update={"learning_rate_schedule": usual}),
             seed=session.seed(step, Purpose.MASKED),
@@ -204,3 +204,10 @@ class AdderPrunable(Prunable):
         # In loss per LUT of the graph, not per unit of the model.
         prices[_LUT] = level.choice.price * numbers.scale
         return Trained(masks, prices, tuple(level.gaps))
+
+
+def rung_epochs(spec: PruneSpec, step: int) -> int:
+    """Return the epochs of a step, from 1: few while the network is large and loses little."""
+    early = spec.widths.early
+    risen = min(1.0, (step - 1) / max(spec.steps // 2, 1))
+    return max(1, round(spec.epochs_per_step * (early + (1 - early) * risen)))

@@ -20,14 +20,18 @@ from rfprune.exporting import Request, export, load
 from rfprune.fpga.adders.chain import Chain, chain_of, fold_norms, without_bias
 from rfprune.fpga.adders.digits import digit_counts, digit_levels
 from rfprune.fpga.adders.graph import build_graph
+from rfprune.fpga.adders.level import Level
 from rfprune.fpga.adders.numbers import Circuit, CircuitNumbers, calibrate, forward
+from rfprune.fpga.adders.prunable import AdderPrunable, rung_epochs
 from rfprune.fpga.adders.straight import StraightThrough
 from rfprune.fpga.estimating import estimate_folder
 from rfprune.fpga.layers import trace
 from rfprune.models import load_checkpoint
 from rfprune.results import StepRecord, TrialFolder
 from rfprune.spec import TrialSpec
-from rfprune.trial import prepare
+from rfprune.spec.pruning import PruneSpec
+from rfprune.spec.widths import WidthsSpec
+from rfprune.trial import prepare, restore
 from rfprune.trial.run import run_trial
 
 pytest.importorskip("da4ml", reason="the package da4ml is not installed")
@@ -218,7 +222,7 @@ def small(**changes: Any) -> TrialSpec:
             "steps": 2,
             "epochs_per_step": 10,
             "tolerance": 0.4,
-            "widths": {"reselect_every": 6},
+            "widths": {"reselect_every": 6, "early": 1.0},
         },
         "estimator": "adders",
     }
@@ -252,6 +256,30 @@ def test_each_rung_is_a_point_that_holds_its_budget_about(trial: TrialFolder) ->
     assert steps[2].values["sparsity"] > 0.5
     assert steps[2].values["dsp"] == 0
     assert steps[2].prices["lut"] > 0
+
+
+def test_early_steps_are_short_and_late_ones_whole() -> None:
+    spec = PruneSpec(steps=8, epochs_per_step=40, widths=WidthsSpec(early=0.25))
+    assert [rung_epochs(spec, step) for step in range(1, 8)] == [10, 18, 25, 32, 40, 40, 40]
+    # One of one is whole at no early part alone.
+    assert rung_epochs(PruneSpec(steps=1, epochs_per_step=3, widths=WidthsSpec(early=0.1)), 1) == 1
+    assert rung_epochs(PruneSpec(steps=1, epochs_per_step=3, widths=WidthsSpec(early=1.0)), 1) == 3
+
+
+def test_zeros_decay_and_others_stay(trial: TrialFolder) -> None:
+    restored = restore(trial, 2)
+    prunable = restored.prepared.deployment.prunable
+    assert isinstance(prunable, AdderPrunable)
+    data, spec = restored.prepared.data, WidthsSpec(decay=0.1, average=0)
+    chain, model, numbers = prunable.chain, restored.model, prunable.numbers
+    level = Level(chain, model, numbers, data, restored.prepared.task, spec, 600.0, 600.0, 0)
+    level.before(0, 100)
+    layer = chain.layers[0].of(model)
+    before, zero = layer.weight.detach().clone(), numbers.digits[0] == 0
+    assert 0 < zero.sum() < zero.numel()
+    for update in range(5):
+        level.after(update, 100)
+    assert torch.allclose(layer.weight.detach(), torch.where(zero, 0.9**5 * before, before))
 
 
 class Normed(nn.Module):

@@ -28,6 +28,7 @@ from rfprune.fpga.unrolled.operations import (
     cast,
     convolution,
     dense,
+    independent,
     scaled,
     threshold,
 )
@@ -36,8 +37,8 @@ from rfprune.hardware.precision import FixedType
 __all__ = ["UnrolledGraph", "build_unrolled", "check_alkaid"]
 
 
-#: Bits that alkaid's interpreter takes.
-_WIDEST = 64
+#: Bits of a number that double precision holds, in which the graph is compared with torch.
+_WIDEST = 53
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def build_unrolled(model: nn.Module, plan: Plan) -> UnrolledGraph:
     """
     check_alkaid()
     from alkaid.trace import FVArrayInput, to_pipeline, trace
+    from alkaid.trace.passes import optimize
 
     sizes = [math.prod(shape) for shape in plan.network.inputs.values()]
     default = FixedType.parse(plan.hardware.precision)
@@ -135,7 +137,9 @@ def build_unrolled(model: nn.Module, plan: Plan) -> UnrolledGraph:
         end += size
     walk = _Walk(fold_batch_norm(model, plan.network), plan)
     outputs = walk.run(inputs)
-    logic = trace(start, np.concatenate([part.reshape(-1) for part in outputs]))
+    ends = np.concatenate([part.reshape(-1) for part in outputs])
+    # Not traced once more, which would find again what `independent` has taken away.
+    logic = optimize(trace(start, ends, optimize=False), retrace=False)
     widest = max(sum(map(int, op.qint.kif)) for op in logic.ops)
     if widest > _WIDEST:
         raise NetworkError(
@@ -185,7 +189,9 @@ class _Walk:
     def _cast(self, node: fx.Node, value: Values) -> Values:
         placed, kind = self._plan.layout.placed[node.name], self._plan.types[node.name]
         # A view hands on what it reads; an accumulator is exact.
-        return value if kind is None or placed.storage != node.name else cast(value, kind)
+        if kind is not None and placed.storage == node.name:
+            value = cast(value, kind)
+        return independent(value)
 
     def _computed(self, node: fx.Node, reads: list[Values]) -> Values:
         module: Any = self._graph.get_submodule(str(node.target))

@@ -75,16 +75,24 @@ class UnrolledDeployment(FpgaDeployment):
         return build_unrolled(model, self.plan)
 
     def check_called(self, model: nn.Module, x: Any) -> None:
-        """Compare what was lowered with the network as it is called, and build it once."""
+        """Compare what was lowered with the network as it is called, and the graph with both."""
         super().check_called(model, x)
-        self.graph(model)
+        self._compared(model, x)
 
-    def rehearse(self, model: nn.Module, x: Any) -> list[str]:
-        """Build the graph of the untrained network, and compare it with torch on a few rows."""
+    def _compared(self, model: nn.Module, x: Any) -> UnrolledGraph:
+        """Return the graph of a network, which computes what torch does on a few rows."""
         graph = self.graph(model)
         found = graph.predict(flat_inputs(self.plan, x))
         if not np.array_equal(found, in_types(self.plan, model, x)):
-            raise NetworkError("alkaid builds something else than torch computes in these types.")
+            raise NetworkError(
+                "alkaid builds something else than torch computes in these types. Use hls4ml "
+                "(backend Vitis), or other types."
+            )
+        return graph
+
+    def rehearse(self, model: nn.Module, x: Any) -> list[str]:
+        """Build the graph of the untrained network, and compare it with torch on a few rows."""
+        graph = self._compared(model, x)
         return [
             f"alkaid builds the untrained network, and its graph is torch's on {len(x)} rows: "
             f"{graph.lut:,} LUT, {graph.stages} cycles."

@@ -25,12 +25,23 @@ from rfprune.fpga.layers.weight_kinds import weights_of
 from rfprune.fpga.own_arithmetic import TABLE_SIZE, TABLE_TYPE, TABLES, eight_bits, table_entries
 from rfprune.hardware.precision import FixedType
 
-__all__ = ["MODULES", "Values", "cast", "convolution", "dense", "scaled", "threshold"]
+__all__ = [
+    "MODULES",
+    "Values",
+    "cast",
+    "convolution",
+    "dense",
+    "independent",
+    "scaled",
+    "threshold",
+]
 
 #: An array of alkaid's numbers.
 Values = Any
 #: alkaid computes with constants of single precision.
 LARGEST_WEIGHT = 24
+#: Bits of a constant that is added: its lowest one is looked for in single precision.
+_CONSTANT = 24
 
 #: RND_CONV of alkaid 0.8.2 rounds constants, and some ties, to the wrong side.
 _ROUNDING = ("TRN", "RND")
@@ -74,7 +85,7 @@ def dense(x: Values, layer: LayerPlan, module: nn.Linear) -> Values:
     """Return (..., n_out) of (..., n_in)."""
     weight, bias = _numbers(layer, module)
     flat = _product(x.reshape(-1, x.shape[-1]), weight.T)
-    return (flat + bias).reshape(*x.shape[:-1], len(weight))
+    return _plus(flat, bias).reshape(*x.shape[:-1], len(weight))
 
 
 def convolution(x: Values, layer: LayerPlan, module: Any) -> Values:
@@ -90,7 +101,7 @@ def convolution(x: Values, layer: LayerPlan, module: Any) -> Values:
         flat = patches.transpose(1, 0, 2).reshape(windows.shape[0], -1)
         out = _product(flat, weight.reshape(len(weight), -1).T).transpose(1, 0)
     bias = np.broadcast_to(bias, len(weight)).reshape(-1, 1)
-    return (out + bias).reshape(len(weight), *shape)
+    return _plus(out, bias).reshape(len(weight), *shape)
 
 
 def _product(x: Values, weight: FloatArray) -> Values:
@@ -101,9 +112,65 @@ def _product(x: Values, weight: FloatArray) -> Values:
         known = np.array([each.low for each in row[~live]], dtype=np.float64)
         total: Any = known @ weight[~live]
         if weight[live].any():
-            total = np.asarray(x[number][live] @ np.ascontiguousarray(weight[live])) + total
+            places, merged = _once(row[live], weight[live])
+            total = np.asarray(_plus(x[number][live][places] @ merged, total))
         out[number] = total
     return _array(out, x)
+
+
+def _plus(x: Values, constant: FloatArray | float) -> Values:
+    """Return a sum with constants, whose lower bits alkaid drops silently beyond 24.
+
+    Raises:
+        NetworkError: a constant has more.
+    """
+    numbers = np.broadcast_to(constant, x.shape).reshape(-1)
+    for each, number in zip(np.asarray(x).reshape(-1), numbers, strict=True):
+        if each.low == each.high:
+            continue
+        total = float(number)
+        if each.opr == "cadd":  # two constants in a row become one
+            (parent,) = each._from
+            ratio = each._factor / parent._factor
+            total += each.low - ratio * (parent.low if ratio > 0 else parent.high)
+        code = abs((total / each._factor).as_integer_ratio()[0])
+        while code and code % 2 == 0:
+            code //= 2
+        if code.bit_length() > _CONSTANT:
+            raise NetworkError(
+                f"the constant {total:g} of {code.bit_length()} bits. Allowed with backend alkaid: "
+                f"{_CONSTANT}; use narrower types."
+            )
+    return x + constant
+
+
+def _once(row: Any, weight: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return where each number stands first, and its weights summed over all its places."""
+    first: dict[Any, int] = {}
+    for place, each in enumerate(row):
+        first.setdefault(each.id, place)
+    places = np.array(list(first.values()))
+    merged = np.zeros((len(places), weight.shape[1]))
+    order = {identity: index for index, identity in enumerate(first)}
+    for each, weights in zip(row, weight, strict=True):
+        # The same number may stand there with another sign or shifted.
+        merged[order[each.id]] += weights * (each._factor / row[first[each.id]]._factor)
+    return places, merged
+
+
+def independent(x: Values) -> Values:
+    """Return numbers whose ranges know nothing of each other.
+
+    alkaid 0.8.2 finds narrower ranges where numbers depend on each other, and then takes the wrong
+    one of two in comparisons and saturation.
+    """
+    from alkaid.trace.affine_interval import AffineInterval
+
+    fresh = [
+        each._with(_affine=AffineInterval.new(each.qint), renew_id=False)
+        for each in np.asarray(x).reshape(-1)
+    ]
+    return _array(fresh, x).reshape(x.shape)
 
 
 def _array(numbers: Any, like: Values) -> Values:
@@ -221,7 +288,7 @@ def scaled(x: Values, module: Any, kind: FixedType) -> Values:
         np.broadcast_to(kind.quantize(part.detach().double()).numpy(), x.shape)
         for part in (scale, shift)
     )
-    return x * factor + offset
+    return _plus(x * factor, offset)
 
 
 def threshold(x: Values, module: nn.Threshold, kind: FixedType) -> Values:

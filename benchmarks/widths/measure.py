@@ -192,7 +192,10 @@ def fronts(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
         every = [trial for each in trials.values() for trial in each]
         low = max(min(row[by] for row in trial) for trial in every)
         high = min(max(row[by] for row in trial) for trial in every)
-        grid = np.geomspace(low, max(low, high), 200)
+        if low >= high:
+            # No size that both reach: nothing to compare.
+            continue
+        grid = np.geomspace(low, high, 200)
         means = {tool: [_mean_score(t, by, grid) for t in each] for tool, each in trials.items()}
         first = next(iter(means.values()))
         for tool, each in means.items():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,8 @@ from rfprune.api.progress import Display
 from rfprune.api.tracking import Tracking
 from rfprune.core.files import write_json
 from rfprune.errors import RunsError
-from rfprune.results import StepRecord, TrialFolder, TrialResult
+from rfprune.results import StepRecord, SweepFolder, TrialFolder, TrialResult
+from rfprune.results.labels import counted
 from rfprune.spec import TrialSpec
 from rfprune.spec.yaml_files import changes
 from rfprune.study.events import Listener, SweepEvent
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from rfprune.study.outlook import Outlook
 
 __all__ = ["SweepOptions", "Teller", "run_sweep_file", "run_trial_file"]
+
+#: So many notes of trials are shown at the end of a sweep.
+_TRIAL_NOTES = 3
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ def _run(
             for listener in options.listeners:
                 listener(event)
 
-        return run_sweep(
+        outcome = run_sweep(
             chosen.spec,
             chosen.folder,
             known.space,
@@ -155,6 +160,25 @@ def _run(
             again=options.again,
             warm_start=earlier,
         )
+    for text in _noted_by_trials(chosen.folder, {*known.notes, *earlier.notes}):
+        teller.note(text)
+    return outcome
+
+
+def _noted_by_trials(folder: SweepFolder, told: Collection[str]) -> list[str]:
+    """Return what most trials note, and how many do; the first few."""
+    found = []
+    for trial in folder.trials():
+        # The front says which folders are damaged.
+        with contextlib.suppress(RunsError):
+            found.append(trial.result())
+    results = [result for result in found if result is not None]
+    noted = Counter(note for result in results for note in dict.fromkeys(result.notes))
+    rest = [(note, count) for note, count in noted.most_common() if note not in told]
+    return [
+        f"{count} of {counted(len(results), 'trial')}: {note}"
+        for note, count in rest[:_TRIAL_NOTES]
+    ]
 
 
 def run_trial_file(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-__all__ = ["COMMON", "RESOURCES", "Direction", "Quantity", "Resources"]
+__all__ = ["COMMON", "RESERVED", "RESOURCES", "Direction", "Quantity", "Resources"]
 
 Direction = Literal["max", "min"]
 
@@ -50,4 +50,11 @@ COMMON: tuple[Quantity, ...] = (
     Quantity("sparsity", "max", "sparsity (fraction of zero weights)", "fraction"),
     Quantity("power_mw", "min", "power (mW)"),
     Quantity("seconds", "min", "wall time (s)"),
+)
+
+#: Names beside those of quantities in records, tables and conditions, which no metric may have.
+RESERVED: tuple[str, ...] = (
+    *("step", "accepted", "fraction", "values", "errors", "constant", "own", "spread", "repeats"),
+    *("live", "groups", "reuse_factor", "strategy", "prices", "gaps"),
+    *("trial", "run_id", "params", "feasible", "dense", "hypervolume", "clock_ns"),
 )

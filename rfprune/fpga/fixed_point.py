@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -39,6 +40,7 @@ from rfprune.hardware.precision import FixedType
 
 __all__ = [
     "Deployed",
+    "Observed",
     "deployed",
     "fixed_point",
     "fixed_point_graph",
@@ -140,8 +142,30 @@ def deployed(model: nn.Module, plan: Plan) -> Deployed:
 Seen = tuple[str, FixedType, Tensor]
 
 
-def observed(model: nn.Module, plan: Plan) -> tuple[nn.Module, list[Seen]]:
-    """Return a copy of `model` that computes in floats, and what it notes while it runs.
+@dataclass(frozen=True)
+class Observed:
+    """A copy of a network that computes in floats.
+
+    Attributes:
+        network: the copy.
+        seen: what it notes while it runs, in order of execution.
+        places: which of its modules rounds the numbers of a place.
+    """
+
+    network: nn.Module
+    seen: list[Seen]
+    places: dict[str, _Rounding | _WeightLayer]
+
+    @contextmanager
+    def rounding(self, place: str, kind: FixedType) -> Iterator[None]:
+        """While open, the numbers of one place are rounded to `kind`, and nothing is noted."""
+        with self.places[place].rounding(place, kind):
+            yield
+        self.seen.clear()
+
+
+def observed(model: nn.Module, plan: Plan) -> Observed:
+    """Return a copy of `model` that computes in floats, and notes its numbers while it runs.
 
     Args:
         model: the network.
@@ -149,12 +173,12 @@ def observed(model: nn.Module, plan: Plan) -> tuple[nn.Module, list[Seen]]:
     """
     graph = round_graph(fold_batch_norm(model, plan.network).double(), plan).eval()
     seen: list[Seen] = []
+    places: dict[str, _Rounding | _WeightLayer] = {}
     for name, part in graph.named_modules():
-        if isinstance(part, _Rounding):
-            part.observe(name.removeprefix("rounded_"), seen)
-        elif isinstance(part, _WeightLayer):
-            part.observe(name.removeprefix("fixed_"), seen)
-    return Deployed(graph), seen
+        if isinstance(part, _Rounding | _WeightLayer):
+            prefix = "rounded_" if isinstance(part, _Rounding) else "fixed_"
+            places |= dict.fromkeys(part.observe(name.removeprefix(prefix), seen), part)
+    return Observed(Deployed(graph), seen, places)
 
 
 def fixed_point_graph(model: nn.Module, plan: Plan) -> fx.GraphModule:
@@ -272,9 +296,20 @@ class _Rounding(Narrowing):
         # Whether its input has to be widened, and what it puts out is narrowed.
         self.is_wide, self._narrows = False, False
 
-    def observe(self, name: str, seen: list[Seen]) -> None:
-        """Note what would be rounded, and hand it on."""
+    def observe(self, name: str, seen: list[Seen]) -> list[str]:
+        """Note what would be rounded, and hand it on; return the name of the place."""
         self._name, self._seen = name, seen
+        return [name]
+
+    @contextmanager
+    def rounding(self, place: str, kind: FixedType) -> Iterator[None]:
+        """While open, an observed place is rounded to `kind`."""
+        before = self._kind, self._seen
+        self._kind, self._seen = kind, None
+        try:
+            yield
+        finally:
+            self._kind, self._seen = before
 
     def widen(self) -> None:
         """Put out double precision."""
@@ -310,6 +345,7 @@ class _WeightLayer(Narrowing):
         self._result = layers[0].result
         self._axis = layers[0].layer.kind.feature_axis
         self._frozen: Mapping[str, Tensor] | None = None
+        self._places: dict[str, str] = {}
         # Where an input in single precision is cut in two; None = it is widened.
         self._cut: float | None = None
         self.is_wide = True
@@ -338,11 +374,28 @@ class _WeightLayer(Narrowing):
             self._frozen, self.is_wide = {**self._frozen, name: weight.float()}, False
         return None
 
-    def observe(self, name: str, seen: list[Seen]) -> None:
-        """Note the weights that would be rounded, and compute with them as they are."""
+    def observe(self, name: str, seen: list[Seen]) -> list[str]:
+        """Note the weights that would be rounded, and compute with them as they are.
+
+        Returns:
+            What they are called.
+        """
         self._frozen = self._parameters_in_floats()
-        for parameter, kind in self._kinds.items():
-            seen.append((f"{parameter}s of {name}", kind, self._frozen[parameter].detach()))
+        self._places = {f"{parameter}s of {name}": parameter for parameter in self._kinds}
+        for place, parameter in self._places.items():
+            seen.append((place, self._kinds[parameter], self._frozen[parameter].detach()))
+        return list(self._places)
+
+    @contextmanager
+    def rounding(self, place: str, kind: FixedType) -> Iterator[None]:
+        """While open, one of the observed parameters is rounded to `kind`."""
+        assert self._frozen is not None
+        before, parameter = self._frozen, self._places[place]
+        self._frozen = {**before, parameter: kind.quantize(before[parameter].detach())}
+        try:
+            yield
+        finally:
+            self._frozen = before
 
     def _apply(self, fn: Any, recurse: bool = True) -> _WeightLayer:
         """Move the frozen parameters with the others."""

@@ -35,6 +35,24 @@ __all__ = ["check_called", "rehearse"]
 _RELATIVE = 1e-3
 
 
+def _called(model: nn.Module, own: nn.Module, x: Any, parts: list[Tensor]) -> list[Any]:
+    """Return the outputs of a user's module on rows, which it must leave as they are."""
+    before = [part.clone() for part in parts]
+    try:
+        found = _tensors(call(own, x))
+    except Exception as error:  # the user's own code may do anything
+        reason = str(error).split("\n")[0]
+        raise NetworkError(
+            f"{type(model).__name__}: forward() fails on rows of the data: {reason}."
+        ) from error
+    if not all(map(torch.equal, parts, before)):
+        raise NetworkError(
+            f"{type(model).__name__}: forward() changes its input in place, and so the data; "
+            "write x = x - c in place of x -= c."
+        )
+    return found
+
+
 def check_called(
     model: nn.Module, plan: Plan, x: Any, folded: fx.GraphModule | None = None
 ) -> None:
@@ -54,19 +72,18 @@ def check_called(
     own = copy.deepcopy(model).cpu()
     parts = list(x.parts.values()) if isinstance(x, Named) else [x]
     with evaluating(own), torch.no_grad():
-        called, ours = _tensors(call(own, x)), _tensors(graph(*parts))
+        called = _called(model, own, x, parts)
+        ours = _tensors(graph(*parts))
     if [key for key, _ in called] != [key for key, _ in ours]:
         raise NetworkError(_differs(model, "other outputs"))
     for (key, theirs), (_, value) in zip(called, ours, strict=True):
         # Relative to the largest output, but never to less than 1: outputs near 0 differ by
         # rounding.
         scale = float(theirs.abs().max().clamp_min(1.0))
-        error = float((theirs - value).abs().max()) if theirs.shape == value.shape else None
-        if error is None or not error <= _RELATIVE * scale:
+        gap = float((theirs - value).abs().max()) if theirs.shape == value.shape else None
+        if gap is None or not gap <= _RELATIVE * scale:
             off = (
-                f"output {key or 'it'} is off by {error:.3g}"
-                if error is not None
-                else "shapes differ"
+                f"output {key or 'it'} is off by {gap:.3g}" if gap is not None else "shapes differ"
             )
             raise NetworkError(_differs(model, off))
     own.train()

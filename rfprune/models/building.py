@@ -80,6 +80,8 @@ def build(
     # For the time of building only: a user's folder must not shadow modules elsewhere.
     with warnings.catch_warnings(record=True) as warned, importable(base_dir):
         model = _construct(spec, input_shape, n_outputs)
+    # Of torch.compile, which hides the layers: the network inside.
+    model = getattr(model, "_orig_mod", model)
     refuse_untrainable(model, spec.name)
     for each in warned:
         warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)

@@ -47,6 +47,18 @@ def _as_a_whole(model: nn.Module) -> str | None:
     return None
 
 
+def _other_numbers(model: nn.Module) -> str | None:
+    import torch
+
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and parameter.dtype != torch.float32:
+            return (
+                f"{name} is of type {parameter.dtype}, and rfprune trains in torch.float32; return "
+                "model.float()"
+            )
+    return None
+
+
 def _lazy(model: nn.Module) -> str | None:
     from torch.nn.parameter import is_lazy
 
@@ -118,5 +130,6 @@ _FAULTS: tuple[Callable[[nn.Module], str | None], ...] = (
     _as_a_whole,
     _lazy,
     _quantized,
+    _other_numbers,
     _computed,
 )

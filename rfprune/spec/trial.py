@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from rfprune.core.added_keys import added
 from rfprune.core.digests import key_of
-from rfprune.core.quantities import COMMON, Quantity
+from rfprune.core.quantities import COMMON, RESERVED, Quantity
 from rfprune.data.spec import DataSpec
 from rfprune.models.spec import ModelSpec
 from rfprune.spec.base import StrictSpec
@@ -85,6 +85,19 @@ class TrialSpec(StrictSpec):
                         f"{key}: {value!r} is for {other.title}; leave it out beside "
                         f"'{target.section}'"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _names_of_their_own(self) -> TrialSpec:
+        """Refuse metrics that would have the name of something else that is recorded."""
+        others = [*self.target.quantities, *self.target.ends, *COMMON]
+        taken = {*RESERVED, *(quantity.name for quantity in others)}
+        for alias in self.task.measured:
+            if alias in taken or alias.startswith("float_val_"):
+                raise ValueError(
+                    f"task.metrics: '{alias}' is the name of something else that a trial records; "
+                    "give the metric another alias"
+                )
         return self
 
     @property

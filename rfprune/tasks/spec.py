@@ -85,8 +85,11 @@ class MetricSpec(BaseModel):
                     f"It takes: {', '.join(taken) or 'none'}"
                 )
             # All arguments so far are counts or rates; another kind needs a check of its own.
-            if isinstance(value, bool | str) or value <= 0:
-                raise ValueError(f"metric '{self.name}': {key} must be a number above 0")
+            is_count = taken[key].annotation in ("int", int)
+            number = 0.0 if isinstance(value, bool | str) else float(value)
+            if number <= 0 or (not number.is_integer() if is_count else number > 1):
+                allowed = "a whole number above 0" if is_count else "a number above 0, at most 1"
+                raise ValueError(f"metric '{self.name}': {key} must be {allowed} (value: {value})")
         for key, parameter in taken.items():
             if parameter.default is parameter.empty and key not in self.args:
                 raise ValueError(f"metric '{self.name}' needs the argument '{key}'")

@@ -218,7 +218,7 @@ FAULTS: dict[str, tuple[Callable[[Path], dict[str, Any]], dict[str, Any], list[s
         ["numbers and lists cannot be one input", "features: {a: [pt], b: [jets]}"],
     ),
     "h5: no such group": (columns_of_hdf5(), {"group": "event"}, ["'event'", "'events'"]),
-    "h5: a group that is needed": (columns_of_hdf5(), {}, ["column 'label' is missing"]),
+    "h5: a group that is needed": (columns_of_hdf5(), {}, ["data.group", "Found: events"]),
     "h5: columns of several lengths": (
         columns_of_hdf5(pt=np.ones(N - 1)),
         {"group": "events"},

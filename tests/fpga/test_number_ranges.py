@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
+from rfprune.fpga.fixed_point import deployed
 from rfprune.fpga.layers import plan, trace
 from rfprune.fpga.number_ranges import number_notes, number_ranges
 from rfprune.hardware.precision import FixedType
@@ -87,3 +90,75 @@ def test_weights_that_are_rounded_away_are_named() -> None:
     (note,) = number_notes([own], len(x), trained=True)
     assert "rounding takes away" in note
     assert "too narrow for the dense network on 200 training rows" in note
+
+
+class Score(nn.Module):
+    """An autoencoder that puts out the squared distance of two numbers that are nearly equal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f, self.back = nn.Linear(4, 6), nn.Linear(6, 6)
+        with torch.no_grad():
+            self.back.weight.copy_(torch.eye(6) + 1e-3 * torch.randn(6, 6))
+            self.back.bias.zero_()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = torch.relu(self.f(x))
+        gap = self.back(features) - features
+        return (gap * gap).sum(dim=1, keepdim=True)
+
+
+def test_a_rounding_that_is_little_there_and_much_in_the_outputs_is_named_with_its_key() -> None:
+    torch.manual_seed(0)
+    model, x = Score().eval(), torch.randn(400, 4)
+    found = ranges_of(model, x, precision="fixed<16,6>", part="zcu102")
+    own = found["weights of back"]
+    assert own.noise < 0.01
+    assert own.moved > 0.25
+    assert own.key == "hardware.layers.back.weight_precision"
+    assert own.proposal is not None
+    assert found["output of relu"].key == "hardware.layers.f.precision"
+    assert found["input x"].key == "hardware.precision"
+    (note,) = number_notes([own], len(x), trained=True)
+    assert "rounding them moves the outputs by" in note
+    assert f"{own.key}: {own.proposal} would do" in note
+    # A square of what is rounded already, and the sum of such squares, lose nothing more.
+    assert "output of mul" not in found
+    assert "output of sum_1" not in found
+
+
+def test_what_is_proposed_gives_the_scores_back() -> None:
+    torch.manual_seed(0)
+    model, x = Score().eval(), torch.randn(400, 4)
+    hardware: dict[str, Any] = {"precision": "fixed<12,5>", "part": "zcu102", "layers": {}}
+    before = model(x).detach()
+
+    def error() -> float:
+        planned = plan(trace(model, (4,)), HardwareSpec.model_validate(hardware))
+        gap = deployed(model, planned)(x) - before
+        return float(gap.square().mean().sqrt() / before.std())
+
+    assert error() > 10
+    for each in ranges_of(model, x, **hardware).values():
+        *layer, name = each.key.removeprefix("hardware.").removeprefix("layers.").split(".")
+        if each.proposal and layer:
+            hardware["layers"].setdefault(layer[0], {})[name] = each.proposal
+        elif each.proposal:
+            hardware[name] = each.proposal
+    assert error() < 0.5
+    assert not any(each.proposal for each in ranges_of(model, x, **hardware).values())
+
+
+def test_several_heads_and_a_head_that_says_nothing() -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 3), nn.Linear(4, 1)
+            nn.init.zeros_(self.b.weight)
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"a": self.a(x), "b": self.b(x)}
+
+    found = ranges_of(Heads().eval(), torch.randn(50, 4), precision="fixed<16,6>")
+    assert all(0 <= each.moved < 0.05 for each in found.values())
+    assert found["weights of b"].moved == 0

@@ -30,6 +30,9 @@ def not_finite():
 def anything(**options):
     return nn.Linear(4, options["n_out"])
 
+def compiled():
+    return torch.compile(nn.Sequential(nn.Linear(4, 3)))
+
 def broken():
     raise RuntimeError("the user's own words")
 
@@ -54,6 +57,14 @@ def user(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path, name
     sys.modules.pop(name, None)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_compiled_network_is_the_network_inside(user):
+    folder, module = user
+    model = build(ModelSpec(name=f"{module}:compiled"), (4,), 3, folder)
+    assert type(model) is nn.Sequential
+    assert list(model.state_dict()) == ["0.weight", "0.bias"]
 
 
 def test_a_users_function_gets_what_it_asks_for(user):

@@ -73,7 +73,12 @@ def pruned() -> nn.Module:
     return model
 
 
+def double() -> nn.Module:
+    return mlp().double()
+
+
 CASES: list[tuple[Any, str]] = [
+    (double, "0.weight is of type torch.float64, .*model.float"),
     (lazy, "0: LazyLinear does not know its size yet"),
     (lazy_convolution, "1: LazyBatchNorm1d does not know its size"),
     (exported, "is a program of torch.export"),

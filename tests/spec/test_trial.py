@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from rfprune.core.quantities import RESERVED
+from rfprune.results import StepRecord
 from rfprune.spec import SweepSpec, TrialSpec
 
+BINARY = {"name": "binary", "metrics": {"factor": "auc"}}
 LEAST: dict[str, Any] = {"model": {"name": "mlp"}, "data": {"name": "digits"}}
 
 
@@ -109,3 +112,30 @@ def test_a_precision_is_kept_in_one_spelling(width: int, integer: int) -> None:
     assert len(kept) == 1
     (text,) = kept
     assert trial(hardware={"precision": text}).hardware.precision == text
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ({"metrics": {"dsp": "accuracy"}}, "'dsp' is the name of something else"),
+        ({"metrics": {"live": "accuracy"}}, "'live' is the name of something else"),
+        ({"metrics": {"seconds": "m:f"}}, "'seconds' is the name of something else"),
+        ({"metrics": {"float_val_x": "accuracy"}}, "'float_val_x' is the name"),
+        (
+            {"heads": {"bram": {"name": "binary", "metrics": {"x": "auc"}}, "reuse": BINARY}},
+            "'reuse_factor' is the name of something else",
+        ),
+        (
+            {"name": "binary", "metrics": {"eff": {"name": "tpr", "fpr": 2}}},
+            "fpr must be a number above 0, at most 1",
+        ),
+        ({"metrics": {"t": {"name": "top_k", "k": 1.5}}}, "k must be a whole number above 0"),
+    ],
+)
+def test_metrics_that_cannot_be_told_apart_or_make_no_sense(task: Any, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        trial(task=task)
+
+
+def test_no_key_of_a_record_can_be_a_metric() -> None:
+    assert set(StepRecord.model_fields) <= {*RESERVED, "seconds"}

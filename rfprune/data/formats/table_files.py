@@ -235,6 +235,11 @@ class Hdf5Table(Table):
                     "of its own; write it with to_parquet, or each column with h5py."
                 )
             self.names = list(place.dtype.names) if self._is_records else _hdf5_names(place)
+            if not self.names:
+                raise DataError(
+                    f"data.group: {self.where} holds no data sets itself, name the group that "
+                    f"does. Found: {', '.join(_all_names(place)) or 'nothing'}."
+                )
 
     def read(self, name: str) -> Column:
         """Return one column."""

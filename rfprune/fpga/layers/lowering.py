@@ -68,10 +68,17 @@ class _Lowering:
                 self._new[node] = self._with_value(self.graph.placeholder(node.name), node)
             elif node.op == "output":
                 self.graph.output(self._outputs(node.args[0]))
-            elif node in live and not node.meta["constant"]:
+            elif node in live and not node.meta["constant"] and not _is_record(node):
                 self._lower(node)
 
     def _outputs(self, value: Any) -> Any:
+        if _is_record(value):
+            if not issubclass(value.target, tuple):
+                raise NetworkError(
+                    f"{type(self._model).__name__}: forward() returns a {value.target.__name__}; "
+                    "return tensors, a tuple or a dict."
+                )
+            value = tuple(value.args)  # a named tuple, by its order
         for node in _nodes(value):
             if not isinstance(node, fx.Node) or node not in self._new:
                 raise NetworkError(
@@ -159,15 +166,27 @@ def _nodes(value: Any) -> list[Any]:
     return [value]
 
 
+def _is_record(value: Any) -> bool:
+    """Return whether a value is a recorded object that only holds others: a named tuple, say."""
+    return isinstance(value, fx.Node) and isinstance(value.target, type)
+
+
 def _plain(module: nn.Module) -> nn.Module:
-    """Return a module of the table's own class without hooks, its parameters shared."""
+    """Return a module of the table's own class, its parameters shared.
+
+    It has no hooks, and changes nothing in place.
+    """
     weighted = [kind.module for kind in WEIGHT_KINDS if isinstance(module, kind.module)]
     kind = weighted[0] if weighted else type(module)
     hooks = module._forward_hooks or module._forward_pre_hooks
-    if kind is type(module) and not hooks:
+    in_place = getattr(module, "inplace", False)
+    if kind is type(module) and not hooks and not in_place:
         return module
     # Shallow: parameters are shared, class and hooks are its own.
     plain = copy.copy(module)
     plain.__class__ = kind
+    if in_place:
+        # What reads its input too would get its output.
+        plain.__dict__["inplace"] = False
     plain._forward_hooks, plain._forward_pre_hooks = OrderedDict(), OrderedDict()
     return plain

@@ -10,13 +10,14 @@ unless the file gives the layer an ``output_precision``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil, log2, prod
 
 from rfprune.fpga.layers.trace import Network, Operation
 from rfprune.hardware.precision import FixedType
 from rfprune.spec.hardware import HardwareSpec
 
-__all__ = ["data_types", "output_types", "result_types"]
+__all__ = ["data_types", "is_exact", "output_types", "result_types", "type_keys"]
 
 #: Operations that hand on what they get.
 _TRANSPARENT = ("flatten", "gather", "dropout", "identity", "resize", "padding")
@@ -45,11 +46,43 @@ def result_types(network: Network, hardware: HardwareSpec) -> Types:
             text = hardware.layer(operation.name).precision
             types[operation.name] = FixedType.parse(str(text))
             continue
-        # Of several operands the last in order of execution.
-        before = max(operation.inputs, key=lambda name: place.get(name, -1), default="")
+        before = _before(operation, place)
         chosen = types.get(before, default) if before in place else default
         types[operation.name] = default if operation.type == "embedding" else chosen
     return types
+
+
+def _before(operation: Operation, place: Mapping[str, int]) -> str:
+    """Return, of several operands, the last in order of execution; empty if there are none."""
+    return max(operation.inputs, key=lambda name: place.get(name, -1), default="")
+
+
+def type_keys(network: Network, hardware: HardwareSpec) -> dict[str, str]:
+    """Return the key of a file that decides the type of each input and operation's output."""
+    weighted = {layer.operation: layer.name for layer in network.layers}
+    place = {operation.name: index for index, operation in enumerate(network.operations)}
+    usual = "hardware.precision"
+    keys = dict.fromkeys(network.inputs, usual)
+    for operation in network.operations:
+        name = operation.name
+        if name in weighted:
+            own = hardware.layer(name).output_precision is not None
+            key = "output_precision" if own else "precision"
+            keys[name] = f"hardware.layers.{weighted[name]}.{key}"
+        else:
+            before = _before(operation, place)
+            keys[name] = usual if operation.type == "embedding" else keys.get(before, usual)
+            if before in network.inputs:
+                keys[name] = usual
+    return keys
+
+
+def is_exact(operation: Operation, types: Mapping[str, FixedType | None]) -> bool:
+    """Return whether an operation's type loses nothing of what it computes from its operands."""
+    parts = [types[name] for name in operation.inputs]
+    if operation.type not in _EXACT or None in parts:
+        return False
+    return types[operation.name] == _exact(operation, [part for part in parts if part is not None])
 
 
 def _input_type(name: str, network: Network, default: FixedType) -> FixedType:

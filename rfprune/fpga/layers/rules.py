@@ -37,6 +37,7 @@ __all__ = [
     "pool",
     "power",
     "resize",
+    "stack",
     "threshold",
     "total",
     "weighted",
@@ -420,11 +421,42 @@ def resize(call: Call) -> Lowered:
     return call.lowered(nn.Upsample(scale_factor=factors if len(factors) > 1 else factors[0]))
 
 
+def stack(call: Call) -> Lowered:
+    """Tensors side by side along a new axis: one behind the other, with an axis of their number."""
+    parts = call.argument(0, "tensors")
+    if not isinstance(parts, tuple | list) or not all(_is_data(part) for part in parts):
+        raise call.refused("of tensors that do not depend on the input")
+    shape, count = call.in_shape, len(parts)
+    _ = call.out_shape  # it must not mix rows
+    axis = int(call.argument(1, "dim", 0)) % (len(shape) + 2) - 1
+    last = axis == len(shape)
+    along = axis - 1 if last else axis
+    places = torch.arange(prod(shape) * count).reshape(*shape[:along], count, *shape[along:])
+    moved = Gather(places.transpose(-2, -1) if last else places)
+    return call.lowered(Concatenate(along), moved, inputs=tuple(parts))
+
+
 def pad(call: Call) -> Lowered:
     """Zeros around a sequence or an image."""
     module: Any = call.module
+    if module is None:
+        module = _padding(call)
     if getattr(module, "value", 0) != 0:
         raise call.refused(f"with value={module.value} (zeros alone; take 0)")
     if any(size < 0 for size in module.padding):
         raise call.refused(f"with padding={module.padding} (none below 0)")
     return call.lowered(module)
+
+
+def _padding(call: Call) -> nn.Module:
+    """Return the module of ``F.pad``, whose sizes begin at the last axis."""
+    sizes, mode = tuple(call.argument(1, "pad")), call.argument(2, "mode", "constant")
+    value = call.argument(3, "value") or 0
+    if mode != "constant":
+        raise call.refused(f"with mode='{mode}' (constant alone)")
+    positions = len(call.in_shape) - 1
+    if positions not in (1, 2) or len(sizes) > 2 * positions:
+        raise call.refused("beside the positions of a sequence or an image")
+    if positions == 1:
+        return nn.ConstantPad1d(sizes, value)
+    return nn.ConstantPad2d((*sizes, *[0] * (4 - len(sizes))), value)

@@ -145,6 +145,12 @@ class _Proxy(fx.Proxy):
     def __len__(self) -> int:
         return len(self._value)
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise NetworkError(
+            f"{self.node.name}: forward() writes into a part of a tensor, x[...] = ..., which "
+            "rfprune does not take; put parts together by torch.cat, or multiply by a constant."
+        )
+
     def __iter__(self) -> Iterator[Any]:
         if isinstance(self._value, Tensor):
             return super().__iter__()
@@ -158,6 +164,8 @@ class _Recorder(fx.Tracer):
         super().__init__()
         self._shapes = shapes
         self._runs = False
+        # What was changed in place -> what changed it.
+        self._changed: dict[fx.Node, fx.Node] = {}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether a module is one operation; a subclass may count as its base."""
@@ -181,20 +189,35 @@ class _Recorder(fx.Tracer):
         """Return what stands for the output of a node."""
         return _Proxy(node, self)
 
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+    def create_node(
+        self, kind: str, target: fx.node.Target, args: Any, kwargs: Any, *rest: Any, **more: Any
+    ) -> fx.Node:
         """Record an operation, and carry it out."""
-        node = super().create_node(*args, **kwargs)
+        args, kwargs = fx.node.map_arg((args, kwargs), self._current)
+        node = super().create_node(kind, target, args, kwargs, *rest, **more)
         if node.op != "output":
             reads = node.all_input_nodes
             node.meta["constant"] = node.op == "get_attr" or (
                 node.op != "placeholder" and all(part.meta["constant"] for part in reads)
             )
-            values = fx.node.map_arg((node.args, node.kwargs), lambda part: part.meta["value"])
+            # On copies: what is changed in place is still what it was where it was computed.
+            given = {part: _copy(part.meta["value"]) for part in reads}
+            before = {part: _version(value) for part, value in given.items()}
             self._runs = True
             try:
+                values = fx.node.map_arg((node.args, node.kwargs), given.__getitem__)
                 node.meta["value"] = self._run(node, *values)
             finally:
                 self._runs = False
+            for part, value in given.items():
+                if _version(value) != before[part]:
+                    self._changed[part] = node
+        return node
+
+    def _current(self, node: fx.Node) -> fx.Node:
+        """Return what a tensor is now, that operations may have changed in place."""
+        while node in self._changed:
+            node = self._changed[node]
         return node
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
@@ -222,3 +245,12 @@ class _Recorder(fx.Tracer):
             found = getattr(found, part)
         # Not called: hooks are no part of what a layer of its type computes.
         return found if node.op == "get_attr" else found.forward(*args, **kwargs)
+
+
+def _copy(value: Any) -> Any:
+    # A parameter stays what it is: rules look for it among those of the network.
+    return value.clone() if type(value) is Tensor else value
+
+
+def _version(value: Any) -> int | None:
+    return value._version if isinstance(value, Tensor) else None

@@ -55,6 +55,11 @@ def test_a_front_takes_what_is_best_on_validation_rows() -> None:
     assert 0 < second["p"] < 0.5
 
 
+def test_fronts_without_a_common_size_are_not_compared() -> None:
+    small = [{**row, "lut": row["lut"] / 100} for row in points("HGQ2", 0, [0.4, 0.5])]
+    assert fronts(points("rfprune", 0, [0.5, 0.6]) + small, "lut") == []
+
+
 def test_the_settings_of_all_tasks_are_the_same_and_the_defaults() -> None:
     tasks = [TrialSpec.model_validate(CASES[name]) for name in ("jets", "muons", "fashion")]
     assert len({repr((t.prune, t.train)) for t in tasks}) == 1

@@ -127,6 +127,22 @@ class SequenceStreams(nn.Module):
         return self.out(torch.cat([torch.relu(self.c(y)), self.d(y)], 1))
 
 
+class InPlace(nn.Module):
+    """What is changed in place, stacked and padded, as image networks are written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv1d(2, 3, 3), nn.Conv1d(2, 3, 3)
+        self.relu, self.out = nn.ReLU(inplace=True), nn.Linear(36, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (1, 1))
+        y = self.relu(self.a(x))
+        y += F.relu(self.b(x), inplace=True)
+        y.mul_(0.5).sub_(0.25)
+        return self.out(torch.stack([y, torch.relu_(y - 1)], 2).flatten(1))
+
+
 def rows_of(shape: Any) -> Any:
     if isinstance(shape, dict):
         parts = {name: torch.randn(40, *part) for name, part in shape.items()}
@@ -141,6 +157,7 @@ CASES: list[tuple[type[nn.Module], Any, dict[str, Any]]] = [
     (Vectors, (12,), {"io_type": "io_parallel", "layers": {"a": {"reuse_factor": 4}}}),
     (Images, (2, 6, 6), {"io_type": "io_parallel"}),
     (Particles, PARTICLES, {"io_type": "io_parallel", "precision": "fixed<18,8>"}),
+    (InPlace, (2, 6), {"io_type": "io_parallel"}),
     (ImageStreams, (2, 5, 5), {"io_type": "io_stream"}),
     (SequenceStreams, (2, 5), {"io_type": "io_stream"}),
 ]

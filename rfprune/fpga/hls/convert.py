@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import fx, nn
 
 from rfprune.errors import ConversionError
@@ -155,6 +156,8 @@ def _model_graph(folded: fx.GraphModule, plan: Plan, folder: Path) -> Any:
     )
     settings = {layer["name"]: _defaults(layer["class_name"], hardware) for layer in layers}
     _configure(settings, layers, plan)
+    for layer in layers:
+        _print_rightly(layer, settings[layer["name"]]["Precision"], hardware.precision)
     common = {
         "Precision": {"default": hardware.precision},
         # Of what has no weights; each layer that has some says its own below.
@@ -218,6 +221,30 @@ def _configure(settings: dict[str, Any], layers: Layers, plan: Plan) -> None:
         entry["Precision"]["bias"] = str(planned.result)
 
 
+def _print_rightly(layer: dict[str, Any], types: dict[str, str], default: str) -> None:
+    """Move constants that hls4ml would print beyond the next step of their type, in place.
+
+    It prints as many decimals as the type has bits behind the point, and the C++ reads that.
+    """
+    for key in ("weight", "depthwise", "bias", "scale", "embeddings"):
+        values = layer.get(f"{key}_data")
+        if values is None:
+            continue
+        # hls4ml calls the weights of a depthwise convolution by the name of all weights.
+        named = types.get("weight" if key == "depthwise" else key, "auto")
+        kind = FixedType.parse(default if named == "auto" else named)
+        given = torch.from_numpy(np.asarray(values, dtype=np.float64))
+        wanted = kind.quantize(given)
+        printed = torch.round(given, decimals=max(kind.fractional, 0))
+        if torch.equal(kind.quantize(printed), wanted):
+            continue
+        # A quarter of a step further in it is the same number, and stays other than zero.
+        inward = wanted.sign() if kind.rounding == "TRN_ZERO" else torch.ones_like(wanted)
+        inner = wanted + inward * kind.step / 4
+        moved = torch.where(kind.quantize(printed) == wanted, given, inner)
+        layer[f"{key}_data"] = moved.numpy()
+
+
 def _text(kind: FixedType) -> str:
     """Return a type as hls4ml reads it; whole numbers can be an index in C++."""
     if kind.fractional == 0 and not kind.signed:
@@ -254,7 +281,9 @@ def _read_back(conversion: Conversion, layer: LayerPlan) -> None:
     data = np.asarray(node.weights[layer.layer.parameter].data)
     # Latency keeps (..., n_out); the resource strategies have stored the transposed array already.
     stored = data if layer.strategy != "latency" else np.moveaxis(data, -1, 0)
-    if not np.array_equal(stored.reshape(-1), ours):
+    held, wanted = (torch.from_numpy(np.array(x, dtype=np.float64)) for x in (stored, ours))
+    same = torch.equal(layer.weight.quantize(held.reshape(-1)), layer.weight.quantize(wanted))
+    if not same or not torch.equal(held.reshape(-1) == 0, wanted == 0):
         raise ConversionError(
             f"{layer.name}: the order of hls4ml's weights is not the one that the groups were "
             "built for."

@@ -75,9 +75,13 @@ def reading(front: Front) -> list[str]:
     constant = sum(point.constant for point in front.shown)
     if constant:
         lines.append(f"one answer: {counted(constant, 'network')} say the same of every row")
-    old = sum(f"float_{view.score}" not in c.metrics for c in view.candidates)
+    floats = [c for c in view.candidates if f"float_{view.score}" not in c.metrics]
+    old = sum(not c.dense for c in floats)
     if old and not view.target.in_floats:
         lines.append(f"{counted(old, 'step')} measured in floats, by version 0.1")
+    elif floats and not view.target.in_floats:
+        # Widths are chosen with the first step, so that a dense network has no types.
+        lines.append("the dense network is measured in floats")
     return lines
 
 

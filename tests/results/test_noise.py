@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rfprune.results import Candidate, SweepView, build_front, front_json, read_sweep
+from rfprune.results.labels import reading
 
 
 def point(step: int, score: float, dsp: float, error: float = 0.01, **more) -> Candidate:
@@ -64,3 +65,14 @@ def test_the_spread_over_seeds_counts_as_noise(view) -> None:
 def test_what_is_better_elsewhere_is_not_within_noise(view) -> None:
     quick = replace(point(2, 0.91, 20), metrics={**point(2, 0.91, 20).metrics, "latency_cycles": 5})
     assert front_of(view, point(1, 0.90, 10), quick).within_noise == frozenset()
+
+
+def test_what_was_measured_in_floats_is_said(view) -> None:
+    typed = point(1, 0.94, 10)
+    typed = replace(typed, metrics={**typed.metrics, "float_val_accuracy": 0.95})
+    assert not any("floats" in line for line in reading(front_of(view, typed)))
+    # A dense network whose types are chosen while it is pruned.
+    lines = reading(front_of(view, point(0, 0.95, 100), typed))
+    assert lines[-1] == "the dense network is measured in floats"
+    lines = reading(front_of(view, point(0, 0.95, 100), point(2, 0.9, 5), typed))
+    assert lines[-1] == "1 step measured in floats, by version 0.1"

@@ -205,7 +205,7 @@ def _configure(settings: dict[str, Any], layers: Layers, plan: Plan) -> None:
         result = plan.types.get(str(of), default)
         if result is None and layer["class_name"] == "Gather":
             # hls4ml infers types of its own layers alone.
-            result = _exact(str(of), plan)
+            result = plan.exact_type(str(of))
         if result is not None and layer["class_name"] not in ("Reshape", "Transpose"):
             precision["result"] = _text(result)
         if layer["class_name"] == "ThresholdedReLU":
@@ -219,15 +219,6 @@ def _configure(settings: dict[str, Any], layers: Layers, plan: Plan) -> None:
         entry["ReuseFactor"] = planned.reuse_factor
         entry["Precision"]["weight"] = str(planned.weight)
         entry["Precision"]["bias"] = str(planned.result)
-
-
-def _exact(name: str, plan: Plan) -> FixedType:
-    """Return the type of what a weight layer puts out exactly, or of what enlarges or pads it."""
-    inputs = {operation.name: operation.inputs[0] for operation in plan.network.operations}
-    exact = {layer.layer.operation: layer.accumulator for layer in plan.layers}
-    while name not in exact:
-        name = inputs[name]
-    return exact[name]
 
 
 def _print_rightly(layer: dict[str, Any], types: dict[str, str], default: str) -> None:

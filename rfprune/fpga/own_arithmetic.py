@@ -163,9 +163,7 @@ def fraction_of(name: str, plan: Plan) -> int:
     kind = plan.types.get(name, FixedType.parse(plan.hardware.precision))
     if kind is not None:
         return kind.fractional
-    # Exact: as fine as its products and its bias (``infer_precision.py``).
-    layer = next(layer for layer in plan.layers if layer.layer.operation == name)
-    return layer.accumulator.fractional
+    return plan.exact_type(name).fractional
 
 
 def eight_bits(value: float) -> float:

@@ -205,7 +205,7 @@ def _configure(settings: dict[str, Any], layers: Layers, plan: Plan) -> None:
         result = plan.types.get(str(of), default)
         if result is None and layer["class_name"] == "Gather":
             # hls4ml infers types of its own layers alone.
-            result = next(p.accumulator for p in plan.layers if p.layer.operation == of)
+            result = plan.exact_type(str(of))
         if result is not None and layer["class_name"] not in ("Reshape", "Transpose"):
             precision["result"] = _text(result)
         if layer["class_name"] == "ThresholdedReLU":

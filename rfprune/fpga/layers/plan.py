@@ -123,6 +123,14 @@ class Plan:
     types: Mapping[str, FixedType | None]
     layout: Layout
 
+    def exact_type(self, name: str) -> FixedType:
+        """Return the type of what a weight layer puts out exactly, or what enlarges or pads it."""
+        inputs = {operation.name: operation.inputs[0] for operation in self.network.operations}
+        exact = {layer.layer.operation: layer.accumulator for layer in self.layers}
+        while name not in exact:
+            name = inputs[name]
+        return exact[name]
+
     def notes(self) -> list[str]:
         """Return a sentence per layer that pruning cannot shrink, or that is too large to build."""
         kept = [

@@ -67,14 +67,17 @@ class NumberRange:
     proposal: str | None
 
 
-def number_ranges(model: nn.Module, plan: Plan, x: Any) -> list[NumberRange]:
+def number_ranges(model: nn.Module, plan: Plan, x: Any, trained: bool) -> list[NumberRange]:
     """Return the numbers of a network on rows beside their types, in order of execution.
 
     Args:
-        model: the dense network, trained or not.
+        model: the dense network.
         plan: types by layer.
         x: rows.
+        trained: whether its weights are those that will be pruned. Where they are not, its outputs
+            hardly differ between rows, and what moves them decides nothing.
     """
+    most_moved = _MOVED if trained else math.inf
     operations = {operation.name: operation for operation in plan.network.operations}
     keys = type_keys(plan.network, plan.hardware)
     for layer in plan.layers:
@@ -93,7 +96,8 @@ def number_ranges(model: nn.Module, plan: Plan, x: Any) -> list[NumberRange]:
                 continue
             with watched.rounding(place, _wide(kind)):
                 moved = _moved(_outputs(call(watched.network, few)), before)
-            found.append(_range(_in_words(place, operations), keys[place], kind, numbers, moved))
+            where = _in_words(place, operations)
+            found.append(_range(where, keys[place], kind, numbers, moved, most_moved))
     return found
 
 
@@ -133,7 +137,9 @@ def _in_words(place: str, made: Collection[str]) -> str:
     return f"output of {place}" if place in made else f"input {place}"
 
 
-def _range(place: str, key: str, kind: FixedType, values: Tensor, moved: float) -> NumberRange:
+def _range(
+    place: str, key: str, kind: FixedType, values: Tensor, moved: float, most_moved: float
+) -> NumberRange:
     low, high = (float(v) for v in values.aminmax())
     # Rounding up to the type's first value beyond its end overflows, rounding down to its end not.
     outside = float(((values < kind.min) | (values >= kind.max + kind.step)).double().mean())
@@ -142,21 +148,19 @@ def _range(place: str, key: str, kind: FixedType, values: Tensor, moved: float) 
     rounded = _wide(kind).quantize(values)
     noise = float((rounded - values).square().mean().sqrt()) / size if size else 0.0
     found = NumberRange(place, str(kind), low, high, outside, noise, moved, key, None)
-    return replace(found, proposal=str(_proposal(found, kind))) if _narrow(found, kind) else found
-
-
-def _narrow(found: NumberRange, kind: FixedType) -> bool:
     allowed = _WRAPPED if kind.saturation == "WRAP" else _CLIPPED
-    return found.overflow > allowed or found.noise > _NOISE or found.moved > _MOVED
+    if not (found.overflow > allowed or found.noise > _NOISE or found.moved > most_moved):
+        return found
+    return replace(found, proposal=str(_proposal(found, kind, most_moved)))
 
 
-def _proposal(found: NumberRange, kind: FixedType) -> FixedType:
+def _proposal(found: NumberRange, kind: FixedType, most_moved: float) -> FixedType:
     """Return the type with as many more bits in front of and behind the point as are missing."""
     largest = max(abs(found.low), abs(found.high), 2.0**-20)
     needed = math.floor(math.log2(largest)) + 1 + int(kind.signed)
     integer = max(kind.integer, needed) if found.overflow else kind.integer
     fraction = kind.fractional
-    most = max(found.noise / _NOISE, found.moved / _MOVED)
+    most = max(found.noise / _NOISE, found.moved / most_moved)
     if most > 1:
         fraction += math.ceil(math.log2(most * _NOISE / _PROPOSED_NOISE))
     return replace(kind, width=min(64, integer + fraction), integer=integer)
@@ -172,7 +176,7 @@ def number_notes(ranges: Sequence[NumberRange], rows: int, trained: bool) -> lis
     """
     narrow = [each for each in ranges if each.proposal is not None]
     # What does most first; of equals the first in order of execution.
-    narrow.sort(key=lambda each: -max(each.overflow / _CLIPPED, each.noise, each.moved))
+    narrow.sort(key=lambda each: -max(each.overflow / _CLIPPED, each.noise, trained * each.moved))
     network = "the dense network" if trained else "the network before training"
     notes = []
     for each in narrow[:_NAMED]:
@@ -184,7 +188,7 @@ def number_notes(ranges: Sequence[NumberRange], rows: int, trained: bool) -> lis
             )
         if each.noise > _NOISE:
             what.append(f"rounding takes away {each.noise:.0%} of them")
-        if each.moved > _MOVED:
+        if trained and each.moved > _MOVED:
             what.append(
                 f"rounding them moves the outputs by {each.moved:,.0%} of their spread over the "
                 "rows"

@@ -100,16 +100,16 @@ class FpgaDeployment(Deployment):
         """Convert the untrained network, and compare its C++ with torch."""
         return [rehearse(model, self.plan, x)]
 
-    def number_table(self, model: nn.Module, rows: Any) -> LayerTable:
+    def number_table(self, model: nn.Module, rows: Any, trained: bool) -> LayerTable:
         """Return ranges, overflow and rounding of inputs, weights and outputs."""
-        ranges = number_ranges(model, self.plan, rows)
+        ranges = number_ranges(model, self.plan, rows, trained)
         caption = f"on {len(rows):,} training rows; rounding: its noise relative to the numbers"
         plain = [asdict(each) for each in ranges]
         return LayerTable("types", plain, "Types", caption, range_columns(ranges))
 
     def number_notes(self, model: nn.Module, rows: Any, trained: bool) -> list[str]:
         """Return which types are too narrow, why, and which would do."""
-        return number_notes(number_ranges(model, self.plan, rows), len(rows), trained)
+        return number_notes(number_ranges(model, self.plan, rows, trained), len(rows), trained)
 
     def dense_quantities(self, model: nn.Module) -> dict[str, float | None]:
         """Return the analytic estimate of the dense network."""

@@ -249,13 +249,13 @@ def _corner(trial: TrialSpec, data: Dataset, base_dir: Path) -> _Corner:
         prune = trial.prune.model_copy(update={"budget": free})
         prepared = prepare(trial.model_copy(update={"prune": prune}), base_dir, data)
     model, deployment = new_model(trial, data, base_dir), prepared.deployment
-    rows = data.x_train[:NUMBER_ROWS]
+    rows, trained = data.x_train[:NUMBER_ROWS], trial.train.epochs == 0
     return _Corner(
         prepared,
         deployment.dense_quantities(model),
         fault,
-        deployment.number_table(model, rows),
-        deployment.number_notes(model, rows, trained=trial.train.epochs == 0),
+        deployment.number_table(model, rows, trained),
+        deployment.number_notes(model, rows, trained),
     )
 
 

@@ -187,7 +187,7 @@ class Deployment(ABC):
         """
         return []
 
-    def number_table(self, model: nn.Module, rows: Any) -> LayerTable | None:
+    def number_table(self, model: nn.Module, rows: Any, trained: bool) -> LayerTable | None:
         """Return how the numbers of a network on rows go with its types; None if it has none."""
         return None
 

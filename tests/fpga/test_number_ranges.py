@@ -20,9 +20,9 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)).eval()
 
 
-def ranges_of(model: nn.Module, x: torch.Tensor, **hardware):
+def ranges_of(model: nn.Module, x: torch.Tensor, trained: bool = True, **hardware):
     planned = plan(trace(model, tuple(x.shape[1:])), HardwareSpec.model_validate(hardware))
-    return {each.place: each for each in number_ranges(model, planned, x)}
+    return {each.place: each for each in number_ranges(model, planned, x, trained)}
 
 
 def test_an_input_that_overflows_is_named_with_a_type_that_holds_it() -> None:
@@ -122,6 +122,10 @@ def test_a_rounding_that_is_little_there_and_much_in_the_outputs_is_named_with_i
     (note,) = number_notes([own], len(x), trained=True)
     assert "rounding them moves the outputs by" in note
     assert f"{own.key}: {own.proposal} would do" in note
+    # Before training outputs hardly differ between rows: nothing follows for the trained network.
+    untrained = ranges_of(model, x, trained=False, precision="fixed<16,6>", part="zcu102")
+    assert untrained["weights of back"].moved == own.moved
+    assert untrained["weights of back"].proposal is None
     # A square of what is rounded already, and the sum of such squares, lose nothing more.
     assert "output of mul" not in found
     assert "output of sum_1" not in found

@@ -22,6 +22,7 @@ from rfprune.fpga.adders.prunable import AdderPrunable
 from rfprune.fpga.emulator import write_circuit_emulator
 from rfprune.fpga.estimators import Estimate, yosys
 from rfprune.fpga.estimators.da4ml import AdderGraph
+from rfprune.fpga.estimators.ports import estimate_of
 from rfprune.fpga.layers import Network
 from rfprune.fpga.proof.circuit import TOP, CircuitPaths, prove_circuit
 from rfprune.hardware.parts import find_part
@@ -132,17 +133,8 @@ class AdderDeployment(Deployment):
             tool = "da4ml adder graph"
         if by == "yosys":
             found, tool = yosys.of_graph(graph, self.spec.hardware.clock_ns)
-        return Estimate(
-            source=by,
-            predicts="synthesis",
-            total=found,
-            latency_cycles=graph.stages,
-            ii_cycles=1,
-            clock_ns=self.spec.hardware.clock_ns,
-            tool=tool,
-            synthesis=found,
-            notes=("Strategy distributed_arithmetic.",),
-        )
+        notes = ("Strategy distributed_arithmetic.",)
+        return estimate_of(graph, found, by, tool, self.spec.hardware.clock_ns, notes)
 
     def figures(self, model: nn.Module) -> dict[str, float | None]:
         """Return what the adder graph takes by its own count, by quantity."""

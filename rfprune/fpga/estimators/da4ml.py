@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rfprune.core.quantities import Resources
 from rfprune.errors import MissingExtraError, ReportError, SpecError
 from rfprune.fpga.estimators.design import MULTIPLYING, Design, LayerDesign
-from rfprune.fpga.estimators.ports import Port
+from rfprune.fpga.estimators.ports import Port, estimate_of
 from rfprune.fpga.estimators.result import Estimate
 from rfprune.fpga.estimators.routed import routed
 from rfprune.hardware.precision import FixedType
@@ -31,7 +31,6 @@ __all__ = [
     "build",
     "check_installed",
     "estimate",
-    "estimate_of",
     "notes_on",
     "read_layers",
     "traced_graph",
@@ -189,33 +188,12 @@ def estimate(design: Design, project: Path) -> Estimate:
     graph = build(layers)
     after = routed(graph.lut)
     found = Resources(dsp=0, bram18=0, lut=after.lut, ff=graph.ff)
-    estimate = estimate_of(design, layers, graph, found, "da4ml", "da4ml adder graph, routed")
+    tool, said = "da4ml adder graph, routed", notes_on(design, layers)
+    estimate = estimate_of(graph, found, "da4ml", tool, design.clock_ns, said)
     # Flip-flops are da4ml's own count here, to which the fitted spread does not belong.
     intervals = {name: pair for name, pair in after.intervals.items() if name != "ff"}
     notes = (*estimate.notes, f"Adder graph of cost {graph.lut}; LUT and clock are after routing.")
     return replace(estimate, intervals=intervals, reachable_ns=after.period_ns, notes=notes)
-
-
-def estimate_of(
-    design: Design,
-    layers: Sequence[DenseLayer],
-    graph: AdderGraph,
-    found: Resources,
-    source: str,
-    tool: str,
-) -> Estimate:
-    """Return the estimate of an adder graph whose resources were counted by `tool`."""
-    return Estimate(
-        source=source,
-        predicts="synthesis",
-        total=found,
-        latency_cycles=graph.stages,
-        ii_cycles=1,
-        clock_ns=design.clock_ns,
-        tool=tool,
-        synthesis=found,
-        notes=notes_on(design, layers),
-    )
 
 
 def notes_on(design: Design, layers: Sequence[DenseLayer]) -> tuple[str, ...]:

@@ -10,9 +10,11 @@ from typing import Protocol
 import numpy as np
 
 from rfprune.core.arrays import BoolArray, FloatArray
+from rfprune.core.quantities import Resources
+from rfprune.fpga.estimators.result import Estimate
 from rfprune.hardware.precision import FixedType
 
-__all__ = ["AdderCircuit", "Port", "packed", "unpacked"]
+__all__ = ["AdderCircuit", "Port", "estimate_of", "packed", "unpacked"]
 
 
 @dataclass(frozen=True)
@@ -100,3 +102,25 @@ def unpacked(bits: BoolArray, port: Port) -> FloatArray:
         found[:, index] = np.ldexp(code.astype(np.float64), -int(port.fractions[index]))
         start += width
     return found
+
+
+def estimate_of(
+    graph: AdderCircuit,
+    found: Resources,
+    source: str,
+    tool: str,
+    clock_ns: float,
+    notes: tuple[str, ...],
+) -> Estimate:
+    """Return the estimate of a graph whose resources `tool` has counted, for the asked `source`."""
+    return Estimate(
+        source=source,
+        predicts="synthesis",
+        total=found,
+        latency_cycles=graph.stages,
+        ii_cycles=1,
+        clock_ns=clock_ns,
+        tool=tool,
+        synthesis=found,
+        notes=notes,
+    )

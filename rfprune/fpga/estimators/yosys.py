@@ -22,7 +22,7 @@ from rfprune.core.quantities import Resources
 from rfprune.errors import MissingExtraError, ReportError, WorkError
 from rfprune.fpga.estimators import da4ml
 from rfprune.fpga.estimators.design import Design
-from rfprune.fpga.estimators.ports import AdderCircuit
+from rfprune.fpga.estimators.ports import AdderCircuit, estimate_of
 from rfprune.fpga.estimators.result import Estimate
 
 __all__ = [
@@ -66,7 +66,8 @@ def estimate(design: Design, project: Path) -> Estimate:
     layers = da4ml.read_layers(design, project)
     graph = da4ml.build(layers)
     found, tool = of_graph(graph, design.clock_ns)
-    return da4ml.estimate_of(design, layers, graph, found, "yosys", tool)
+    said = da4ml.notes_on(design, layers)
+    return estimate_of(graph, found, "yosys", tool, design.clock_ns, said)
 
 
 def of_graph(graph: AdderCircuit, clock_ns: float) -> tuple[Resources, str]:

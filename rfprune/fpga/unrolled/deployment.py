@@ -22,7 +22,7 @@ from rfprune.core.named import Named
 from rfprune.core.quantities import Resources
 from rfprune.errors import NetworkError, SimulationError, SpecError, WorkError
 from rfprune.fpga.estimators import Estimate, yosys
-from rfprune.fpga.estimators.ports import AdderCircuit
+from rfprune.fpga.estimators.ports import AdderCircuit, estimate_of
 from rfprune.fpga.layers import UNROLLED, Plan
 from rfprune.fpga.proof.circuit import TOP, CircuitPaths
 from rfprune.fpga.target import FpgaDeployment
@@ -115,17 +115,8 @@ class UnrolledDeployment(FpgaDeployment):
         found, tool = Resources(dsp=0, bram18=0, lut=graph.lut, ff=graph.ff), "alkaid's graph"
         if by == "yosys":
             found, tool = yosys.of_graph(graph, self.spec.hardware.clock_ns)
-        return Estimate(
-            source=by,
-            predicts="synthesis",
-            total=found,
-            latency_cycles=graph.stages,
-            ii_cycles=1,
-            clock_ns=self.spec.hardware.clock_ns,
-            tool=tool,
-            synthesis=found,
-            notes=(f"Strategy {UNROLLED}.",),
-        )
+        notes = (f"Strategy {UNROLLED}.",)
+        return estimate_of(graph, found, by, tool, self.spec.hardware.clock_ns, notes)
 
     def figures(self, graph: AdderCircuit) -> dict[str, float | None]:
         """Return what a graph takes by its own count, by quantity."""

@@ -100,9 +100,12 @@ class Point:
     def masks(self, *, run_code: bool = False) -> dict[str, Any]:
         """Return what stayed, by layer: arrays of 0 and 1 in the shape of torch's weights.
 
-        On a processor, one number per kernel. Empty for the dense network.
+        On a processor, one number per kernel. All ones for the dense network.
         """
-        return {name: m.cpu().numpy() for name, m in self._restored(run_code).masks.items()}
+        restored = self._restored(run_code)
+        prunable = restored.prepared.deployment.prunable
+        whole = prunable.masks(prunable.kept(None))
+        return {name: m.cpu().numpy() for name, m in {**whole, **restored.masks}.items()}
 
     def export(
         self,

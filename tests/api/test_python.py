@@ -43,6 +43,14 @@ def test_a_network_of_a_cell_is_pruned_and_opened_again(trial: rfprune.Sweep) ->
     assert estimate.total.dsp == best.metrics["dsp"]
 
 
+def test_nothing_is_masked_of_the_dense_network(trial: rfprune.Sweep) -> None:
+    dense = trial.best(max="dsp")
+    assert dense.step == 0
+    masks = dense.masks()
+    assert {name: mask.shape for name, mask in masks.items()} == {"fc1": (8, 6), "fc2": (3, 8)}
+    assert all(mask.all() for mask in masks.values())
+
+
 def test_the_front_is_a_table_with_the_dense_network(trial: rfprune.Sweep) -> None:
     front = trial.front
     assert list(front.columns[:5]) == ["trial", "step", "dense", "on_front", "feasible"]

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from rfprune.fpga.layers import plan, trace
     from rfprune.knapsack import solve
     from rfprune.pruning import steps
-    from rfprune.results import compare
+    from rfprune.results import compare, compare_trials
     from rfprune.spec import SweepSpec, TrialSpec
     from rfprune.trial.run import run_trial
 
@@ -65,6 +65,7 @@ __all__ = [
     "check",
     "clean",
     "compare",
+    "compare_trials",
     "estimate",
     "export",
     "job",
@@ -114,6 +115,7 @@ _HOMES = {
     "adapt": "rfprune.api",
     "build_groups": "rfprune.fpga.groups",
     "compare": "rfprune.results",
+    "compare_trials": "rfprune.results",
     "export": "rfprune.exporting",
     "load": "rfprune.exporting",
     "load_adaptive": "rfprune.edge.adaptive",

@@ -13,6 +13,49 @@ from rfprune.errors import SpecError
 __all__ = ["compare"]
 
 
+TestOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METRIC",
+        help="Test whether groups of trials differ in a metric, in place of fronts.",
+        show_default=False,
+    ),
+]
+ByOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="With --test: the groups are the values of a searched key, e.g. prune.method.",
+        show_default=False,
+    ),
+]
+AgainstOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="GROUP",
+        help="With --test: compare this group with all others; all pairs if not given.",
+        show_default=False,
+    ),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="EXPR",
+        help="With --test: what the step of a trial has to meet, e.g. 'dsp<=60'; repeatable.",
+        show_default=False,
+    ),
+]
+PairedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--paired/--unpaired",
+        help="With --test: whether trials of equal seed and settings are pairs; found out if "
+        "not given.",
+        show_default=False,
+    ),
+]
+
+
 def compare(
     sweeps: Annotated[
         list[str],
@@ -20,47 +63,11 @@ def compare(
             metavar="SWEEP SWEEP", help="Two sweeps or more; one with --by.", show_default=False
         ),
     ],
-    test: Annotated[
-        str | None,
-        typer.Option(
-            metavar="METRIC",
-            help="Test whether groups of trials differ in a metric, in place of fronts.",
-            show_default=False,
-        ),
-    ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="With --test: the groups are the values of a searched key, e.g. prune.method.",
-            show_default=False,
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="GROUP",
-            help="With --test: compare this group with all others; all pairs if not given.",
-            show_default=False,
-        ),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="EXPR",
-            help="With --test: what the step of a trial has to meet, e.g. 'dsp<=60'; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    paired: Annotated[
-        bool | None,
-        typer.Option(
-            "--paired/--unpaired",
-            help="With --test: whether trials of equal seed and settings are pairs; found out if "
-            "not given.",
-            show_default=False,
-        ),
-    ] = None,
+    test: TestOption = None,
+    by: ByOption = None,
+    against: AgainstOption = None,
+    where: WhereOption = None,
+    paired: PairedOption = None,
     as_json: JsonOption = False,
     html: Annotated[
         Path | None, typer.Option(help="Write the comparison as a page.", show_default=False)

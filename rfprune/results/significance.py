@@ -124,19 +124,46 @@ def compare_trials(
         SpecError: a condition that cannot be read.
     """
     views = [_view(sweep) for sweep in sweeps]
-    conditions = [where] if isinstance(where, str) else list(where)
     known = {name: q for view in views for name, q in view.quantities.items()}
     if metric not in known:
         raise UnknownNameError(
             f"unknown quantity '{metric}'.{nearest(metric, known)} Known: {', '.join(known)}."
         )
+    values, notes = _values(views, metric, by, _conditions(where, known))
+    groups = _large_enough(values, metric, against)
+    notes += [f"{name}: left out, {len(v)} trial." for name, v in values.items() if len(v) < 2]
+    pairs = [pair for pair in combinations(groups, 2) if against is None or against in pair]
+    # The others less what they are compared with.
+    pairs = [(b, a) if a == against else (a, b) for a, b in pairs]
+    aligned = _are_pairs(groups, pairs, paired)
+    found = [contrast(*_aligned(groups, a, b, aligned), paired=aligned) for a, b in pairs]
+    corrected = holm([each.p for each in found])
+    return TrialComparison(
+        metric=metric,
+        direction=known[metric].direction or "max",
+        by=by,
+        paired_by=_pairing_keys(views, by) if aligned else (),
+        groups={name: np.array([v for _, v in rows]) for name, rows in groups.items()},
+        differences=tuple(
+            Difference(*pair, each, p)
+            for pair, each, p in zip(pairs, found, corrected, strict=True)
+        ),
+        variance=_variance(groups, aligned) if len(groups) > 2 else None,
+        notes=tuple(notes),
+    )
+
+
+def _conditions(where: Sequence[str] | str, known: Mapping[str, Any]) -> list[Condition]:
+    texts = [where] if isinstance(where, str) else where
     try:
-        parsed = [parse_condition(text, known) for text in conditions]
+        return [parse_condition(text, known) for text in texts]
     except ValueError as error:
         raise SpecError(f"where: {error}.") from None
-    values, notes = _values(views, metric, by, parsed)
+
+
+def _large_enough(values: Groups, metric: str, against: str | None) -> Groups:
+    """Return the groups of at least two trials, of which there have to be two."""
     groups = {name: found for name, found in values.items() if len(found) >= 2}
-    notes += [f"{name}: left out, {len(v)} trial." for name, v in values.items() if len(v) < 2]
     if len(groups) < 2:
         there = ", ".join(f"{name} ({len(found)})" for name, found in values.items()) or "none"
         raise RunsError(
@@ -147,20 +174,7 @@ def compare_trials(
         raise UnknownNameError(
             f"compare: no group '{against}'.{nearest(against, groups)} Known: {', '.join(groups)}."
         )
-    pairs = [pair for pair in combinations(groups, 2) if against is None or against in pair]
-    # The others less what they are compared with.
-    pairs = [(b, a) if a == against else (a, b) for a, b in pairs]
-    aligned = _are_pairs(groups, pairs, paired)
-    found = [contrast(*_aligned(groups, a, b, aligned), paired=aligned) for a, b in pairs]
-    corrected = holm([each.p for each in found])
-    differences = tuple(
-        Difference(a, b, each, p) for (a, b), each, p in zip(pairs, found, corrected, strict=True)
-    )
-    named = _pairing_keys(views, by) if aligned else ()
-    plain = {name: np.array([v for _, v in rows]) for name, rows in groups.items()}
-    variance = _variance(groups, aligned) if len(groups) > 2 else None
-    direction = known[metric].direction or "max"
-    return TrialComparison(metric, direction, by, named, plain, differences, variance, tuple(notes))
+    return groups
 
 
 def _view(sweep: Any) -> SweepView:

@@ -13,7 +13,16 @@ import numpy as np
 
 from rfprune.core.arrays import FloatArray
 
-__all__ = ["Contrast", "Variance", "analysis_of_variance", "contrast", "hedges_g", "holm"]
+__all__ = [
+    "ALPHA",
+    "POWER",
+    "Contrast",
+    "Variance",
+    "analysis_of_variance",
+    "contrast",
+    "hedges_g",
+    "holm",
+]
 
 #: Significance level, and the power for which differences and numbers of trials are told.
 ALPHA, POWER = 0.05, 0.8

@@ -13,6 +13,18 @@ from rfprune.errors import SpecError
 __all__ = ["compare"]
 
 
+SweepsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SWEEP SWEEP", help="Two sweeps or more; one with --by.", show_default=False
+    ),
+]
+HtmlOption = Annotated[
+    Path | None, typer.Option(help="Write the comparison as a page.", show_default=False)
+]
+PngOption = Annotated[
+    Path | None, typer.Option(help="Write the fronts as a picture.", show_default=False)
+]
 TestOption = Annotated[
     str | None,
     typer.Option(
@@ -57,24 +69,15 @@ PairedOption = Annotated[
 
 
 def compare(
-    sweeps: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SWEEP SWEEP", help="Two sweeps or more; one with --by.", show_default=False
-        ),
-    ],
+    sweeps: SweepsArgument,
     test: TestOption = None,
     by: ByOption = None,
     against: AgainstOption = None,
     where: WhereOption = None,
     paired: PairedOption = None,
     as_json: JsonOption = False,
-    html: Annotated[
-        Path | None, typer.Option(help="Write the comparison as a page.", show_default=False)
-    ] = None,
-    png: Annotated[
-        Path | None, typer.Option(help="Write the fronts as a picture.", show_default=False)
-    ] = None,
+    html: HtmlOption = None,
+    png: PngOption = None,
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Compare the fronts of sweeps: hypervolumes with a common reference, and who has what.

@@ -136,11 +136,12 @@ class KernelTask:
 
     def measure(self, choice: IntArray, upto: int, condition: int) -> AgentMeasurement:
         """Return accuracy and power with the first layers pruned, the others whole."""
-        kept = self.kernels.kept(self.fractions(choice, upto))
+        # In the end it is measured as it will be kept.
+        kept = self._final(choice) if upto == len(self.layers) else self._kept(choice, upto)
         # Different decisions may leave the same kernels, and a pass over the rows takes long.
         key = (condition, *map(int, kept))
         if key not in self._accuracies:
-            smaller = shrink(self._model, self.masks(choice, upto))
+            smaller = shrink(self._model, self._masks_of(kept))
             self._accuracies[key] = self._merit(smaller, condition)
         share = self._costs.share(kept)
         pruned = 1 - kept.sum() / self.kernels.n_kernels.sum()
@@ -156,20 +157,25 @@ class KernelTask:
             return task.merit(evaluate(smaller, x, scene.targets, task, scene.weight))
         return task.confidence(outputs_of(smaller, x, task), scene.targets)
 
-    def masks(self, choice: IntArray, upto: int) -> Masks:
-        """Return the masks of the first `upto` decisions."""
-        return self.kernels.masks(self._importance, self.fractions(choice, upto))
-
     def keep(self, choice: IntArray) -> BoolArray:
         """Return (G,) the kernels that stay in the end, layer after layer.
 
         Levels are coarse: what they leave of the budget goes to more kernels of the same layers.
         """
-        kept = self.kernels.kept(self.fractions(choice, len(self.layers)))
-        if self._budget is not None:
-            kept = self._filled(kept, self._budget)
-        masks = self.kernels.masks(self._importance, 1 - kept / self.kernels.n_kernels)
+        masks = self._masks_of(self._final(choice))
         return torch.cat([masks[name] for name in self.layers]).numpy()
+
+    def _kept(self, choice: IntArray, upto: int) -> IntArray:
+        """Return (L,) the kernels that are left when the first layers are decided."""
+        return self.kernels.kept(self.fractions(choice, upto))
+
+    def _final(self, choice: IntArray) -> IntArray:
+        """Return (L,) the kernels that are left in the end."""
+        kept = self._kept(choice, len(self.layers))
+        return kept if self._budget is None else self._filled(kept, self._budget)
+
+    def _masks_of(self, kept: IntArray) -> Masks:
+        return self.kernels.masks(self._importance, 1 - kept / self.kernels.n_kernels)
 
     def nearest(self, keep: BoolArray) -> IntArray:
         """Return (L,) the levels that come nearest to keeping the kernels in `keep` (G,)."""

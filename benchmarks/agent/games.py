@@ -57,7 +57,7 @@ def _tuned(game: Game, answers: dict[str, list[bytes]]) -> dict[str, list[float]
     A search's shortlist of one; two of its seeds stand for it, since fine-tuning is what costs.
     """
     return {
-        name: [game.truth(np.frombuffer(key, dtype=bool), TRAININGS) for key in keys[:2]]
+        name: [game.truth(np.frombuffer(key, dtype=bool).copy(), TRAININGS) for key in keys[:2]]
         for name, keys in answers.items()
     }
 

@@ -62,8 +62,8 @@ def _by(task: Any, by: str) -> Any:
 
 def rank_correlation(a: Any, b: Any) -> float:
     """Return Spearman's correlation; 0 where one of them does not vary."""
-    found = float(stats.spearmanr(a, b).statistic)
-    return found if np.isfinite(found) else 0.0
+    varies = np.ptp(a) > 0 and np.ptp(b) > 0
+    return float(stats.spearmanr(a, b).statistic) if varies else 0.0
 
 
 def interval(a: Any, b: Any, seed: int) -> tuple[float, float]:

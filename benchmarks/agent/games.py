@@ -17,7 +17,7 @@ from rfprune.spec import AgentSpec
 ASKED = tuple(round(float(share), 3) for share in np.linspace(0.2, 0.65, 10))
 LEARNED = (0.2, 0.35, 0.5, 0.65)
 #: Trainings of each answer, of which the mean counts.
-TRAININGS = 1
+TRAININGS = 2
 
 
 def played(game: Game, most: int, seeds: int) -> dict[str, Any]:
@@ -32,8 +32,8 @@ def played(game: Game, most: int, seeds: int) -> dict[str, Any]:
     searches = {
         "random search": (random_search, {}),
         "regularized evolution": (regularized_evolution, {}),
-        "agent": (agent, {}),
-        "agent, shown uniform and knapsack": (agent, {"shown": shown}),
+        "agent": (agent, {"most": most}),
+        "agent, shown uniform and knapsack": (agent, {"shown": shown, "most": most}),
     }
     rows, answers = {}, {"exhaustive": [everything.best[1]]}
     for name, (search, more) in searches.items():
@@ -67,7 +67,7 @@ def answered(game: Game, most: int) -> dict[str, Any]:
     """Return what one policy answers for ten budgets beside a search for each."""
     task = game.shared[0]
     begun = time.process_time()
-    spec = AgentSpec(episodes=200, measure_every=len(task.layers), gradient_steps=2)
+    spec = AgentSpec(episodes=400, measure_every=len(task.layers), gradient_steps=2)
     policy = learn(BudgetedTask(task.within(LEARNED[0]), LEARNED[1:]), spec, game.seed)
     learning = time.process_time() - begun
     rows = []

@@ -116,15 +116,17 @@ class _Asked:
         return AgentMeasurement(self._ask(choice), 0.5)
 
 
-def agent(ask: Ask, task: KernelTask, seed: int, shown: tuple[IntArray, ...] = ()) -> None:
+def agent(
+    ask: Ask, task: KernelTask, seed: int, shown: tuple[IntArray, ...] = (), most: int = 60
+) -> None:
     """Let the deep Q-network decide; networks between the layers of an episode cost nothing."""
-    # Explores until about so many networks are measured as there are to measure.
+    # Explores with the first two thirds of what it may measure, then does what it has learned.
     spec = AgentSpec(
-        episodes=200,
+        episodes=most + most // 2,
         warmup_episodes=20,
         measure_every=len(task.layers),
         evaluate_every=10,
-        gradient_steps=2,
+        gradient_steps=4,
     )
     learn(_Asked(task, ask), spec, seed, demonstrations=shown)
 

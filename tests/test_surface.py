@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import re
 import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import shlex
 import subprocess
 import sys
@@ -165,11 +165,11 @@ def test_functions_fit_on_a_screen(path: Path) -> None:
 
 
 def _lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Return the lines of a function without the example in its docstring."""
+    """Return the lines of a function without the example in its docstring and its heading."""
     examples = re.findall(r"::\n\n((?: {4,}.*\n|\n)+)", f"{ast.get_docstring(function)}\n")
     assert function.end_lineno is not None
     lines = function.end_lineno - function.lineno + 1
-    return lines - sum(example.count("\n") for example in examples)
+    return lines - sum(example.count("\n") + 2 for example in examples)
 
 
 def _verbs() -> list[str]:

@@ -119,9 +119,8 @@ def quantize(
     home = Path(read_json(folder / "metrics.json").get("base_dir", "."))
     data = load(spec.data, home if home.is_dir() else Path(), task)
     if isinstance(data.input_shape, dict) or task.heads:
-        raise NetworkError(
-            f"{folder}: its network has several inputs or outputs. Allowed: one of each."
-        )
+        several = "its network has several inputs or outputs. Allowed: one of each."
+        raise NetworkError(f"{folder}: {several}")
     if (folder / "scaling.json").exists():
         # The file scales rows itself, or its first layer does; exports of version 0.1 do neither.
         data = data.in_raw_units()

@@ -174,6 +174,7 @@ def _summary(counts: StudyCounts, wanted: int) -> str:
     infeasible = f" ({counts.infeasible} infeasible)" if counts.infeasible else ""
     kinds = {
         "dominated by others": counts.dominated,
+        "paused": counts.paused,
         "with an unreachable budget": counts.unreachable,
         "with contradictory values": counts.invalid,
         "cut off": counts.cut_off,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rfprune.errors import RunsError, SpecError
 from rfprune.results import SweepFolder, TrialResult
@@ -35,11 +35,13 @@ from rfprune.study.trials import (
     EARLIER,
     EARLY,
     INVALID,
+    PAUSED,
     UNREACHABLE,
     StudyCounts,
     count_trials,
     fail,
     queue_again,
+    queue_promotion,
     queue_retries,
     release_orphans,
     stop_early,
@@ -77,6 +79,7 @@ class TrialJob:
         attempt: how many attempts before this one died.
         values: the point of the search space, by path.
         spec: the resolved trial.
+        rung: the step up to which the trial has been promoted, 0 if it has not.
     """
 
     number: int
@@ -84,6 +87,7 @@ class TrialJob:
     attempt: int
     values: dict[str, Scalar]
     spec: TrialSpec
+    rung: int = 0
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,7 @@ class Record:
         self._exhausted = False
         self._unreachable_in_a_row = 0
         self._halving = Halving(spec.early_stop, spec.objectives) if spec.early_stop else None
+        self._paused: dict[int, _Paused] = {}
         self._representative = Representative(spec, reference_point)
         self._stopping = Stopping(spec, self._representative, self._representative.reference)
         self._why_stopped = ""
@@ -277,7 +282,10 @@ class Record:
         folder = trial.user_attrs["folder"]
         accepted = self._accepted(folder)
         self._representative.add(accepted)
-        if trial.state.name == "COMPLETE" or trial.user_attrs.get("reason") == DOMINATED:
+        reason = trial.user_attrs.get("reason")
+        if reason == PAUSED and accepted:
+            self._paused[folder] = _Paused(trial.number, int(accepted[-1]["step"] or 0))
+        if trial.state.name == "COMPLETE" or reason in (DOMINATED, PAUSED):
             with contextlib.suppress(RunsError):
                 result = self.folder.trial(folder).result()
                 self._stopping.add(accepted, 0.0 if result is None else result.seconds)
@@ -350,8 +358,10 @@ class Record:
         """Whether nothing runs and nothing more is wanted."""
         if self.live:
             return False
+        if self.gave_up or self.stopped:
+            return True
         enough = self._ended.taken >= self.spec.trials
-        return enough or bool(self.gave_up) or self.exhausted or bool(self.stopped)
+        return (enough or self.exhausted) and self._next_promoted() is None
 
     def ask(self) -> TrialJob | None:
         """Return the next trial to run, or None if there is none, now or for good.
@@ -359,11 +369,14 @@ class Record:
         While as many trials are live as are still wanted there is none for now: one of them may
         fail.
         """
-        taken = self._ended.taken + len(self.live)
-        if taken >= self.spec.trials or self.gave_up or self.exhausted or self.stopped:
+        # Not for good where a disk is full: Tune asks again.
+        if self.gave_up or self.stopped or time.monotonic() < self._resume_at:
             return None
-        # Not for good: Tune asks again.
-        if time.monotonic() < self._resume_at:
+        # Before anything new: a trial that has shown to be good is worth more.
+        if (job := self._promote()) is not None:
+            return job
+        taken = self._ended.taken + len(self.live)
+        if taken >= self.spec.trials or self.exhausted:
             return None
         self._queue_guide()
         # A sampler that keeps drawing known points has nothing left to say about a finite space.
@@ -381,6 +394,28 @@ class Record:
                 return job
         self._exhausted = True
         return None
+
+    def _next_promoted(self) -> int | None:
+        """Return the folder of a paused trial that may continue, from the highest rung down."""
+        if self._halving is None:
+            return None
+        by_rung = sorted(self._paused, key=lambda folder: (-self._paused[folder].rung, folder))
+        advances = self._halving.advances
+        return next((f for f in by_rung if advances(f, self._paused[f].rung)), None)
+
+    def _promote(self) -> TrialJob | None:
+        """Return the next paused trial that may continue; None if none may, or others wait."""
+        # What waits was cut off or is tried first, and Optuna takes it first.
+        folder = None if self._waiting() else self._next_promoted()
+        if folder is None:
+            return None
+        paused = self._paused.pop(folder)
+        trial = self.study.get_trials(deepcopy=False)[paused.number]
+        # The same point, which must not pass for a duplicate.
+        self._keys.discard(trial.user_attrs["key"])
+        queue_promotion(self.study, trial, paused.rung)
+        self._add("paused", -1)
+        return self._draw()
 
     def _waiting(self) -> list[FrozenTrial]:
         from optuna.trial import TrialState
@@ -418,6 +453,8 @@ class Record:
         if job is not None:
             self._trials[job.number] = trial
             self.live[job.number] = job
+            if job.rung:
+                self.folder.trial(job.folder).reopen()
             self.folder.trial(job.folder).write_spec(job.spec)
         return job
 
@@ -444,7 +481,8 @@ class Record:
         # Written last, also where a retry has it already: the journal is synced with it.
         trial.set_user_attr("folder", folder)
         self._keys.add(key)
-        return TrialJob(trial.number, folder, int(attrs.get("attempt", 0)), values, spec)
+        attempt, rung = int(attrs.get("attempt", 0)), int(attrs.get("rung", 0))
+        return TrialJob(trial.number, folder, attempt, values, spec, rung)
 
     def _free_folder(self, number: int) -> int:
         """Return the number of the run folder of a new trial: its own, unless that is taken.
@@ -536,13 +574,23 @@ class Record:
         # A rejected step does not show where the trial could get.
         if self._halving is None or not facts["accepted"]:
             return ""
-        folder, step = self.live[number].folder, int(facts["step"] or 0)
-        self._halving.add(folder, step, facts)
-        return self._halving.verdict(folder, step)
+        job, step = self.live[number], int(facts["step"] or 0)
+        self._halving.add(job.folder, step, facts)
+        if not self._halving.pauses:
+            return self._halving.verdict(job.folder, step)
+        if step <= job.rung or not self._halving.holds(job.folder, step):
+            return ""
+        # One that would be promoted at once need not be interrupted.
+        return "" if self._halving.advances(job.folder, step) else f"at step {step}"
+
+    @property
+    def early_end(self) -> str:
+        """The reason of the end of a trial that `judge` gives words for."""
+        return PAUSED if self._halving is not None and self._halving.pauses else DOMINATED
 
     def overtaken(self, job: TrialJob) -> str:
         """Return why a trial that was cut off need not go on from its last accepted step."""
-        if self._halving is None:
+        if self._halving is None or self._halving.pauses:
             return ""
         accepted = self._accepted(job.folder)
         return self._halving.verdict(job.folder, int(accepted[-1]["step"] or 0)) if accepted else ""
@@ -601,8 +649,11 @@ class Record:
             self._add("unreachable")
             self._unreachable_in_a_row += 1
         else:
-            self._stopping.add(accepted, seconds)
-            self._add("dominated")
+            here = sum(step.seconds for step in folder.steps() if step.step > job.rung)
+            self._stopping.add(accepted, here)
+            self._add(ended.reason)
+            if ended.reason == PAUSED:
+                self._paused[job.folder] = _Paused(job.number, int(accepted[-1]["step"] or 0))
             self.ended_here += 1
             self._unreachable_in_a_row = 0
         return replace(ended, metrics=accepted[-1] if accepted else {}, seconds=seconds)
@@ -628,6 +679,13 @@ class Record:
             folder.write_result(
                 TrialResult(trial=job.folder, attempt=job.attempt, state="failed", error=words)
             )
+
+
+class _Paused(NamedTuple):
+    """A trial that waits: its number in the study, and the step it has come to."""
+
+    number: int
+    rung: int
 
 
 def _end_of(trial: FrozenTrial) -> tuple[float, int]:

@@ -42,8 +42,8 @@ def walked_growth(
     """Return by how much more than its end the start of each budget's ladder is.
 
     On a ladder of n steps the k-th is ``end * growth ** (1 - k / n)``. The first one of a range is
-    its high end, so its growth is ``(high / low) ** (n / (n - 1))``; a budget that is no range holds
-    from the first step on.
+    its high end, so its growth is ``(high / low) ** (n / (n - 1))``; a budget that is no range
+    holds from the first step on.
 
     Args:
         dense: use of the dense network, by resource.

@@ -578,7 +578,9 @@ class Record:
         self._halving.add(job.folder, step, facts)
         if not self._halving.pauses:
             return self._halving.verdict(job.folder, step)
-        if step <= job.rung or not self._halving.holds(job.folder, step):
+        # Behind the last step there is nothing that it could be promoted to.
+        over = step <= job.rung or step >= job.spec.prune.steps
+        if over or not self._halving.holds(job.folder, step):
             return ""
         # One that would be promoted at once need not be interrupted.
         return "" if self._halving.advances(job.folder, step) else f"at step {step}"

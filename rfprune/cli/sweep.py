@@ -177,6 +177,7 @@ def _summary(counts: StudyCounts, wanted: int) -> str:
         "paused": counts.paused,
         "with an unreachable budget": counts.unreachable,
         "with contradictory values": counts.invalid,
+        "passed over, as they would not have ended in time": counts.too_long,
         "cut off": counts.cut_off,
         "missing": counts.missing,
         "failed": counts.failed,

@@ -165,8 +165,8 @@ class StopSpec(StrictSpec):
     )
     hours: PositiveFloat | None = Field(
         None,
-        description="wall time of one run of the command; a trial that would not end in it "
-        "does not begin",
+        description="wall time of one run of the command; a trial that would not end in it, by "
+        "those most like it, does not begin",
     )
     cpu_seconds: PositiveFloat | None = Field(
         None, description="seconds of all trials of the sweep, times the CPUs that each holds"

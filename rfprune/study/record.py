@@ -20,6 +20,7 @@ from rfprune.errors import RunsError, SpecError
 from rfprune.results import SweepFolder, TrialResult
 from rfprune.spec import SweepSpec, TrialSpec
 from rfprune.spec.sweep import FLAGS
+from rfprune.study.durations import Durations
 from rfprune.study.earlier import Earlier
 from rfprune.study.halving import Halving
 from rfprune.study.missing import find_missing, put_aside
@@ -36,6 +37,7 @@ from rfprune.study.trials import (
     EARLY,
     INVALID,
     PAUSED,
+    TOO_LONG,
     UNREACHABLE,
     StudyCounts,
     count_trials,
@@ -175,6 +177,7 @@ class Record:
         self._representative = Representative(spec, reference_point)
         self._stopping = Stopping(spec, self._representative, self._representative.reference)
         self._why_stopped = ""
+        self._durations = Durations(space)
         self._earlier = Earlier(spec.objectives)
         self._guides: list[dict[str, Scalar]] = []
         self._points: Iterator[dict[str, Scalar]] | None = None
@@ -288,7 +291,9 @@ class Record:
         if trial.state.name == "COMPLETE" or reason in (DOMINATED, PAUSED):
             with contextlib.suppress(RunsError):
                 result = self.folder.trial(folder).result()
-                self._stopping.add(accepted, 0.0 if result is None else result.seconds)
+                seconds = 0.0 if result is None else result.seconds
+                self._stopping.add(accepted, seconds)
+                self._durations.add(trial.user_attrs["values"], seconds)
 
     def _accepted(self, folder: int) -> list[dict[str, float | None]]:
         """Return what was measured at the accepted steps of a run folder; none if it is damaged.
@@ -381,6 +386,7 @@ class Record:
         self._queue_guide()
         # A sampler that keeps drawing known points has nothing left to say about a finite space.
         patience = 0 if self.choice.name == "grid" else _PATIENCE
+        too_long = 0
         for tries in range(_LAST_TRY):
             if (
                 self._size is not None
@@ -389,9 +395,16 @@ class Record:
                 and not self._queue_point()
             ):
                 break
+            passed_over = self._ended.too_long
             job = self._draw()
             if job is not None:
                 return job
+            too_long += self._ended.too_long - passed_over
+            if too_long > _PATIENCE:
+                self._why_stopped = (
+                    f"{self._stopping.left}, and no point was drawn whose trial would end in them"
+                )
+                return None
         self._exhausted = True
         return None
 
@@ -470,6 +483,10 @@ class Record:
             self._add("invalid")
             return None
         key, attrs = spec.key, trial.user_attrs
+        if "folder" not in attrs and (why := self._too_long(values)):
+            fail(self.study, trial.number, TOO_LONG, why)
+            self._add("too_long")
+            return None
         # Two points may mean the same trial: paths that are searched and change nothing.
         if key in self._keys:
             fail(self.study, trial.number, DUPLICATE)
@@ -483,6 +500,14 @@ class Record:
         self._keys.add(key)
         attempt, rung = int(attrs.get("attempt", 0)), int(attrs.get("rung", 0))
         return TrialJob(trial.number, folder, attempt, values, spec, rung)
+
+    def _too_long(self, values: dict[str, Scalar]) -> str:
+        """Return why a new trial would not end within ``stop.hours``; nothing if it would."""
+        left = self._stopping.seconds_left
+        expected = None if math.isinf(left) else self._durations.expected(values)
+        if expected is None or expected <= left:
+            return ""
+        return f"{self._stopping.left}, and trials like it took {expected:.0f} s"
 
     def _free_folder(self, number: int) -> int:
         """Return the number of the run folder of a new trial: its own, unless that is taken.
@@ -535,6 +560,8 @@ class Record:
             self.study.tell(trial, values)
         self._representative.add(ended.steps)
         self._stopping.add(ended.steps, ended.seconds)
+        if not job.rung:
+            self._durations.add(job.values, ended.seconds)
         self._compare_with_earlier(job, values)
         # Counted along; a look at all trials after each would grow with the sweep.
         self._add("complete")
@@ -653,6 +680,8 @@ class Record:
         else:
             here = sum(step.seconds for step in folder.steps() if step.step > job.rung)
             self._stopping.add(accepted, here)
+            if not job.rung:
+                self._durations.add(job.values, here)
             self._add(ended.reason)
             if ended.reason == PAUSED:
                 self._paused[job.folder] = _Paused(job.number, int(accepted[-1]["step"] or 0))

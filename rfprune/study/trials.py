@@ -26,6 +26,7 @@ __all__ = [
     "NOT_RUN",
     "PAUSED",
     "RETRIED",
+    "TOO_LONG",
     "UNREACHABLE",
     "StudyCounts",
     "count_trials",
@@ -55,8 +56,8 @@ DOMINATED, PAUSED, UNREACHABLE = "dominated", "paused", "budget unreachable"
 EARLY = (DOMINATED, PAUSED, UNREACHABLE)
 
 #: Reasons for which a point that was drawn is not run: it leaves no folder and causes no event.
-DUPLICATE, INVALID = "duplicate", "invalid"
-NOT_RUN = (DUPLICATE, INVALID)
+DUPLICATE, INVALID, TOO_LONG = "duplicate", "invalid", "too long"
+NOT_RUN = (DUPLICATE, INVALID, TOO_LONG)
 
 
 #: User attribute of a trial that another sweep ran: it guides the sampler and is no trial here.
@@ -75,6 +76,7 @@ class StudyCounts:
         waiting: queued, including retries.
         duplicate: drawn a second time and not run.
         invalid: drawn, but its values together break a rule of the trial file; not run.
+        too_long: drawn, but would not have ended within ``stop.hours``; not run.
         dominated: ended early because others were ahead.
         paused: waiting at a rung, for being promoted.
         unreachable: not begun because no pruning can reach a budget.
@@ -89,6 +91,7 @@ class StudyCounts:
     waiting: int = 0
     duplicate: int = 0
     invalid: int = 0
+    too_long: int = 0
     dominated: int = 0
     paused: int = 0
     unreachable: int = 0
@@ -234,6 +237,7 @@ def counts_of(trials: Sequence[FrozenTrial], missing: Collection[int] = ()) -> S
     reasons = {
         DUPLICATE: "duplicate",
         INVALID: "invalid",
+        TOO_LONG: "too_long",
         DOMINATED: "dominated",
         PAUSED: "paused",
         UNREACHABLE: "unreachable",

@@ -23,7 +23,7 @@ from rfprune.spec.base import StrictSpec
 from rfprune.spec.targets import TARGETS
 from rfprune.spec.widths import WidthsSpec
 
-__all__ = ["LayerPruning", "PruneSpec", "RegularizerSpec", "budget_amount"]
+__all__ = ["Budget", "LayerPruning", "PruneSpec", "RegularizerSpec", "budget_amount"]
 
 Structure = Literal["auto", "weight", "dsp", "bram", "filter", "block"]
 # A file has lists, and strict models take no list for a tuple.

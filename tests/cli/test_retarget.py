@@ -20,7 +20,8 @@ PART = "hardware.part=xcvu13p-flga2577-2-e"
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
-def test_a_sweep_moves_to_another_part(run, finished: Path, workplace: Path) -> None:
+def test_a_sweep_moves_to_another_part(run, finished: Path, workplace: Path, monkeypatch) -> None:
+    monkeypatch.delenv("RFPRUNE_TRACKING")
     ran = run("retarget", "tiny", "--set", PART, "--set", "hardware.clock_ns=5")
     assert ran.code == 0, ran
     new = SweepFolder(workplace / "runs" / "tiny-xcvu13p-flga2577-2-e")

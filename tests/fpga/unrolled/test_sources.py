@@ -181,9 +181,7 @@ def test_the_script_for_yosys_counts_what_the_certificate_does(tmp_path: Path) -
 @pytest.mark.slow
 def test_the_emulator_becomes_a_wheel(events: Written, tmp_path: Path) -> None:
     shutil.copytree(events.folder / "emulator", tmp_path / "emulator")
-    command = (
-        f"{sys.executable} -m pip wheel -q --no-deps --no-build-isolation -w wheels ./emulator"
-    )
+    pip = f"{sys.executable} -m pip wheel -q --no-deps --no-build-isolation"
     try:
         ran([f"{pip} -w wheels ./emulator"], tmp_path)
     except AssertionError as error:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
 
 from benchmarks.layers.cases import CASES, PATHS, Case
 from benchmarks.layers.prove import seeded
+from rfprune.core.named import Named
 from rfprune.errors import InputError
-from rfprune.fpga.layers import plan, trace
-from rfprune.fpga.unrolled.circuit import build_unrolled
-from rfprune.fpga.unrolled.deployment import check_unrolled
-from rfprune.spec import HardwareSpec
+from rfprune.methods import find_method
+from rfprune.spec import TrialSpec
+from rfprune.trial.prepare import deploy
 
-__all__ = ["page", "refusal"]
+__all__ = ["page", "refusal", "rows_of", "said_by_check", "target_of_case"]
 
 _HEAD = """# Layers: proven, rewritten or refused
 
@@ -25,7 +29,7 @@ does.
   bit, on corner vectors and random rows.
 - **rewritten**: an exact equivalent is handed over instead; proven in the same way.
 - **refused**: before any training, with the reason and a way out, by `rfprune check` and before
-  every trial.
+  every trial. The words are those that `rfprune check` says: this page asks the same function.
 
 Random networks of the same layers, with random types, strategies and reuse factors, look for what
 the table misses: `python -m benchmarks.layers.fuzz --networks 2000`. `rfprune list layers` shows
@@ -78,16 +82,43 @@ def _kind(case: Case, path: str) -> str:
 
 def refusal(case: Case, path: str) -> str:
     """Return the words in which a case is refused; empty if it is not."""
+    # Where it is in the network, and where to look for more, stand in every message.
+    head, _, words = (
+        said_by_check(case, path).partition(" ('rfprune list layers'")[0].partition(": ")
+    )
+    return (f"{head} {words}" if head.startswith("hardware.") else words).rstrip(".")
+
+
+def said_by_check(case: Case, path: str) -> str:
+    """Return what ``rfprune check`` says of a case; empty if it takes it."""
     with seeded(0):
-        model = case.make()
-    hardware = HardwareSpec.model_validate(case.settings(path))
+        model, x = case.make(), rows_of(case)
+    method = find_method("magnitude")
+    content: dict[str, Any] = {
+        "model": {"name": "mlp"},
+        "data": {"name": "digits"},
+        "estimator": "analytic",
+    }
+    content |= {"hardware": case.settings(path), "prune": {"method": "magnitude"}}
+    if path == "alkaid":
+        content["estimator"] = "adders"
+        content["prune"]["budget"] = {"lut": 0.5}
     try:
-        planned = plan(trace(model, case.shape), hardware)
-        if hardware.backend == "alkaid":
-            check_unrolled(hardware)
-            build_unrolled(model, planned)
+        deploy(TrialSpec.model_validate(content), method, model, case.shape, x, Path())
     except InputError as error:
-        # Where it is in the network, and where to look for more, stand in every message.
-        head, _, words = str(error).partition(" ('rfprune list layers'")[0].partition(": ")
-        return (f"{head} {words}" if head.startswith("hardware.") else words).rstrip(".")
+        return str(error)
     return ""
+
+
+def target_of_case(case: Case, path: str) -> dict[str, Any]:
+    """Return the sections of a trial that say what a case is built on."""
+    found: dict[str, Any] = {"hardware": case.settings(path)}
+    found["prune"] = {"method": "magnitude", "budget": {"lut": 0.5}}
+    return found | {"estimator": "adders"} if path == "alkaid" else found
+
+
+def rows_of(case: Case, rows: int = 8) -> Any:
+    """Return rows of zeros and ones, which choose rows of a table as well."""
+    shapes = case.shape if isinstance(case.shape, dict) else {"": case.shape}
+    parts = {name: torch.randint(2, (rows, *shape)).float() for name, shape in shapes.items()}
+    return parts[""] if "" in parts else Named(parts)

@@ -32,7 +32,7 @@ WAY_OUT = re.compile(
 )
 
 WRONG = ("silent", "late")
-#: Refused for their rows first: images of three axes, and scaled numbers that choose rows of a table.
+#: Refused for their rows first: of three axes, or scaled numbers that choose rows of a table.
 NO_SUCH_ROWS = ("nn.Conv3d", "nn.Embedding")
 ids = [f"{case.group}: {case.written}" for case in CASES]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,15 @@ import torch
 
 from benchmarks.layers.cases import CASES, PATHS, Case
 from benchmarks.layers.prove import seeded
+from benchmarks.report import table
+from rfprune.core.files import write_atomic
 from rfprune.core.named import Named
 from rfprune.errors import InputError
 from rfprune.methods import find_method
 from rfprune.spec import TrialSpec
 from rfprune.trial.prepare import deploy
 
-__all__ = ["page", "refusal", "rows_of", "said_by_check", "target_of_case"]
+__all__ = ["PAGE", "note_fuzzed", "page", "refusal", "rows_of", "said_by_check", "target_of_case"]
 
 _HEAD = """# Layers: proven, rewritten or refused
 
@@ -32,14 +36,20 @@ does.
   every trial. The words are those that `rfprune check` says: this page asks the same function.
 
 Random networks of the same layers, with random types, strategies and reuse factors, look for what
-the table misses: `python -m benchmarks.layers.fuzz --networks 2000`. `rfprune list layers` shows
-every name that is taken or refused.
+the table misses: `python -m benchmarks.layers.fuzz --networks 2000`.
+
+{fuzzed}
+
+`rfprune list layers` shows every name that is taken or refused.
 
 The paths: hls4ml with `io_type: io_parallel` and `io_stream`; alkaid with `backend: alkaid`, which
 unrolls a network wholly.
 
 {counts}
 """
+PAGE = Path(__file__).parents[2] / "docs" / "layers.md"
+#: What random networks showed, by path.
+_FUZZED = Path(__file__).with_name("fuzzed.json")
 _COLUMNS = (
     "| written as | io_parallel | io_stream | alkaid | becomes, or why it is refused "
     "| hls4ml 1.3 alone |"
@@ -48,11 +58,39 @@ _COLUMNS = (
 
 def page() -> str:
     """Return the page."""
-    parts = [_HEAD.format(counts=_counts())]
+    parts = [_HEAD.format(counts=_counts(), fuzzed=_fuzzed())]
     for group, cases in groupby(CASES, key=lambda case: case.group):
         parts += [f"## {group}", "", _COLUMNS, "|---|---|---|---|---|---|"]
         parts += [*map(_row, cases), ""]
     return "\n".join(parts)
+
+
+def note_fuzzed(
+    backend: str, networks: int, seed: int, counts: Mapping[str, int], times: Mapping[str, int]
+) -> None:
+    """Keep what random networks showed on one path, and write the page with it.
+
+    Args:
+        backend: hls4ml or alkaid.
+        networks: how many.
+        seed: of the first.
+        counts: networks by verdict.
+        times: seconds, and of processors.
+    """
+    known = json.loads(_FUZZED.read_text()) if _FUZZED.exists() else {}
+    verdicts = {kind: counts.get(kind, 0) for kind in ("proven", "refused", "silent", "late")}
+    known[backend] = {"networks": networks, "first seed": seed, **verdicts, **times}
+    write_atomic(_FUZZED, json.dumps(known, indent=1, sort_keys=True) + "\n")
+    write_atomic(PAGE, page())
+
+
+def _fuzzed() -> str:
+    known = json.loads(_FUZZED.read_text()) if _FUZZED.exists() else {}
+    rows = [{"path": backend, **found} for backend, found in sorted(known.items())]
+    return (
+        table(rows)
+        + "\n\n`silent`: other numbers, and nothing said; `late`: an error after the planning."
+    )
 
 
 def _counts() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ import torch
 import rfprune
 from benchmarks.layers.cases import CASES, PATHS, Case
 from benchmarks.layers.fuzz import fuzz
-from benchmarks.layers.page import page, refusal, rows_of, said_by_check, target_of_case
+from benchmarks.layers.page import PAGE, page, refusal, rows_of, said_by_check, target_of_case
 from benchmarks.layers.prove import faults_of, seeded
 from rfprune.core.named import Named
 from rfprune.errors import InputError
@@ -22,7 +21,6 @@ from rfprune.models import building
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
 
-PAGE = Path(__file__).parents[3] / "docs" / "layers.md"
 #: Of random networks; ``RFPRUNE_FUZZ`` sets another number, ``RFPRUNE_FUZZ_SEED`` the first seed.
 NETWORKS = int(os.environ.get("RFPRUNE_FUZZ", "144"))
 SEED = int(os.environ.get("RFPRUNE_FUZZ_SEED", "0"))

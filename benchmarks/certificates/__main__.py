@@ -101,7 +101,7 @@ if __name__ == "__main__":
         packages=("rfprune", "alkaid", "hls4ml", "torch", "numpy"),
         options={
             "--parts": (listed(_PARTS), list(_PARTS), f"of {', '.join(_PARTS)}"),
-            "--rows": (int, 8000, "rows of each data set"),
+            "--rows": (int, 10000, "rows of each data set"),
             "--largest": (int, 3, "networks of the table to check by hls4ml, per io type; 0: all"),
             "--seed": (int, 0, "of the simulated rows"),
             "--kept": (Path, None, "file of what has been measured, to go on from"),

@@ -27,7 +27,7 @@ def certify(
     written to ``certificate.json``; where anything differs, the export's own is kept as
     ``certificate.exported.json``; as ``rfprune certify`` does::
 
-        found = rfprune.certify("best", rows=5000)
+        found = rfprune.certify("out", rows=200, run_code=True)
         assert not found.faults
 
     Args:
@@ -65,7 +65,7 @@ def quantize(
     Accuracy, size (bytes) and time (ms per row) of both are measured beside those of the float
     network; nothing is trained. As ``rfprune quantize`` does::
 
-        found = rfprune.quantize("best", "best_int8")
+        found = rfprune.quantize("edge_out", "edge_int8")
         [(form.name, form.bytes, form.ms) for form in found.forms]
 
     Args:

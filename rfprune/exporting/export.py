@@ -100,6 +100,17 @@ class Exported:
 def export(request: Request, say: Callable[[str], None] = lambda text: None) -> Exported:
     """Write one accepted step as a folder of its own.
 
+    `Point.export` and ``rfprune export`` choose the step first. Example::
+
+        from pathlib import Path
+
+        from rfprune.exporting import Request
+        from rfprune.results import TrialFolder
+
+        point = rfprune.open("trial").best()
+        trial = TrialFolder(point.folder)
+        rfprune.export(Request(trial, point.step, Path("by_hand"), rows=50)).facts
+
     Args:
         request: which step, and where to.
         say: called with one line per stage.
@@ -201,6 +212,8 @@ def _write_network(bundle: Bundle, request: Request, parts: ExportedParts) -> No
         "step": bundle.record.step,
         "input_shape": shape,
         "why": request.why,
+        # Where the names of data files count from: they stay behind.
+        "base_dir": str(request.trial.base_dir().resolve()),
         **bundle.record.model_dump(mode="json"),
     }
     write_json(folder / "metrics.json", facts)
@@ -214,12 +227,19 @@ def _carry_given(bundle: Bundle, base_dir: Path) -> None:
         shutil.copy2(base_dir / name, bundle.folder / FOLDER / name)
 
 
+def _network(bundle: Bundle) -> list[str]:
+    """Return which network it is, beyond the name in the title: a sweep may have several."""
+    model = bundle.prepared.spec.model
+    listed = ", ".join(f"{name} = {value}" for name, value in model.args.items())
+    return [f"network {model.name}: {listed}"] if listed else []
+
+
 def _report(bundle: Bundle, request: Request, parts: ExportedParts, scaling: str) -> str:
     score, values = bundle.prepared.task.score, bundle.record.values
     scores = f"test {score} **{values[score]:.4f}**, validation {values[f'val_{score}']:.4f}"
     sections = [
         *([f"Chosen: {request.why}"] if request.why else []),
-        bullets([scores, *parts.summary]),
+        bullets([*_network(bundle), scores, *parts.summary]),
         *(
             [f"![front of the sweep, the chosen point marked]({PICTURE})"]
             if request.picture

@@ -94,6 +94,7 @@ def choose_jointly(
     *,
     near: FloatArray | None = None,
     quick: bool = False,
+    names: Sequence[str] = (),
 ) -> JointChoice:
     """Choose an entry for every weight and a width for every place.
 
@@ -103,6 +104,7 @@ def choose_jointly(
         budget: (R,), inf = no limit.
         near: (R,) prices to look at first, those of a choice before.
         quick: few prices, and no widths beside those that they name.
+        names: (R,) of the resources, for messages.
 
     Raises:
         BudgetError: the narrowest types alone cost more.
@@ -119,9 +121,11 @@ def choose_jointly(
     if found is None:
         least = problem.own(problem.narrowest())
         over = int(np.flatnonzero(least > problem.budget)[0])
+        number = int(problem.limited[over])
+        name = names[number] if names else f"resource {number}"
         raise BudgetError(
-            f"budget {problem.budget[over]:g} of resource {over}: the narrowest types alone cost "
-            f"{least[over]:g}."
+            f"a budget of {problem.budget[over]:.6g} {name} cannot be met: the narrowest types "
+            f"alone cost {least[over]:.6g}."
         )
     if not quick:
         found = _beside(found, problem, tried, bound)
@@ -248,7 +252,8 @@ def _next_prices(problem: _Problem, tried: list[_Priced]) -> tuple[FloatArray, f
     )
     if not found.success:
         return tried[-1].prices, -np.inf
-    return np.asarray(found.x[:-1]) * scale, float(found.x[-1]) * unit
+    # A price below 0 would prove nothing, and the program is right to 1e-7 alone.
+    return np.maximum(found.x[:-1], 0.0) * scale, float(found.x[-1]) * unit
 
 
 def _better(

@@ -216,7 +216,7 @@ class ValueRung(Rung):
         weights = [w.cpu() for w in folded_weights(self.model, self.file)]
         places, layers = self._menus(weights)
         near = None if self.choice is None else self.choice.prices
-        choice = choose_jointly(places, layers, budget, near=near, quick=quick)
+        choice = choose_jointly(places, layers, budget, near=near, quick=quick, names=RESOURCES)
         self.choice = choice
         self.gaps.append(choice.gap)
         for index, layer in enumerate(self.file.layers):

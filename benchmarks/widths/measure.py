@@ -7,7 +7,7 @@ import json
 import resource
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import HERE, read_cases, render, sentence, settings, table
+from benchmarks.widths.latency import measure_latency, page_latency
 from benchmarks.widths.reference import points as hgq2_points
 from benchmarks.widths.reference import write_rows
 from rfprune.core.arrays import FloatArray
@@ -138,15 +139,17 @@ def crossing(lut: list[float], score: list[float], level: float) -> float | None
     return float(np.exp(x[right - 1] + share * (x[right] - x[right - 1])))
 
 
-def crossings(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
+def crossings(
+    rows: list[dict[str, Any]], by: str, shares: Sequence[float] = SHARES
+) -> list[dict[str, Any]]:
     """Return per task, tool and share the crossing of every seed, and their mean."""
     found = []
     for task in dict.fromkeys(row["task"] for row in rows):
         own = [row for row in rows if row["task"] == task]
         # The bar is the same for all seeds and tools: the mean of the dense networks.
         dense = float(np.mean(_rising([row for row in own if row.get("step") == 0])))
-        bars = [dense, *([BARS[task]] if task in BARS else [])]
-        for tool, bar, share in product(dict.fromkeys(r["tool"] for r in own), bars, SHARES):
+        bars = [dense, *([BARS[task]] if task in BARS and shares is SHARES else [])]
+        for tool, bar, share in product(dict.fromkeys(r["tool"] for r in own), bars, shares):
             each = []
             for mine in _by_seed(own, tool):
                 front = [row for row in mine if row.get(by)]
@@ -275,6 +278,8 @@ def measure(options: Namespace) -> dict[str, Any]:
     """Return every point and the crossings."""
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(options.kept or scratch).resolve()
+        if options.latency:
+            return measure_latency(options, home)
         rows = [
             {"tool": "rfprune", **row}
             for index, task in enumerate(options.tasks)
@@ -308,6 +313,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def page(result: dict[str, Any]) -> str:
     """Return the whole result as Markdown."""
+    if "latency" in result:
+        return page_latency(result)
     shown = ("task", "tool", "seed", "step", "ramp", "lut", "yosys_lut", "ff", "cycles", "ebops")
     shown = (*shown, "val_score", "score", "gap", "cpu_seconds")
     digits = [

@@ -236,24 +236,10 @@ def _best_prices(problem: _Problem, near: FloatArray | None, planes: int) -> lis
 
 def _next_prices(problem: _Problem, tried: list[_Priced]) -> tuple[FloatArray, float]:
     """Return the prices at which all planes allow most, and how much that is."""
-    from scipy.optimize import linprog
+    from rfprune.knapsack.planes import next_prices
 
-    slopes = np.array([each.cost - problem.budget for each in tried])
-    # In units of what the budget could be worth, or prices and bounds differ by orders.
-    unit = max(abs(each.bound) for each in tried) or 1.0
-    scale = unit / np.maximum(np.abs(slopes).max(axis=0), 1e-12)
-    ends = np.array([each.bound - float(s @ each.prices) for each, s in zip(tried, slopes)])  # noqa: B905
-    found = linprog(
-        np.array([*np.zeros(len(scale)), -1.0]),
-        A_ub=np.column_stack([-slopes * scale / unit, np.ones(len(tried))]),
-        b_ub=ends / unit,
-        bounds=[*[(0.0, 1e4)] * len(scale), (None, 1e9)],
-        method="highs",
-    )
-    if not found.success:
-        return tried[-1].prices, -np.inf
-    # A price below 0 would prove nothing, and the program is right to 1e-7 alone.
-    return np.maximum(found.x[:-1], 0.0) * scale, float(found.x[-1]) * unit
+    slopes = [each.cost - problem.budget for each in tried]
+    return next_prices([each.prices for each in tried], [each.bound for each in tried], slopes)
 
 
 def _better(

@@ -189,20 +189,24 @@ class ValueRung(Rung):
             self._choose(self._falling(share, self.budget * self.numbers.scale), not last)
             return
         limited = np.isfinite(self.budget)
-        asked = self.budget * self.numbers.scale
+        held: tuple[JointChoice, dict[str, Tensor]] | None = None
         for _ in range(_CORRECTIONS):
-            choice = self._choose(asked, False)
+            choice = self._choose(self.budget * self.numbers.scale, False)
             self._fit_weights()
             built = self.built()
-            over = built[limited] > self.budget[limited]
-            under = built[limited] < _FILLED * self.budget[limited]
-            # What a price of nothing leaves over is not wanted.
-            if not over.any() and not (under & (choice.prices[limited] > 0)).any():
-                break
             # In the model's units: what it said, for what is built.
             ratio = np.where(built > 0, choice.cost / np.maximum(built, 1e-9), self.numbers.scale)
             self.numbers.scale = np.where(limited, ratio, self.numbers.scale)
-            asked = self.budget * self.numbers.scale
+            if (built[limited] <= self.budget[limited]).all():
+                if held is None or choice.loss < held[0].loss:
+                    held = choice, self.numbers.saved()
+                under = built[limited] < _FILLED * self.budget[limited]
+                # What a price of nothing leaves over is not wanted.
+                if not (under & (choice.prices[limited] > 0)).any():
+                    break
+        if held is not None and held[0] is not self.choice:
+            self.choice = held[0]
+            self.numbers.take(held[1])
 
     def _falling(self, share: float, end: FloatArray) -> FloatArray:
         """Return (R,) the budgets on the way, which fall by the same factor everywhere."""

@@ -247,7 +247,8 @@ def test_both_budgets_are_held_and_the_cpp_is_torch(tmp_path: Path) -> None:
     folder = run(tmp_path, spec)
     steps = folder.steps()
     for record, lut in zip(steps[1:], (2000 / 0.6, 2000), strict=True):
-        assert record.values["lut"] == pytest.approx(lut, rel=0.1)
+        # What is trained after the last choice may move a few.
+        assert 0.7 * lut < record.values["lut"] < 1.03 * lut
         assert record.values["dsp"] <= 10 / 0.6 + 3
         assert np.median(record.gaps) < 0.1
     assert steps[2].values["val_accuracy"] > 0.4

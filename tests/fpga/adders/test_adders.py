@@ -429,7 +429,7 @@ def test_the_count_of_a_trial_again(trial: TrialFolder) -> None:
     ("changes", "message"),
     [
         ({"prune": {"method": "widths", "budget": {"dsp": 0.3}}}, r"prune\.budget\.dsp: method"),
-        ({"hardware": {"strategy": "latency"}}, r"hardware\.strategy: is latency, and prune\.met"),
+        ({"hardware": {"strategy": "resource"}}, r"hardware\.strategy: is resource, and prune\."),
         ({"prune": {"method": "knapsack", "budget": {"lut": 9}}}, r"has no multipliers"),
         ({"hardware": {"reuse_factor": 2}}, r"hardware\.reuse_factor: is 2"),
         ({"hardware": {"layers": {"fc0": {}}}}, r"hardware\.layers: method widths has no"),

@@ -121,8 +121,13 @@ def test_budgets_and_estimators() -> None:
         deployment({}, prune={"budget": {"dsp": 0.5}})
     with pytest.raises(SpecError, match="Allowed with backend alkaid: adders, yosys"):
         deployment({}, estimator="analytic")
-    with pytest.raises(SpecError, match="another method than widths"):
-        deployment({}, prune={"method": "widths", "budget": {"lut": 0.5}})
+    with pytest.raises(
+        SpecError, match="strategy distributed_arithmetic alone; strategy is latency"
+    ):
+        deployment({"strategy": "latency"})
+    # With a method that chooses values it is another deployment of the same kind.
+    chosen = deployment({}, prune={"method": "widths", "budget": {"lut": 0.5}})
+    assert isinstance(chosen, UnrolledValues)
 
 
 def deployment(hardware: dict[str, Any], **more: Any) -> UnrolledDeployment:

@@ -18,6 +18,11 @@ if __name__ == "__main__":
             "--hgq2-seconds": (each(float), [150.0], "CPU seconds of its ramps, as --seeds"),
             "--hgq2-seeds": (each(int), [1], "its seeds, as --seeds"),
             "--hgq2-ramps": (int, 3, "ramps of its regularizer for each seed, up to 3"),
+            "--methods": (
+                listed(("widths", "ebops")),
+                ["widths"],
+                "which choose values; rfprune stands for widths",
+            ),
             "--latency": (bool, False, "compare strategy latency with uniform widths instead"),
             "--kept": (str, "", "folder in which finished trials are kept; temporary if not given"),
         },

@@ -54,18 +54,24 @@ def _of(values: list[Any], index: int) -> Any:
     return values[min(index, len(values) - 1)]
 
 
-def points(task: str, seed: int, home: Path, yosys: bool) -> Iterator[dict[str, Any]]:
+def points(
+    task: str, seed: int, home: Path, yosys: bool, method: str = "widths"
+) -> Iterator[dict[str, Any]]:
     """Run one trial, and yield its dense network and its points on the rows that are left."""
-    known = home / task / f"{seed:04d}.json"
+    name = f"{seed:04d}" if method == "widths" else f"{method}-{seed:04d}"
+    known = home / task / f"{name}.json"
     if not known.exists():
-        found = list(_measured(task, seed, home, yosys))
+        found = list(_measured(task, seed, home, yosys, method, name))
         write_json(known, found)
     yield from json.loads(known.read_text())
 
 
-def _measured(task: str, seed: int, home: Path, yosys: bool) -> Iterator[dict[str, Any]]:
-    spec = TrialSpec.model_validate(settings(CASES[task], {"seed": seed}))
-    folder = TrialFolder(home / task / f"{seed:04d}")
+def _measured(
+    task: str, seed: int, home: Path, yosys: bool, method: str, name: str
+) -> Iterator[dict[str, Any]]:
+    changes = {"seed": seed, "prune": {"method": method}}
+    spec = TrialSpec.model_validate(settings(CASES[task], changes))
+    folder = TrialFolder(home / task / name)
     begun = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     run_trial(spec, folder, dense_dir=home / task / "dense", base_dir=Path.cwd())
     cpu = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - begun
@@ -92,7 +98,7 @@ def _measured(task: str, seed: int, home: Path, yosys: bool) -> Iterator[dict[st
             "val_score": record.values[f"val_{judge.score}"],
             "score": evaluate(built.prunable.deployed(restored.model), x, y, judge),
         }
-        line["gap"] = float(np.median(record.gaps))
+        line["gap"] = float(np.median(record.gaps)) if record.gaps else None
         if yosys and YOSYS[0] <= (record.values["lut"] or 0.0) <= YOSYS[1]:
             line["yosys_lut"] = built.estimate(restored.model, "yosys").total.lut
         yield line
@@ -281,10 +287,11 @@ def measure(options: Namespace) -> dict[str, Any]:
         if options.latency:
             return measure_latency(options, home)
         rows = [
-            {"tool": "rfprune", **row}
+            {"tool": "rfprune" if method == "widths" else method, **row}
+            for method in options.methods
             for index, task in enumerate(options.tasks)
             for seed in range(_of(options.seeds, index))
-            for row in points(task, seed, home, options.yosys)
+            for row in points(task, seed, home, options.yosys, method)
         ]
         if options.hgq2:
             for index in range(len(options.tasks)):

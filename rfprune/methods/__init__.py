@@ -41,6 +41,10 @@ METHODS = Registry(
             "rfprune.methods.named_methods:WIDTHS",
             "a value from a menu for every weight, a width for every type, in LUTs (and DSPs)",
         ),
+        "ebops": Entry(
+            "rfprune.methods.named_methods:EBOPS",
+            "a width for every weight and activation, learned by gradient as HGQ does",
+        ),
         "none": Entry("rfprune.methods.named_methods:NONE", "no pruning: the dense network"),
     },
 )

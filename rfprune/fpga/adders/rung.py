@@ -19,16 +19,39 @@ from rfprune.spec.widths import WidthsSpec
 from rfprune.tasks import Task
 from rfprune.training.penalty import Penalty
 
-__all__ = ["KEPT", "SLACK", "Rung"]
+__all__ = ["CALIBRATED", "KEPT", "RENEWED", "SLACK", "AveragedWeights", "Rung"]
 
 #: Rows that integer bits are set by while a network is trained.
-_CALIBRATED = 20_000
+CALIBRATED = 20_000
 #: Every how many choices bits and Fisher matrix are taken again, and how much of it stays then.
-_RENEWED, KEPT = 4, 0.7
+RENEWED, KEPT = 4, 0.7
 #: Part of the budget that a choice on the way may leave over; the last one leaves none.
 SLACK = 0.005
 #: The weights are averaged over the last part of a step.
 _AVERAGED = 0.75
+
+
+class AveragedWeights:
+    """The weights of a network are their mean over the last part of a step."""
+
+    def __init__(self, model: nn.Module, share: float) -> None:
+        """Take the network, and how much of the mean stays at an update; 0 = no mean."""
+        self._model, self._share = model, share
+        self._mean: list[Tensor] = []
+
+    def after(self, update: int, updates: int) -> None:
+        """Take in the weights after an update; after the last one they are the mean."""
+        if not self._share or update < _AVERAGED * updates:
+            return
+        with torch.no_grad():
+            parameters = list(self._model.parameters())
+            if not self._mean:
+                self._mean = [each.detach().clone() for each in parameters]
+            now = [each.detach() for each in parameters]
+            torch._foreach_lerp_(self._mean, now, 1 - self._share)
+            if update == updates - 1:
+                for parameter, mean in zip(parameters, self._mean, strict=True):
+                    parameter.copy_(mean)
 
 
 class Rung(ABC):
@@ -54,7 +77,7 @@ class Rung(ABC):
         self._random = torch.Generator().manual_seed(seed)
         self._factor: list[Tensor] = []
         self._left: list[Tensor] = []
-        self._average: list[Tensor] = []
+        self._average = AveragedWeights(self.model, self.spec.average)
         self._pressing = True
 
     @abstractmethod
@@ -98,8 +121,8 @@ class Rung(ABC):
         if not (self._pressing and due) and update != last:
             return
         # As the training itself, the choice must not depend on gradients of other rows.
-        if update % (self.spec.reselect_every * _RENEWED) == 0 or not self._fisher:
-            self.calibrate(self.data.x_train[:_CALIBRATED])
+        if update % (self.spec.reselect_every * RENEWED) == 0 or not self._fisher:
+            self.calibrate(self.data.x_train[:CALIBRATED])
             for _ in range(1 if self._fisher else 4):
                 self._measure_fisher()
         self._choose_at(min(1.0, update / max(1.0, self.spec.falling * updates)), update == last)
@@ -108,16 +131,7 @@ class Rung(ABC):
         """Let zeros decay, and average the last part."""
         with torch.no_grad():
             torch._foreach_mul_(self._weights(), self._left)
-            if not self.spec.average or update < _AVERAGED * updates:
-                return
-            parameters = list(self.model.parameters())
-            if not self._average:
-                self._average = [each.detach().clone() for each in parameters]
-            now = [each.detach() for each in parameters]
-            torch._foreach_lerp_(self._average, now, 1 - self.spec.average)
-            if update == updates - 1:
-                for parameter, average in zip(parameters, self._average, strict=True):
-                    parameter.copy_(average)
+        self._average.after(update, updates)
 
     def _drawn(self, output: Any, y: Any) -> Any:
         """Return labels drawn from the network itself, which make it the Fisher matrix proper.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from rfprune.errors import SpecError
 from rfprune.fpga.adders.deployment import AdderDeployment
 from rfprune.fpga.layers import Network, plan
 from rfprune.fpga.unrolled.deployment import check_unrolled
@@ -22,6 +23,13 @@ def deploy_values(spec: TrialSpec, network: Network, model: nn.Module) -> Values
         SpecError: settings that have no meaning there.
         NetworkError: a network that cannot be built so.
     """
+    planned = spec.hardware.strategy == "latency" or spec.hardware.backend == "alkaid"
+    if planned and spec.prune.method == "ebops":
+        raise SpecError(
+            f"prune.method: ebops learns the bits of graphs that da4ml builds, and hardware has "
+            f"strategy {spec.hardware.strategy}, backend {spec.hardware.backend}. Allowed: "
+            f"strategy distributed_arithmetic with backend Vitis, or prune.method: widths."
+        )
     if spec.hardware.strategy == "latency":
         return LatencyValues(spec, plan(network, spec.hardware), model)
     if spec.hardware.backend == "alkaid":

@@ -54,11 +54,9 @@ def solve_menu(
         layer: (G,) layer of each group, 0 to L - 1; only with `floor`.
         floor: (L,) fewest groups of each layer that take an entry that counts as kept.
         kept: (E,) booleans, which entries count as kept; those that hold anything unless given.
-        reads: (G,) number of the neuron that each group reads, -1 for none. With `reads` or
-            `writes` neurons may be removed (`rfprune.knapsack.menus.precedence`): what writes to a
-            removed one holds nothing and is worth its most valuable entry, what reads it takes an
-            entry that holds nothing. Not together with `floor`.
-        writes: (G,) number of the neuron that each group writes to, -1 for none.
+        reads: (G,) the neuron that each group reads, -1 for none; with it or `writes` neurons may
+            be removed, as `rfprune.knapsack.menus.precedence` says. Not together with `floor`.
+        writes: (G,) the neuron that each group writes to, -1 for none.
         max_gap: stop at this relative gap; 0 asks for the optimum. Unless given, 0 up to 2000
             groups and 1e-6 above.
         max_nodes: most nodes of one run of CBC on what is open after the search of this package;
@@ -73,21 +71,25 @@ def solve_menu(
         BudgetError: a budget is negative or NaN, or cannot be met by any choice.
         SolverError: budgets that a choice may or may not meet could be neither met nor refuted.
     """
+    _check_limits(max_gap, max_nodes)
+    instance = read_menus(value, cost, budget, start, layer, floor, kept)
+    if max_gap is None:
+        max_gap = 0.0 if instance.size <= PROVE_UP_TO else GAP
+    limits = Limits(max_gap, max_nodes)
+    if reads is None and writes is None:
+        _check_reach(instance)
+        return _with_floors(instance, limits)
+    if instance.needs:
+        raise DataError("floor and reads or writes are both given; allowed is one of them.")
+    neurons = read_neurons(reads, writes, instance)
+    return choose_connected(instance, neurons, max_gap, _plainly(limits))
+
+
+def _check_limits(max_gap: float | None, max_nodes: int) -> None:
     if max_gap is not None and not 0 <= max_gap < 1:
         raise DataError(f"max_gap is {max_gap}; allowed are 0 <= max_gap < 1.")
     if max_nodes < 0:
         raise DataError(f"max_nodes is {max_nodes}; allowed are integers >= 0.")
-    instance = read_menus(value, cost, budget, start, layer, floor, kept)
-    if max_gap is None:
-        max_gap = 0.0 if instance.size <= PROVE_UP_TO else GAP
-    if reads is not None or writes is not None:
-        if instance.needs:
-            raise DataError("floor and reads or writes are both given; allowed is one of them.")
-        limits = Limits(max_gap, max_nodes)
-        neurons = read_neurons(reads, writes, instance)
-        return choose_connected(instance, neurons, max_gap, _plainly(limits))
-    _check_reach(instance)
-    return _with_floors(instance, Limits(max_gap, max_nodes))
 
 
 def _plainly(limits: Limits) -> Callable[[Floats, Floats, Floats, Ints], MenuSelection]:

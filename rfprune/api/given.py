@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,27 @@ class Copies:
     def __call__(self) -> nn.Module:
         """Return a new copy."""
         return copy.deepcopy(self.network)
+
+
+def _choices(choices: Any) -> Any:
+    """Return several networks with a label for each object, which else had only that of a file."""
+    if not isinstance(choices, list | tuple):
+        return choices
+    sections = [dict(c) if isinstance(c, Mapping) else {"name": c} for c in choices]
+    names = ["" if "label" in each else _own_name(each.get("name")) for each in sections]
+    twice = {name for name, count in Counter(names).items() if name and count > 1}
+    for number, (section, name) in enumerate(zip(sections, names, strict=True), start=1):
+        if name:
+            section["label"] = f"{name}-{number}" if name in twice else name
+    return sections
+
+
+def _own_name(thing: Any) -> str:
+    """Return what a network or function of the user's own is called; nothing for other names."""
+    if thing is None or isinstance(thing, str):
+        return re.sub(r"\W+", "", thing.rpartition(":")[2]) if thing and ":" in thing else ""
+    named = thing if hasattr(thing, "__name__") else type(thing)
+    return re.sub(r"\W+", "", named.__name__) or "network"
 
 
 @dataclass(frozen=True)
@@ -100,6 +122,8 @@ def hand_over(values: Mapping[str, Any], base_dir: Path, home: Path) -> Iterator
         "model" in plain and not isinstance(plain["model"], Mapping)
     ):
         plain["model"] = {"name": plain["model"]}
+    if isinstance(plain.get("model"), Mapping) and "choices" in plain["model"]:
+        plain["model"] = {**plain["model"], "choices": _choices(plain["model"]["choices"])}
     with tempfile.TemporaryDirectory(prefix="rfprune-given-") as scratch:
         folder = Path(scratch) / FOLDER
         folder.mkdir()
@@ -225,8 +249,11 @@ def _replace(values: Any, old: str, new: str) -> None:
 
 def _make_absolute(values: dict[str, Any], base_dir: Path, folder: Path) -> None:
     """Let paths that were relative to another folder still lead where they led."""
-    for section, key in (("model", "name"), ("model", "weights"), ("data", "file")):
-        inner = values.get(section)
+    model = values.get("model")
+    choices = model.get("choices", ()) if isinstance(model, dict) else ()
+    networks = [model, *(choices.values() if isinstance(choices, dict) else choices)]
+    places = [(inner, key) for inner in networks for key in ("name", "weights")]
+    for inner, key in (*places, (values.get("data"), "file")):
         if not isinstance(inner, dict):
             continue
         path = inner.get(key)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from rfprune.spec import SweepSpec
 from rfprune.study.events import SweepEvent
-from rfprune.study.trials import DOMINATED, StudyCounts
+from rfprune.study.trials import DOMINATED, PAUSED, StudyCounts
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleRenderable
@@ -69,7 +69,7 @@ class Display:
         if event.kind == "complete":
             self.best = self._better(event)
         # Dominated trials take time and count towards those wanted; other early ends do neither.
-        self._done_here += event.kind == "complete" or event.reason.startswith(DOMINATED)
+        self._done_here += event.kind == "complete" or event.reason.startswith((DOMINATED, PAUSED))
         if isinstance(self._live, NotebookLive):
             self._live.update()
         # The live table shows the best complete trial; in a log every one has a line.
@@ -107,7 +107,9 @@ class Display:
             shown = f"{self.quantities(event)} ({note}{event.seconds:.1f} s)"
             return f"{count} trial {event.trial}: {shown}"
         if event.kind == "stopped":
-            return f"trial {event.trial} stopped early: {event.reason}"
+            paused = event.reason.startswith(PAUSED)
+            said = event.reason.replace(":", "") if paused else f"stopped early: {event.reason}"
+            return f"trial {event.trial} {said}"
         again = "; it will be retried" if event.kind == "retried" else ""
         return f"trial {event.trial} failed: {event.reason}{again}"
 

@@ -69,10 +69,11 @@ def check(
     console = stdout()
     say(f"{target.source} is valid: sweep '{target.spec.name}', {found.task}.", console)
     show_data(found.data, console)
-    for table in filter(None, (found.layers, found.numbers)):
-        console.print(
-            make_table(table.columns, console.width, title=table.title, caption=table.caption)
-        )
+    networks = found.networks or {"": found.layers}
+    titled = [(f"{t.title} of {label}" if label else t.title, t) for label, t in networks.items()]
+    titled += [(found.numbers.title, found.numbers)] if found.numbers else []
+    for title, table in titled:
+        console.print(make_table(table.columns, console.width, title=title, caption=table.caption))
     for made in (_space, _costs, *([_tools] if found.tools else [])):
         console.print(made(found, console.width))
     say(f"Sampler: {found.sampler}.", console)
@@ -123,7 +124,7 @@ def _costs(found: Outlook, width: int) -> Table:
         columns,
         width,
         title=f"Dense network on {found.part}",
-        caption="at two corners of the space: every searched value at its first, and at its last; "
+        caption="at the corners of the space: every searched value at its first, and at its last; "
         "in brackets what holds in nine of ten designs",
     )
 

@@ -174,8 +174,10 @@ def _summary(counts: StudyCounts, wanted: int) -> str:
     infeasible = f" ({counts.infeasible} infeasible)" if counts.infeasible else ""
     kinds = {
         "dominated by others": counts.dominated,
+        "paused": counts.paused,
         "with an unreachable budget": counts.unreachable,
         "with contradictory values": counts.invalid,
+        "passed over, as they would not have ended in time": counts.too_long,
         "cut off": counts.cut_off,
         "missing": counts.missing,
         "failed": counts.failed,

@@ -60,6 +60,11 @@ def named_files(spec: BaseModel) -> Iterator[tuple[str, str]]:
         value = getattr(spec, key)
         if isinstance(value, BaseModel):
             yield from ((f"{key}.{inner}", path) for inner, path in named_files(value))
+        elif isinstance(value, dict):
+            for name, part in value.items():
+                if isinstance(part, BaseModel):
+                    found = named_files(part)
+                    yield from ((f"{key}.{name}.{inner}", path) for inner, path in found)
         elif isinstance(value, str) and any(
             isinstance(mark, NamesFile) and value.endswith(mark.suffixes) for mark in field.metadata
         ):

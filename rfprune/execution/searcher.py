@@ -80,7 +80,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
                 continue
             self._tell("step", job, metrics=event)
             if self.record.judges and (why := self.record.judge(job.number, event)):
-                self._ended[trial_id] = Ended(DOMINATED, why)
+                self._ended[trial_id] = Ended(self.record.early_end, why)
         # Without it Tune would wait for the function's return, which takes one more round.
         return trial_id in self._ended
 

@@ -214,12 +214,19 @@ def _carry_given(bundle: Bundle, base_dir: Path) -> None:
         shutil.copy2(base_dir / name, bundle.folder / FOLDER / name)
 
 
+def _network(bundle: Bundle) -> list[str]:
+    """Return which network it is, beyond the name in the title: a sweep may have several."""
+    model = bundle.prepared.spec.model
+    listed = ", ".join(f"{name} = {value}" for name, value in model.args.items())
+    return [f"network {model.name}: {listed}"] if listed else []
+
+
 def _report(bundle: Bundle, request: Request, parts: ExportedParts, scaling: str) -> str:
     score, values = bundle.prepared.task.score, bundle.record.values
     scores = f"test {score} **{values[score]:.4f}**, validation {values[f'val_{score}']:.4f}"
     sections = [
         *([f"Chosen: {request.why}"] if request.why else []),
-        bullets([scores, *parts.summary]),
+        bullets([*_network(bundle), scores, *parts.summary]),
         *(
             [f"![front of the sweep, the chosen point marked]({PICTURE})"]
             if request.picture

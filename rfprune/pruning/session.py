@@ -11,6 +11,7 @@ import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, unique
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from rfprune.core.arrays import BoolArray, FloatArray
 from rfprune.data import Dataset
 from rfprune.methods import Choice, Method, Problem, check_choice
 from rfprune.methods.coupled import select_coupled
-from rfprune.pruning.budget import step_budget, step_fractions
+from rfprune.pruning.budget import Growth, step_budget, step_fractions, walked_growth
 from rfprune.pruning.prunable import Masks, Prunable, Values
 from rfprune.pruning.regularizers import group_penalty, weight_penalty
 from rfprune.pruning.scores import score_groups
@@ -180,10 +181,12 @@ class Session:
         """Return each budget at `progress` as a fraction of the dense network's use."""
         return step_fractions(self.prunable.dense, self.amounts, progress, self._growth)
 
-    @property
-    def _growth(self) -> float | None:
+    @cached_property
+    def _growth(self) -> Growth | None:
         """By how much more than its end the start of a ladder is; None where there is none."""
         prune = self.spec.prune
+        if prune.walked and self.amounts:
+            return walked_growth(self.prunable.dense, prune.budget, prune.steps)
         # Every rung multiplies the budget by the same factor, and the last is the final budget.
         return prune.widths.ladder**-prune.steps if self.method.chooses_values else None
 

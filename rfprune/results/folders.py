@@ -146,6 +146,10 @@ class TrialFolder:
         """Write the result; from here on the trial is finished."""
         write_json(self.path / "result.json", result.as_json())
 
+    def reopen(self) -> None:
+        """Take the result away: the trial continues from its last accepted step."""
+        (self.path / "result.json").unlink(missing_ok=True)
+
     def result(self) -> TrialResult | None:
         """Return the result, or None while the trial is not finished."""
         return self._result("result.json")

@@ -12,6 +12,7 @@ from rfprune.core.tables import Column, make_table
 from rfprune.results.front import Front, best_per_budget, main_cost
 from rfprune.results.labels import marks, number, plain, reading, summary
 from rfprune.results.points import Candidate
+from rfprune.spec.networks import SEARCHED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,6 +121,10 @@ def front_table(front: Front, width: int | None = None) -> Table:
         Column("trial", [*(str(point.trial) for point in points), *last], needed=True),
         Column("step", [*(str(point.step) for point in points), *last], needed=True),
     ]
+    labels = [str(point.params.get(SEARCHED, "-")) for point in points]
+    if any(SEARCHED in point.params for point in points):
+        columns.append(Column(SEARCHED, [*labels, *last], left=True, needed=True))
+    n_first = len(columns)
     for name in names:
         arrow = {"max": " ↑", "min": " ↓"}.get(view.objectives.get(name, ""), "")
         cells = [
@@ -131,7 +136,7 @@ def front_table(front: Front, width: int | None = None) -> Table:
     words = [*(marks(front, point) for point in points), *(["untouched"] if untouched else [])]
     if any(words):
         # Right behind trial, step and the objectives.
-        columns.insert(2 + len(view.objectives), Column("note", words, left=True))
+        columns.insert(n_first + len(view.objectives), Column("note", words, left=True))
     styles = ["" if point.feasible and point in front.points else "dim" for point in points]
     return make_table(
         columns,

@@ -20,6 +20,7 @@ from rfprune.errors import RunsError, UnknownNameError
 from rfprune.results.folders import SweepFolder, TrialFolder
 from rfprune.results.records import StepRecord, TrialResult
 from rfprune.spec import Condition, SweepSpec, TargetFacts, TrialSpec
+from rfprune.spec.networks import SEARCHED
 from rfprune.spec.yaml_files import get_path
 
 __all__ = [
@@ -248,22 +249,10 @@ def read_trial(folder: TrialFolder, spec: SweepSpec) -> TrialView:
     folder.refuse_links_out()
     result, steps = _records(folder)
     trial = raw_spec(folder)
-    # Somebody may have copied in a folder with another network or other data, whose numbers would
-    # not be comparable.
-    own = {
-        "model.name": spec.model.name,
-        "data.name": spec.data.name,
-        "data.file": spec.data.file,
-        "data.function": spec.data.function,
-    }
-    for path, value in own.items():
-        found = get_path(trial, path)
-        if trial and path not in spec.search and found != value:
-            raise RunsError(
-                f"{folder.path}: is a trial of another sweep (its {path} is {found!r}, this "
-                f"sweep's is {value!r})."
-            )
+    label = _refuse_foreign(folder, trial, spec)
     params = searched_values(trial, spec.search)
+    if label is not None:
+        params[SEARCHED] = label
     constraints = spec.conditions
     place = _place(trial, spec.target)
     candidates = tuple(
@@ -273,6 +262,36 @@ def read_trial(folder: TrialFolder, spec: SweepSpec) -> TrialView:
     state: TrialState = result.state if result else "running"
     known = _known(folder, result)
     return TrialView(folder.number, state, params, candidates, finished_ns, **known)
+
+
+def _refuse_foreign(folder: TrialFolder, trial: Mapping[str, Any], spec: SweepSpec) -> str | None:
+    """Return which of several networks a trial has; None if the sweep has one.
+
+    Raises:
+        RunsError: somebody has copied in a folder with another network or other data, whose numbers
+            would not be comparable.
+    """
+    label = spec.label_of(trial.get(SEARCHED))
+    if spec.models and trial and label is None:
+        raise RunsError(
+            f"{folder.path}: is a trial of another sweep (its network is none of "
+            f"{', '.join(spec.models)})."
+        )
+    own = {
+        "model.name": spec.model.name,
+        "data.name": spec.data.name,
+        "data.file": spec.data.file,
+        "data.function": spec.data.function,
+    }
+    for path, value in own.items():
+        found = get_path(dict(trial), path)
+        decided = path in spec.search or (label is not None and path == "model.name")
+        if trial and not decided and found != value:
+            raise RunsError(
+                f"{folder.path}: is a trial of another sweep (its {path} is {found!r}, this "
+                f"sweep's is {value!r})."
+            )
+    return label
 
 
 def searched_values(trial: Mapping[str, Any], search: Iterable[str]) -> dict[str, Scalar]:

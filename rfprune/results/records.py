@@ -125,7 +125,7 @@ class TrialResult(_Record):
         state: complete; failed, with `error` set; or stopped early because the trial could not
             matter, with the rule in `stopped` and its case in `error`. Its accepted steps count.
         stopped: why pruning ended: ``budgets met``, ``tolerance broken``, ``nothing to prune``, or
-            for an early end ``dominated`` or ``budget unreachable``.
+            for an early end ``dominated``, ``paused`` or ``budget unreachable``.
         final_step: the last accepted step; its quantities are the trial's.
         dense: metrics of the dense network, in float; the tolerance refers to its score.
         directions: which way metrics are better that are functions of the user's.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -13,6 +13,7 @@ from pydantic import (
     PositiveInt,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 from rfprune.core.added_keys import added
@@ -23,7 +24,7 @@ from rfprune.spec.ebops import EbopsSpec
 from rfprune.spec.targets import TARGETS
 from rfprune.spec.widths import WidthsSpec
 
-__all__ = ["LayerPruning", "PruneSpec", "RegularizerSpec", "budget_amount"]
+__all__ = ["Budget", "LayerPruning", "PruneSpec", "RegularizerSpec", "budget_amount"]
 
 Structure = Literal["auto", "weight", "dsp", "bram", "filter", "block"]
 # A file has lists, and strict models take no list for a tuple.
@@ -32,6 +33,36 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 _BUDGET_TEXT = re.compile(r"^\s*([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)\s*(%?)\s*$")
+
+
+def _budget(value: Any) -> Budget:
+    """Check one budget, or both ends of a range of them."""
+    if not isinstance(value, dict):
+        return _amount(value)
+    if set(value) != set(_ENDS):
+        raise ValueError(
+            f"a range has {' and '.join(_ENDS)} and nothing else (given: {', '.join(value)})"
+        )
+    low, high = ends = [_amount(value[end]) for end in _ENDS]
+    amounts = [_in_words(end) for end in ends]
+    # Of a fraction and an amount the network decides which is larger.
+    if amounts[0][1] == amounts[1][1] and amounts[0][0] >= amounts[1][0]:
+        raise ValueError(
+            f"low {low} is not below high {high}; a range is walked from high to low, so that "
+            f"they may be swapped: {{low: {high}, high: {low}}}"
+        )
+    if amounts[0][0] <= 0:
+        raise ValueError(f"low {low} must be above 0, since each step takes the same part away")
+    return dict(zip(_ENDS, ends, strict=True))
+
+
+def _in_words(value: float | str) -> tuple[float, str]:
+    """Return the number of a budget, and whether it is an amount or a fraction."""
+    if isinstance(value, str):
+        match = _BUDGET_TEXT.match(value)
+        assert match is not None
+        return float(match[1]) / (100 if match[2] else 1), "fraction" if match[2] else "amount"
+    return value, "fraction" if value <= 1 else "amount"
 
 
 def _amount(value: Any) -> float | str:
@@ -54,16 +85,32 @@ def _amount(value: Any) -> float | str:
     return float(value)
 
 
+#: One budget, or a range by its ends.
+Budget = float | str | dict[str, float | str]
+_ENDS = ("low", "high")
+_ONE: list[Any] = [{"type": "number", "minimum": 0}, {"type": "string"}]
+
 Amount = Annotated[
-    float | str,
-    PlainValidator(_amount),
+    Budget,
+    PlainValidator(_budget),
     WithJsonSchema(
-        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}], "title": "Budget"}
+        {
+            "anyOf": [
+                *_ONE,
+                {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": list(_ENDS),
+                    "properties": {end: {"anyOf": _ONE} for end in _ENDS},
+                },
+            ],
+            "title": "Budget",
+        }
     ),
 ]
 
 
-def budget_amount(value: float | str, dense: float) -> float:
+def budget_amount(value: Budget, dense: float, end: Literal["low", "high"] = "low") -> float:
     """Return a budget as an amount, given what the dense network uses; never more than that.
 
     A number up to 1 is a fraction of the dense network's use and a larger one an amount. Text says
@@ -72,7 +119,10 @@ def budget_amount(value: float | str, dense: float) -> float:
     Args:
         value: as the file says it; text has been checked by `PruneSpec`.
         dense: use of the dense network, in units of the resource.
+        end: which one of a range.
     """
+    if isinstance(value, dict):
+        value = value[end]
     if isinstance(value, str):
         match = _BUDGET_TEXT.match(value)
         assert match is not None
@@ -132,8 +182,9 @@ class PruneSpec(StrictSpec):
     budget: dict[str, Amount] = Field(
         {"dsp": 0.3},
         description="by resource: a number up to 1 is a fraction of the dense network's use, a "
-        'larger one an amount; as text, "1" is one unit and "30 %" a fraction; for an edge device '
-        "the resources are kernels, macs and energy_mj",
+        'larger one an amount; as text, "1" is one unit and "30 %" a fraction; {low: 0.03, '
+        "high: 0.4} is walked from high to low by one trial, each step by the same factor; for an "
+        "edge device the resources are kernels, macs and energy_mj",
     )
     schedule: Literal["constant", "cubic", "binary"] = "cubic"
     steps: PositiveInt = 8
@@ -181,7 +232,7 @@ class PruneSpec(StrictSpec):
 
     @field_validator("budget")
     @classmethod
-    def _known_resources(cls, budget: dict[str, float | str]) -> dict[str, float | str]:
+    def _known_resources(cls, budget: dict[str, Budget]) -> dict[str, Budget]:
         # Of all targets: which one it is, only the whole file says.
         known = [name for facts in TARGETS.values() for name in facts.resources]
         fpga, *others = TARGETS.values()
@@ -195,6 +246,25 @@ class PruneSpec(StrictSpec):
         if not budget:
             raise ValueError(f"must not be empty. Allowed: {', '.join(fpga.resources)}")
         return budget
+
+    @model_validator(mode="after")
+    def _can_be_walked(self) -> Self:
+        if self.walked and self.steps < 2:
+            raise ValueError(
+                f"budget.{self.walked[0]}: is a range, of which {self.steps} step is no walk. "
+                "Allowed: steps of at least 2, or one budget"
+            )
+        if self.walked and self.method == "widths":
+            raise ValueError(
+                f"budget.{self.walked[0]}: is a range, and method widths walks a ladder of its own "
+                "(widths.ladder). Allowed: the last budget"
+            )
+        return self
+
+    @property
+    def walked(self) -> list[str]:
+        """Resources whose budget is a range, which a trial walks from its high to its low end."""
+        return [name for name, value in self.budget.items() if isinstance(value, dict)]
 
     def layer(self, name: str) -> LayerPruning:
         """Return the settings of a layer; what it does not set itself is taken from here.

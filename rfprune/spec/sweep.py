@@ -18,8 +18,10 @@ from pydantic import (
 from rfprune.core.added_keys import added
 from rfprune.core.quantities import Direction
 from rfprune.core.registry import nearest
+from rfprune.models.spec import ModelSpec
 from rfprune.spec.base import StrictSpec
-from rfprune.spec.search import Entry
+from rfprune.spec.networks import SEARCHED, OneOrSeveral, several_networks
+from rfprune.spec.search import Choices, Entry
 from rfprune.spec.targets import TARGETS
 from rfprune.spec.trial import TrialSpec
 from rfprune.tasks.spec import TaskSpec
@@ -145,6 +147,11 @@ class EarlyStopSpec(StrictSpec):
     margin: NonNegativeFloat = Field(
         0.05, description="how far ahead another trial must be, as a part of each objective's range"
     )
+    promote: bool = added(
+        False,
+        description="let every trial pause at each rung, and the best 1/factor of it continue from "
+        "their checkpoints; margin has no part in it",
+    )
 
 
 class StopSpec(StrictSpec):
@@ -158,8 +165,8 @@ class StopSpec(StrictSpec):
     )
     hours: PositiveFloat | None = Field(
         None,
-        description="wall time of one run of the command; a trial that would not end in it "
-        "does not begin",
+        description="wall time of one run of the command; a trial that would not end in it, by "
+        "those most like it, does not begin",
     )
     cpu_seconds: PositiveFloat | None = Field(
         None, description="seconds of all trials of the sweep, times the CPUs that each holds"
@@ -194,6 +201,12 @@ class SweepSpec(TrialSpec):
     """A search over trials. It has every key of a trial file; they are the starting point."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    model: Annotated[ModelSpec, OneOrSeveral()] = Field(
+        description="the network, or choices: several, of which each trial trains one"
+    )
+    models: dict[str, ModelSpec] = added(
+        {}, description="the networks by label, as made of model.choices"
+    )
     search: dict[str, Entry] = Field(min_length=1, description="search space by dotted path")
     objectives: dict[str, Direction] = Field(
         {"val_accuracy": "max", "dsp": "min"},
@@ -229,6 +242,27 @@ class SweepSpec(TrialSpec):
     @classmethod
     def _readable_constraints(cls, constraints: list[str]) -> list[str]:
         return [str(parse_condition(text)) for text in constraints]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several_networks(cls, values: Any) -> Any:
+        return several_networks(values) if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _networks_by_label(self) -> SweepSpec:
+        entry = self.search.get(SEARCHED)
+        if bool(self.models) != (entry is not None):
+            raise ValueError(
+                "search.model: several networks are named in model: {choices: [...]}, and nowhere "
+                "else"
+            )
+        for label in entry.choices if isinstance(entry, Choices) else ():
+            if label not in self.models:
+                raise ValueError(
+                    f"search.model: there is no network '{label}'."
+                    f"{nearest(str(label), self.models)} Allowed: {', '.join(self.models)}"
+                )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -320,6 +354,13 @@ class SweepSpec(TrialSpec):
                 "sweep's folder"
             )
         return storage
+
+    def label_of(self, model: Any) -> str | None:
+        """Return the label of a trial's section ``model``; None if it is none of the networks."""
+        for label, network in self.models.items():
+            if network.model_dump(mode="json") == model:
+                return label
+        return None
 
     @property
     def conditions(self) -> list[Condition]:

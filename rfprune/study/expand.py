@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from rfprune.core.registry import nearest
 from rfprune.errors import ReuseFactorError, SpecError
@@ -26,6 +26,7 @@ from rfprune.hardware.reuse import (
 from rfprune.spec import SweepSpec, TrialSpec
 from rfprune.spec.search import Choices, Entry, Range, ValidReuseFactors
 from rfprune.spec.yaml_files import get_path, parse_spec, path_type
+from rfprune.study.networks import each_alone, joined
 from rfprune.study.parameters import Listed, Numbers, Parameter, Scalar
 from rfprune.study.space import (
     Space,
@@ -44,19 +45,43 @@ _GLOBAL_REUSE = "hardware.reuse_factor"
 _GLOBAL_STRATEGY = "hardware.strategy"
 
 
-def expand(spec: SweepSpec, layers: LayerSizes) -> Space:
+class _NoEffectError(SpecError):
+    """A searched path decides nothing."""
+
+
+def expand(spec: SweepSpec, layers: LayerSizes | Mapping[str, LayerSizes]) -> Space:
     """Return the search space of `spec` on a network with these `layers`.
 
     Args:
         spec: the sweep file.
         layers: size of every layer that holds weights, by name, in network order; none for an edge
-            device, which has no reuse factors.
+            device, which has no reuse factors. Of several networks that by their labels.
 
     Raises:
         SpecError: a path or layer that does not exist, a value that its field refuses, a condition
             that never holds, or strategy resource_unrolled at reuse factor 1.
         ReuseFactorError: a reuse factor that hls4ml would silently round.
     """
+    if not spec.models:
+        return _of_one(spec, cast(LayerSizes, layers))
+    spaces: dict[str, Space] = {}
+    faults: list[_NoEffectError] = []
+    for label, own, sizes in each_alone(spec, cast(Mapping[str, LayerSizes], layers)):
+        try:
+            spaces[label] = _of_one(own, sizes)
+        except _NoEffectError as fault:
+            # It may have an effect in another network.
+            faults.append(fault)
+            search = {path: e for path, e in own.search.items() if path != _GLOBAL_REUSE}
+            spaces[label] = _of_one(own.model_copy(update={"search": search}), sizes)
+    if len(faults) == len(spaces):
+        raise faults[0]
+    space = joined(spec, spaces)
+    return replace(space, parameters=tuple(_parents_first(list(space.parameters), spec.name)))
+
+
+def _of_one(spec: SweepSpec, layers: LayerSizes) -> Space:
+    """Return the search space of a sweep over one network."""
     base = trial_values(spec)
     sizes = {name: LayerSize(*size) for name, size in layers.items()}
     builder = _Builder(spec, sizes, base)
@@ -207,7 +232,7 @@ class _Builder:
             if own not in always and get_path(dict(self.base), own) is None:
                 rest[name] = size
         if not rest:
-            raise SpecError(
+            raise _NoEffectError(
                 f"{self.spec.name}: search.{path}: has no effect, because every layer has its own "
                 "reuse factor. Leave it out."
             )
@@ -297,8 +322,8 @@ def _parents_first(parameters: list[Parameter], name: str) -> list[Parameter]:
     waiting = list(parameters)
     while waiting:
         # One at a time, so that the file's order stays wherever conditions allow it.
-        placed = {parameter.path for parameter in ordered}
-        ready = [p for p in waiting if placed.issuperset(p.when)]
+        later = {parameter.path for parameter in waiting}
+        ready = [p for p in waiting if later.isdisjoint(p.when)]
         if not ready:
             circle = ", ".join(parameter.path for parameter in waiting)
             raise SpecError(f"{name}: search: the conditions of {circle} depend on each other.")

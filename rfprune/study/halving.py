@@ -68,12 +68,60 @@ class Halving:
             f"{len(rung)} trials rank ahead of it"
         )
 
+    @property
+    def pauses(self) -> bool:
+        """Whether trials wait at a rung until they are promoted, instead of being ended there."""
+        return self._spec.promote
+
+    def holds(self, trial: int, step: int) -> bool:
+        """Return whether `trial` has been at the rung `step`."""
+        return trial in self._rungs.get(step, {})
+
+    def advances(self, trial: int, step: int) -> bool:
+        """Return whether `trial` is among the best ``1 / factor`` of the rung `step`.
+
+        By rank, and among equals of the last rank that goes on by their distance from those before
+        them, so that a front is thinned and not cut off (the epsilon net of MO-ASHA, Schmucker et
+        al. 2021, arXiv 2106.12639).
+        """
+        rung = self._rungs.get(step, {})
+        n_best = len(rung) // self._spec.factor
+        if trial not in rung or not n_best:
+            return False
+        values, place = np.array(list(rung.values())), list(rung).index(trial)
+        ranks = _ranks(values)
+        if (ranks < ranks[place]).sum() >= n_best:
+            return False
+        span = np.ptp(values, axis=0)
+        scaled = values / np.where(span > 0, span, 1.0)
+        before = np.flatnonzero(ranks < ranks[place])
+        equals = np.flatnonzero(ranks == ranks[place])
+        return place in _spread(scaled, before, equals, n_best - len(before))
+
     def _is_rung(self, step: int) -> bool:
         """Return whether `step` is ``first_step * factor ** k``."""
         rest = step / self._spec.first_step
         while rest > 1:
             rest /= self._spec.factor
         return rest == 1
+
+
+def _spread(values: FloatArray, before: IntArray, equals: IntArray, n: int) -> list[int]:
+    """Return `n` of the rows `equals`, each the farthest from those `before` it and those chosen.
+
+    Without any before it the first one is that of the least first loss.
+    """
+    chosen: list[int] = []
+    known, left = list(before), list(equals)
+    while left and len(chosen) < n:
+        if known:
+            gaps = values[left][:, None, :] - values[known][None, :, :]
+            best = int(np.argmax(np.linalg.norm(gaps, axis=2).min(axis=1)))
+        else:
+            best = int(np.argmin(values[left][:, 0]))
+        known.append(left[best])
+        chosen.append(left.pop(best))
+    return chosen
 
 
 def _ranks(values: FloatArray) -> IntArray:

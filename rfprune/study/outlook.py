@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from rfprune.core.addresses import refuse_password
 from rfprune.core.registry import importable
 from rfprune.data import Dataset, load
 from rfprune.data.overview import Overview, overview
-from rfprune.errors import BudgetError, SpecError, UnknownNameError
-from rfprune.hardware.reuse import LayerSize
+from rfprune.errors import BudgetError, InputError, SpecError, UnknownNameError
+from rfprune.hardware.reuse import LayerSize, LayerSizes
 from rfprune.methods import METHODS, find_method
 from rfprune.spec import TARGETS, SweepSpec, TrialSpec
+from rfprune.spec.networks import SEARCHED
 from rfprune.spec.search import Choices
 from rfprune.study.expand import expand
+from rfprune.study.networks import alone, searched_labels
 from rfprune.study.own_samplers import is_own
 from rfprune.study.record import check_constraints
 from rfprune.study.sampler import choose_sampler, make_sampler
@@ -67,7 +70,7 @@ class Outlook:
         task: name of the task.
         layers: what can be pruned, as a table.
         numbers: how the network's numbers go with its types, as a table; None without types.
-        sizes: what decides the valid reuse factors, by layer.
+        networks: `layers` of each of several networks, by label; `layers` is the first one's.
         space: the search space.
         sampler: which one, and why.
         early_stop: when trials end early, in words.
@@ -83,7 +86,7 @@ class Outlook:
     task: str
     layers: LayerTable
     numbers: LayerTable | None
-    sizes: dict[str, LayerSize]
+    networks: dict[str, LayerTable]
     space: Space
     sampler: str
     early_stop: str
@@ -110,6 +113,11 @@ class Outlook:
             **{name: getattr(self, name) for name in names},
             self.layers.key: self.layers.rows,
             **({self.numbers.key: self.numbers.rows} if self.numbers else {}),
+            **(
+                {"models": {label: table.rows for label, table in self.networks.items()}}
+                if self.networks
+                else {}
+            ),
             "space": [row._asdict() for row in self.parameters],
             "space_size": self.space_size,
             "costs": [asdict(row) for row in self.costs],
@@ -152,10 +160,7 @@ def outlook(spec: SweepSpec, base_dir: Path, rehearse: bool = False) -> Outlook:
     target.check(spec, base_dir)
     _check_searched(spec, target, base_dir)
     data = load(spec.data, base_dir, task)
-    searched = set(spec.search)
-    model = new_model(spec, data, base_dir)
-    found = target.layer_sizes(spec, model, data.input_shape, searched)
-    sizes = {name: LayerSize(*size) for name, size in found.items()}
+    sizes = _sizes(spec, target, data, base_dir)
     space = expand(spec, sizes)
     choice = choose_sampler(spec, space)
     if is_own(choice.name):
@@ -164,11 +169,13 @@ def outlook(spec: SweepSpec, base_dir: Path, rehearse: bool = False) -> Outlook:
     corners = [_corner(trial, data, base_dir) for trial in _corner_trials(spec, space)]
     if all(corner.fault for corner in corners):
         raise BudgetError(f"{spec.name}: {corners[-1].fault}")
-    first = corners[0].prepared
+    # The first corner of each network.
+    ahead = [corner.prepared for corner in corners[::2]]
+    first = ahead[0]
     rehearsed = []
-    if rehearse:
-        untrained = new_model(first.spec, data, base_dir)
-        rehearsed = first.deployment.rehearse(untrained, data.x_train[:_REHEARSED_ROWS])
+    for prepared in ahead if rehearse else ():
+        untrained = new_model(prepared.spec, data, base_dir)
+        rehearsed += prepared.deployment.rehearse(untrained, data.x_train[:_REHEARSED_ROWS])
     notes = [note for corner in corners for note in corner.notes()]
     notes += _narrow_between(spec, space, target, data, base_dir)
     return Outlook(
@@ -177,7 +184,10 @@ def outlook(spec: SweepSpec, base_dir: Path, rehearse: bool = False) -> Outlook:
         task=spec.task.title,
         layers=first.deployment.layer_table(),
         numbers=corners[0].numbers,
-        sizes=sizes,
+        networks={
+            label: prepared.deployment.layer_table()
+            for label, prepared in zip(searched_labels(spec), ahead, strict=False)
+        },
         space=space,
         sampler="{} ({})".format(*choice),
         early_stop=_early_stop(spec),
@@ -187,6 +197,27 @@ def outlook(spec: SweepSpec, base_dir: Path, rehearse: bool = False) -> Outlook:
         tools=target.tools(),
         data=overview(data),
     )
+
+
+def _sizes(
+    spec: SweepSpec, target: Target, data: Dataset, base_dir: Path
+) -> LayerSizes | dict[str, LayerSizes]:
+    """Return what decides the valid reuse factors, by layer; of several networks by label."""
+
+    def of_one(one: SweepSpec) -> LayerSizes:
+        model = new_model(one, data, base_dir)
+        found = target.layer_sizes(one, model, data.input_shape, set(spec.search))
+        return {name: LayerSize(*size) for name, size in found.items()}
+
+    if not spec.models:
+        return of_one(spec)
+    sizes = {}
+    for label in searched_labels(spec):
+        try:
+            sizes[label] = of_one(alone(spec, label))
+        except InputError as error:
+            raise type(error)(f"{spec.name}: model.choices.{label}: {error}") from None
+    return sizes
 
 
 def _check_directions(spec: SweepSpec, task: Task) -> None:
@@ -230,12 +261,18 @@ def _check_searched(spec: SweepSpec, target: Target, base_dir: Path) -> None:
 
 
 def _corner_trials(spec: SweepSpec, space: Space) -> Iterator[TrialSpec]:
-    for pick in (0, -1):
-        values: dict[str, Any] = {}
+    """Yield first and last corner, of each network in turn."""
+    for chosen, pick in product(_networks(spec), (0, -1)):
+        values: dict[str, Any] = {**chosen}
         for parameter in space.parameters:
-            if space.active(parameter, values):
+            if parameter.path not in chosen and space.active(parameter, values):
                 values[parameter.path] = parameter.samples()[pick]
         yield space.resolve(spec, values)
+
+
+def _networks(spec: SweepSpec) -> list[dict[str, Any]]:
+    """Return what chooses each network of a sweep; of a single one nothing has to."""
+    return [{SEARCHED: label} for label in searched_labels(spec)] or [{}]
 
 
 def _corner(trial: TrialSpec, data: Dataset, base_dir: Path) -> _Corner:
@@ -269,10 +306,11 @@ def _narrow_between(
     """
     searched = [p for p in space.parameters if target.decides_types(p.path)]
     notes = []
-    for number in range(1, max((len(p.samples()) for p in searched), default=0)):
-        values: dict[str, Any] = {}
+    numbers = range(1, max((len(p.samples()) for p in searched), default=0))
+    for chosen, number in product(_networks(spec), numbers):
+        values: dict[str, Any] = {**chosen}
         for parameter in space.parameters:
-            if space.active(parameter, values):
+            if parameter.path not in chosen and space.active(parameter, values):
                 samples = parameter.samples()
                 place = min(number, len(samples) - 1) if parameter in searched else 0
                 values[parameter.path] = samples[place]
@@ -292,6 +330,11 @@ def _early_stop(spec: SweepSpec) -> str:
     if rule is None:
         return "off"
     later = ", ".join(str(rule.first_step * rule.factor**k) for k in range(3))
+    if rule.promote:
+        return (
+            f"every trial pauses at steps {later}, ...; the best 1 in {rule.factor} by "
+            "non-domination rank are promoted, and continue from their checkpoints"
+        )
     return (
         f"at steps {later}, ... the best 1 in {rule.factor} by non-domination rank continue, and "
         f"so do those that no trial beats by {rule.margin:.0%} of every objective's range"

@@ -33,6 +33,7 @@ class Listed:
         ordered: drawn by index (reuse factors and other numbers) instead of by name.
         when: drawn only while each of these paths has one of these values.
         left_out: values that were asked for, and cannot be built.
+        of: networks that it belongs to, where others have other values at the same path.
     """
 
     path: str
@@ -40,6 +41,12 @@ class Listed:
     ordered: bool = False
     when: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     left_out: tuple[Scalar, ...] = ()
+    of: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the study calls it."""
+        return _name(self)
 
     @property
     def kind(self) -> str:
@@ -75,8 +82,8 @@ class Listed:
     def suggest(self, trial: Trial | FixedTrial) -> Scalar:
         """Draw a value."""
         if self.ordered:
-            return self.values[trial.suggest_int(self.path, 0, len(self.values) - 1)]
-        name = trial.suggest_categorical(self.path, self.values)
+            return self.values[trial.suggest_int(self.name, 0, len(self.values) - 1)]
+        name = trial.suggest_categorical(self.name, self.values)
         # Our own object: what a storage returns is equal, but may be of another type.
         return self.values[self.values.index(name)]
 
@@ -101,6 +108,12 @@ class Numbers:
     step: int | float | None = None
     log: bool = False
     when: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    of: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the study calls it."""
+        return _name(self)
 
     @staticmethod
     def last_on_grid(low: float, high: float, step: float | None) -> int | float:
@@ -175,8 +188,8 @@ class Numbers:
         """Draw a value."""
         low, high, step = self.low, self.high, self.step
         if isinstance(low, int) and isinstance(high, int):
-            return trial.suggest_int(self.path, low, high, step=int(step or 1), log=self.log)
-        return trial.suggest_float(self.path, low, high, step=step, log=self.log)
+            return trial.suggest_int(self.name, low, high, step=int(step or 1), log=self.log)
+        return trial.suggest_float(self.name, low, high, step=step, log=self.log)
 
     def text(self) -> str:
         """Return the range as one line."""
@@ -185,3 +198,8 @@ class Numbers:
 
 
 Parameter = Listed | Numbers
+
+
+def _name(parameter: Parameter) -> str:
+    # Optuna takes one name with two kinds of values for a fault.
+    return f"{parameter.path} of {parameter.of}" if parameter.of else parameter.path

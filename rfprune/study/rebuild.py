@@ -16,7 +16,6 @@ from rfprune.errors import RfpruneError, RunsError
 from rfprune.results import SweepFolder, TrialFolder, TrialResult
 from rfprune.results.points import raw_spec
 from rfprune.spec import SweepSpec
-from rfprune.spec.yaml_files import get_path
 from rfprune.study.parameters import Scalar
 from rfprune.study.record import Ended, Record
 from rfprune.study.sampler import first_points
@@ -118,7 +117,7 @@ def point_of(spec: Mapping[str, Any], space: Space, trial: TrialFolder) -> dict[
     values: dict[str, Scalar] = {}
     for parameter in space.parameters:
         if space.active(parameter, values):
-            value = get_path(dict(spec), parameter.path)
+            value = space.value_in(spec, parameter.path)
             if value is None:
                 raise RunsError(f"{trial.path / 'spec.json'}: has no value for {parameter.path}.")
             values[parameter.path] = value

@@ -14,12 +14,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rfprune.errors import RunsError, SpecError
 from rfprune.results import SweepFolder, TrialResult
 from rfprune.spec import SweepSpec, TrialSpec
 from rfprune.spec.sweep import FLAGS
+from rfprune.study.durations import Durations
 from rfprune.study.earlier import Earlier
 from rfprune.study.halving import Halving
 from rfprune.study.missing import find_missing, put_aside
@@ -35,11 +36,14 @@ from rfprune.study.trials import (
     EARLIER,
     EARLY,
     INVALID,
+    PAUSED,
+    TOO_LONG,
     UNREACHABLE,
     StudyCounts,
     count_trials,
     fail,
     queue_again,
+    queue_promotion,
     queue_retries,
     release_orphans,
     stop_early,
@@ -77,6 +81,7 @@ class TrialJob:
         attempt: how many attempts before this one died.
         values: the point of the search space, by path.
         spec: the resolved trial.
+        rung: the step up to which the trial has been promoted, 0 if it has not.
     """
 
     number: int
@@ -84,6 +89,7 @@ class TrialJob:
     attempt: int
     values: dict[str, Scalar]
     spec: TrialSpec
+    rung: int = 0
 
 
 @dataclass(frozen=True)
@@ -167,9 +173,11 @@ class Record:
         self._exhausted = False
         self._unreachable_in_a_row = 0
         self._halving = Halving(spec.early_stop, spec.objectives) if spec.early_stop else None
+        self._paused: dict[int, _Paused] = {}
         self._representative = Representative(spec, reference_point)
         self._stopping = Stopping(spec, self._representative, self._representative.reference)
         self._why_stopped = ""
+        self._durations = Durations(space)
         self._earlier = Earlier(spec.objectives)
         self._guides: list[dict[str, Scalar]] = []
         self._points: Iterator[dict[str, Scalar]] | None = None
@@ -277,10 +285,15 @@ class Record:
         folder = trial.user_attrs["folder"]
         accepted = self._accepted(folder)
         self._representative.add(accepted)
-        if trial.state.name == "COMPLETE" or trial.user_attrs.get("reason") == DOMINATED:
+        reason = trial.user_attrs.get("reason")
+        if reason == PAUSED and accepted:
+            self._paused[folder] = _Paused(trial.number, int(accepted[-1]["step"] or 0))
+        if trial.state.name == "COMPLETE" or reason in (DOMINATED, PAUSED):
             with contextlib.suppress(RunsError):
                 result = self.folder.trial(folder).result()
-                self._stopping.add(accepted, 0.0 if result is None else result.seconds)
+                seconds = 0.0 if result is None else result.seconds
+                self._stopping.add(accepted, seconds)
+                self._durations.add(trial.user_attrs["values"], seconds)
 
     def _accepted(self, folder: int) -> list[dict[str, float | None]]:
         """Return what was measured at the accepted steps of a run folder; none if it is damaged.
@@ -350,8 +363,10 @@ class Record:
         """Whether nothing runs and nothing more is wanted."""
         if self.live:
             return False
+        if self.gave_up or self.stopped:
+            return True
         enough = self._ended.taken >= self.spec.trials
-        return enough or bool(self.gave_up) or self.exhausted or bool(self.stopped)
+        return (enough or self.exhausted) and self._next_promoted() is None
 
     def ask(self) -> TrialJob | None:
         """Return the next trial to run, or None if there is none, now or for good.
@@ -359,15 +374,19 @@ class Record:
         While as many trials are live as are still wanted there is none for now: one of them may
         fail.
         """
-        taken = self._ended.taken + len(self.live)
-        if taken >= self.spec.trials or self.gave_up or self.exhausted or self.stopped:
+        # Not for good where a disk is full: Tune asks again.
+        if self.gave_up or self.stopped or time.monotonic() < self._resume_at:
             return None
-        # Not for good: Tune asks again.
-        if time.monotonic() < self._resume_at:
+        # Before anything new: a trial that has shown to be good is worth more.
+        if (job := self._promote()) is not None:
+            return job
+        taken = self._ended.taken + len(self.live)
+        if taken >= self.spec.trials or self.exhausted:
             return None
         self._queue_guide()
         # A sampler that keeps drawing known points has nothing left to say about a finite space.
         patience = 0 if self.choice.name == "grid" else _PATIENCE
+        too_long = 0
         for tries in range(_LAST_TRY):
             if (
                 self._size is not None
@@ -376,11 +395,40 @@ class Record:
                 and not self._queue_point()
             ):
                 break
+            passed_over = self._ended.too_long
             job = self._draw()
             if job is not None:
                 return job
+            too_long += self._ended.too_long - passed_over
+            if too_long > _PATIENCE:
+                self._why_stopped = (
+                    f"{self._stopping.left}, and no point was drawn whose trial would end in them"
+                )
+                return None
         self._exhausted = True
         return None
+
+    def _next_promoted(self) -> int | None:
+        """Return the folder of a paused trial that may continue, from the highest rung down."""
+        if self._halving is None:
+            return None
+        by_rung = sorted(self._paused, key=lambda folder: (-self._paused[folder].rung, folder))
+        advances = self._halving.advances
+        return next((f for f in by_rung if advances(f, self._paused[f].rung)), None)
+
+    def _promote(self) -> TrialJob | None:
+        """Return the next paused trial that may continue; None if none may, or others wait."""
+        # What waits was cut off or is tried first, and Optuna takes it first.
+        folder = None if self._waiting() else self._next_promoted()
+        if folder is None:
+            return None
+        paused = self._paused.pop(folder)
+        trial = self.study.get_trials(deepcopy=False)[paused.number]
+        # The same point, which must not pass for a duplicate.
+        self._keys.discard(trial.user_attrs["key"])
+        queue_promotion(self.study, trial, paused.rung)
+        self._add("paused", -1)
+        return self._draw()
 
     def _waiting(self) -> list[FrozenTrial]:
         from optuna.trial import TrialState
@@ -418,6 +466,8 @@ class Record:
         if job is not None:
             self._trials[job.number] = trial
             self.live[job.number] = job
+            if job.rung:
+                self.folder.trial(job.folder).reopen()
             self.folder.trial(job.folder).write_spec(job.spec)
         return job
 
@@ -433,6 +483,10 @@ class Record:
             self._add("invalid")
             return None
         key, attrs = spec.key, trial.user_attrs
+        if "folder" not in attrs and (why := self._too_long(values)):
+            fail(self.study, trial.number, TOO_LONG, why)
+            self._add("too_long")
+            return None
         # Two points may mean the same trial: paths that are searched and change nothing.
         if key in self._keys:
             fail(self.study, trial.number, DUPLICATE)
@@ -444,7 +498,16 @@ class Record:
         # Written last, also where a retry has it already: the journal is synced with it.
         trial.set_user_attr("folder", folder)
         self._keys.add(key)
-        return TrialJob(trial.number, folder, int(attrs.get("attempt", 0)), values, spec)
+        attempt, rung = int(attrs.get("attempt", 0)), int(attrs.get("rung", 0))
+        return TrialJob(trial.number, folder, attempt, values, spec, rung)
+
+    def _too_long(self, values: dict[str, Scalar]) -> str:
+        """Return why a new trial would not end within ``stop.hours``; nothing if it would."""
+        left = self._stopping.seconds_left
+        expected = None if math.isinf(left) else self._durations.expected(values)
+        if expected is None or expected <= left:
+            return ""
+        return f"{self._stopping.left}, and trials like it took {expected:.0f} s"
 
     def _free_folder(self, number: int) -> int:
         """Return the number of the run folder of a new trial: its own, unless that is taken.
@@ -497,6 +560,8 @@ class Record:
             self.study.tell(trial, values)
         self._representative.add(ended.steps)
         self._stopping.add(ended.steps, ended.seconds)
+        if not job.rung:
+            self._durations.add(job.values, ended.seconds)
         self._compare_with_earlier(job, values)
         # Counted along; a look at all trials after each would grow with the sweep.
         self._add("complete")
@@ -536,13 +601,25 @@ class Record:
         # A rejected step does not show where the trial could get.
         if self._halving is None or not facts["accepted"]:
             return ""
-        folder, step = self.live[number].folder, int(facts["step"] or 0)
-        self._halving.add(folder, step, facts)
-        return self._halving.verdict(folder, step)
+        job, step = self.live[number], int(facts["step"] or 0)
+        self._halving.add(job.folder, step, facts)
+        if not self._halving.pauses:
+            return self._halving.verdict(job.folder, step)
+        # Behind the last step there is nothing that it could be promoted to.
+        over = step <= job.rung or step >= job.spec.prune.steps
+        if over or not self._halving.holds(job.folder, step):
+            return ""
+        # One that would be promoted at once need not be interrupted.
+        return "" if self._halving.advances(job.folder, step) else f"at step {step}"
+
+    @property
+    def early_end(self) -> str:
+        """The reason of the end of a trial that `judge` gives words for."""
+        return PAUSED if self._halving is not None and self._halving.pauses else DOMINATED
 
     def overtaken(self, job: TrialJob) -> str:
         """Return why a trial that was cut off need not go on from its last accepted step."""
-        if self._halving is None:
+        if self._halving is None or self._halving.pauses:
             return ""
         accepted = self._accepted(job.folder)
         return self._halving.verdict(job.folder, int(accepted[-1]["step"] or 0)) if accepted else ""
@@ -601,8 +678,13 @@ class Record:
             self._add("unreachable")
             self._unreachable_in_a_row += 1
         else:
-            self._stopping.add(accepted, seconds)
-            self._add("dominated")
+            here = sum(step.seconds for step in folder.steps() if step.step > job.rung)
+            self._stopping.add(accepted, here)
+            if not job.rung:
+                self._durations.add(job.values, here)
+            self._add(ended.reason)
+            if ended.reason == PAUSED:
+                self._paused[job.folder] = _Paused(job.number, int(accepted[-1]["step"] or 0))
             self.ended_here += 1
             self._unreachable_in_a_row = 0
         return replace(ended, metrics=accepted[-1] if accepted else {}, seconds=seconds)
@@ -628,6 +710,13 @@ class Record:
             folder.write_result(
                 TrialResult(trial=job.folder, attempt=job.attempt, state="failed", error=words)
             )
+
+
+class _Paused(NamedTuple):
+    """A trial that waits: its number in the study, and the step it has come to."""
+
+    number: int
+    rung: int
 
 
 def _end_of(trial: FrozenTrial) -> tuple[float, int]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rfprune.errors import SpecError
 from rfprune.spec import SweepSpec
+from rfprune.spec.networks import SEARCHED
 from rfprune.spec.sweep import SamplerSpec
 from rfprune.study.own_samplers import is_own, make_own
 from rfprune.study.parameters import Scalar
@@ -78,8 +80,11 @@ def first_points(spec: SweepSpec, space: Space, choice: SamplerChoice) -> list[d
     points = [dict(point) for point in space.starts]
     if spec.sampler.name == "auto" and choice.name != "grid":
         # The corners span the front; between them the sampler has something to interpolate.
-        for reuse, budget in product((0, -1), repeat=2):
-            point = _corner(space, reuse, budget)
+        networks: list[dict[str, Scalar]] = [{SEARCHED: label} for label in space.networks]
+        # Of several networks the two that lie farthest apart: most accurate, and cheapest.
+        ends = [(0, -1), (-1, 0)] if networks else list(product((0, -1), repeat=2))
+        for chosen, (reuse, budget) in product(networks or [{}], ends):
+            point = _corner(space, chosen, reuse, budget)
             # Values that break a rule together are no reason to refuse the sweep: it may never draw
             # them.
             with contextlib.suppress(SpecError):
@@ -89,10 +94,12 @@ def first_points(spec: SweepSpec, space: Space, choice: SamplerChoice) -> list[d
     return points
 
 
-def _corner(space: Space, reuse: int, budget: int) -> dict[str, Scalar]:
-    point: dict[str, Scalar] = {}
+def _corner(
+    space: Space, chosen: Mapping[str, Scalar], reuse: int, budget: int
+) -> dict[str, Scalar]:
+    point: dict[str, Scalar] = dict(chosen)
     for parameter in space.parameters:
-        if not space.active(parameter, point):
+        if parameter.path in chosen or not space.active(parameter, point):
             continue
         if parameter.path.endswith(".reuse_factor"):
             point[parameter.path] = parameter.samples()[reuse]

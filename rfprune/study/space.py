@@ -16,6 +16,7 @@ from rfprune.core.registry import nearest
 from rfprune.errors import SpecError
 from rfprune.hardware.reuse import LARGEST_PARTITION, LayerSizes
 from rfprune.spec import SweepSpec, TrialSpec
+from rfprune.spec.networks import SEARCHED
 from rfprune.spec.yaml_files import get_path, parse_spec, set_path
 from rfprune.study.parameters import Listed, Parameter, Scalar
 
@@ -75,12 +76,15 @@ class Space:
         base: the trial file's values, which hold wherever nothing is searched.
         starts: points that are tried first, by path.
         layers: of the network that it was checked against, ``{name: (n_in, n_out, largest)}``.
+        networks: with several of them, what `base` is for each, by label; the searched path
+            ``model`` then has a label as its value, and a trial file the network's section.
     """
 
     parameters: tuple[Parameter, ...]
     base: Mapping[str, Any]
     starts: tuple[Values, ...] = ()
     layers: LayerSizes = field(default_factory=dict)
+    networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def conditional(self) -> bool:
@@ -113,11 +117,32 @@ class Space:
         Raises:
             SpecError: the values together break a rule of the trial file.
         """
+        base, values = self._at(values)
         touched = {path.partition(".")[0] for path in values}
-        changed = merge({name: self.base[name] for name in touched if name in self.base}, values)
+        # A network of several may leave settings of layers out that only others have.
+        touched |= {name for name in self.base if base[name] != self.base[name]}
+        changed = merge({name: base[name] for name in touched if name in base}, values)
         # A sweep draws thousands of points; sections that none of them touches are checked once.
         kept = {name: getattr(spec, name) for name in self.base if name not in touched}
         return parse_spec(TrialSpec, {**kept, **changed}, spec.name)
+
+    def written(self, values: Mapping[str, Scalar]) -> dict[str, Any]:
+        """Return the trial file at a point, as plain values."""
+        return merge(*self._at(values))
+
+    def _at(self, values: Mapping[str, Scalar]) -> tuple[Mapping[str, Any], Mapping[str, Scalar]]:
+        """Return what a point starts from, and what it changes there."""
+        if not self.networks or SEARCHED not in values:
+            return self.base, values
+        rest = {path: value for path, value in values.items() if path != SEARCHED}
+        return self.networks[str(values[SEARCHED])], rest
+
+    def value_in(self, trial: Mapping[str, Any], path: str) -> Scalar | None:
+        """Return the value of a trial file at a searched path, None where it has none here."""
+        value: Scalar | None = get_path(dict(trial), path)
+        if not self.networks or path != SEARCHED:
+            return value
+        return next((name for name, own in self.networks.items() if own[SEARCHED] == value), None)
 
     def encode(self, values: Mapping[str, Scalar], source: str) -> Values:
         """Return what the study holds for a point, which may leave paths open.
@@ -125,20 +150,22 @@ class Space:
         Raises:
             SpecError: a path that is not searched, or a value that cannot be drawn.
         """
-        by_path = {parameter.path: parameter for parameter in self.parameters}
+        # In reverse: where no network decides, the first parameter of a path stands for it.
+        by_path = {parameter.path: parameter for parameter in reversed(self.parameters)}
+        by_path |= {p.path: p for p in self.parameters if p.of and self.active(p, values)}
         encoded: Values = {}
         for path, value in values.items():
             parameter = by_path.get(path)
             if parameter is None:
                 raise SpecError(
                     f"{source}: '{path}' is not searched.{nearest(path, by_path)} "
-                    f"Searched: {', '.join(by_path)}."
+                    f"Searched: {', '.join(dict.fromkeys(p.path for p in self.parameters))}."
                 )
             if not parameter.contains(value):
                 raise SpecError(
                     f"{source}: {path} = {value!r} cannot be drawn. Allowed: {parameter.text()}."
                 )
-            encoded[path] = parameter.encode(value)
+            encoded[parameter.name] = parameter.encode(value)
         return encoded
 
     def size(self) -> int | None:
@@ -160,7 +187,10 @@ class Space:
 
     def points(self) -> Iterator[Values]:
         """Yield every point of a finite space."""
-        named = {parameter.path: list(parameter.every()) for parameter in self.parameters}
+        named: dict[str, list[Scalar]] = {}
+        for parameter in self.parameters:
+            named.setdefault(parameter.path, []).extend(parameter.every())
+        named = {path: list(dict.fromkeys(values)) for path, values in named.items()}
         return (values for values, _ in assignments(self, self.parameters, named))
 
     def describe(self) -> list[ParameterRow]:
@@ -195,8 +225,8 @@ class Space:
             joined = [other for part in tied for other in part]
             parts = [part for part in parts if part not in tied]
             parts.append([*joined, parameter])
-        order = {parameter.path: i for i, parameter in enumerate(self.parameters)}
-        return [sorted(part, key=lambda p: order[p.path]) for part in parts]
+        order = {parameter.name: i for i, parameter in enumerate(self.parameters)}
+        return [sorted(part, key=lambda p: order[p.name]) for part in parts]
 
 
 def named_in_conditions(parameters: Sequence[Parameter]) -> dict[str, list[Scalar]]:
@@ -220,7 +250,7 @@ def assignments(
         parameters: some of its parameters, parents first and none of them missing.
         named: the values to be told apart, by path.
     """
-    classes = {p.path: list(_classes(p, named.get(p.path, ()))) for p in parameters}
+    classes = {p.name: list(_classes(p, named.get(p.path, ()))) for p in parameters}
 
     def walk(depth: int, values: Values, weight: int) -> Iterator[tuple[Values, int]]:
         if depth == len(parameters):
@@ -229,7 +259,7 @@ def assignments(
             yield from walk(depth + 1, values, weight)
         else:
             path = parameters[depth].path
-            for value, count in classes[path]:
+            for value, count in classes[parameters[depth].name]:
                 yield from walk(depth + 1, {**values, path: value}, weight * count)
 
     return walk(0, {}, 1)

@@ -6,6 +6,7 @@ one would have.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -75,21 +76,34 @@ class Stopping:
         if rule is None:
             return ""
         if rule.hours is not None:
-            left = rule.hours * _HOUR - (self._clock() - self._began)
+            left = self.seconds_left
             if left <= 0:
                 return f"stop.hours: {rule.hours:g} h are over"
             usual = float(np.median(self._recent)) if self._recent else 0.0
+            if len(self._recent) == _RECENT:
+                # Single points are judged by then; see `Record`.
+                usual = min(self._recent)
             if usual > left:
-                return (
-                    f"stop.hours: {left:.0f} s are left of {rule.hours:g} h, and a trial takes "
-                    f"{usual:.0f} s"
-                )
+                return f"{self.left}, and a trial takes {usual:.0f} s"
         if rule.cpu_seconds is not None and self.cpu_seconds >= rule.cpu_seconds:
             return (
                 f"stop.cpu_seconds: the trials have taken {self.cpu_seconds:.0f} CPU seconds of "
                 f"{rule.cpu_seconds:g}"
             )
         return self._stagnation()
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the hours of this driver; infinite without such a rule."""
+        if self._rule is None or self._rule.hours is None:
+            return math.inf
+        return self._rule.hours * _HOUR - (self._clock() - self._began)
+
+    @property
+    def left(self) -> str:
+        """The same in words."""
+        hours = 0.0 if self._rule is None else self._rule.hours or 0.0
+        return f"stop.hours: {self.seconds_left:.0f} s are left of {hours:g} h"
 
     def _stagnation(self) -> str:
         rule = self._rule

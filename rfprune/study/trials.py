@@ -24,13 +24,16 @@ __all__ = [
     "EARLY",
     "INVALID",
     "NOT_RUN",
+    "PAUSED",
     "RETRIED",
+    "TOO_LONG",
     "UNREACHABLE",
     "StudyCounts",
     "count_trials",
     "counts_of",
     "fail",
     "queue_again",
+    "queue_promotion",
     "queue_retries",
     "release_orphans",
     "stop_early",
@@ -47,13 +50,14 @@ FREE = ("orphan", "node", "disk")
 #: with it would otherwise go round for ever.
 _MOST_LOST_NODES = 20
 
-#: Reasons of early ends: others are ahead at the same step; no pruning can reach a budget.
-DOMINATED, UNREACHABLE = "dominated", "budget unreachable"
-EARLY = (DOMINATED, UNREACHABLE)
+#: Reasons of early ends: others are ahead at the same step; the trial waits at a rung until it is
+#: promoted; no pruning can reach a budget.
+DOMINATED, PAUSED, UNREACHABLE = "dominated", "paused", "budget unreachable"
+EARLY = (DOMINATED, PAUSED, UNREACHABLE)
 
 #: Reasons for which a point that was drawn is not run: it leaves no folder and causes no event.
-DUPLICATE, INVALID = "duplicate", "invalid"
-NOT_RUN = (DUPLICATE, INVALID)
+DUPLICATE, INVALID, TOO_LONG = "duplicate", "invalid", "too long"
+NOT_RUN = (DUPLICATE, INVALID, TOO_LONG)
 
 
 #: User attribute of a trial that another sweep ran: it guides the sampler and is no trial here.
@@ -72,7 +76,9 @@ class StudyCounts:
         waiting: queued, including retries.
         duplicate: drawn a second time and not run.
         invalid: drawn, but its values together break a rule of the trial file; not run.
+        too_long: drawn, but would not have ended within ``stop.hours``; not run.
         dominated: ended early because others were ahead.
+        paused: waiting at a rung, for being promoted.
         unreachable: not begun because no pruning can reach a budget.
         cut_off: left behind by a driver that ended; the next one resumes them.
         missing: complete in the study, but their run folders are gone or damaged.
@@ -85,15 +91,17 @@ class StudyCounts:
     waiting: int = 0
     duplicate: int = 0
     invalid: int = 0
+    too_long: int = 0
     dominated: int = 0
+    paused: int = 0
     unreachable: int = 0
     cut_off: int = 0
     missing: int = 0
 
     @property
     def done(self) -> int:
-        """Trials that count against those wanted: complete ones and dominated ones."""
-        return self.complete + self.dominated
+        """Trials that count against those wanted: complete, dominated and paused ones."""
+        return self.complete + self.dominated + self.paused
 
     @property
     def taken(self) -> int:
@@ -175,8 +183,8 @@ def queue_retries(study: Study, retries: int) -> int:
                 "retry_of": trial.number,
                 "attempt": attrs.get("attempt", 0) + (reason not in FREE),
                 "lost_nodes": attrs.get("lost_nodes", 0) + (reason == "node"),
-                # Without one nothing has been written yet.
-                **({"folder": attrs["folder"]} if "folder" in attrs else {}),
+                # Without a folder nothing has been written yet.
+                **{key: attrs[key] for key in ("folder", "rung") if key in attrs},
             },
         )
         queued += 1
@@ -188,6 +196,15 @@ def queue_again(study: Study, trial: FrozenTrial) -> None:
     point = {**trial.user_attrs.get("queued", {}), **trial.params}
     known = {"retry_of": trial.number, "folder": trial.user_attrs["folder"]}
     study.enqueue_trial(point, user_attrs={"queued": point, "attempt": 0, **known})
+
+
+def queue_promotion(study: Study, trial: FrozenTrial, rung: int) -> None:
+    """Queue a trial that has paused at the step `rung`, so that it continues from there."""
+    attrs = trial.user_attrs
+    point = {**attrs.get("queued", {}), **trial.params}
+    known = {"retry_of": trial.number, "folder": attrs["folder"], "rung": rung}
+    attempt = int(attrs.get("attempt", 0))
+    study.enqueue_trial(point, user_attrs={"queued": point, "attempt": attempt, **known})
 
 
 def to_be_retried(trial: FrozenTrial, retries: int) -> bool:
@@ -220,7 +237,9 @@ def counts_of(trials: Sequence[FrozenTrial], missing: Collection[int] = ()) -> S
     reasons = {
         DUPLICATE: "duplicate",
         INVALID: "invalid",
+        TOO_LONG: "too_long",
         DOMINATED: "dominated",
+        PAUSED: "paused",
         UNREACHABLE: "unreachable",
         "orphan": "cut_off",
     }

@@ -18,6 +18,7 @@ from rfprune.errors import InputError, RfpruneError, RunsError, SpecError
 from rfprune.results import SweepFolder, TrialFolder, find_sweep
 from rfprune.results.points import raw_spec
 from rfprune.spec import SweepSpec
+from rfprune.spec.networks import SEARCHED
 from rfprune.spec.yaml_files import changes, get_path
 from rfprune.study.parameters import Scalar
 from rfprune.study.rebuild import point_of
@@ -139,14 +140,17 @@ def _values(trial: TrialFolder, spec: SweepSpec, space: Space) -> dict[str, Scal
         RunsError: it has none there, or differs in something that decides what it is worth.
     """
     theirs = raw_spec(trial)
+    if space.networks and space.value_in(theirs, SEARCHED) is None:
+        raise RunsError("have a network that is not among those here")
     try:
         values = point_of(theirs, space, trial)
     except RunsError:
         raise RunsError("have no value for something that is searched here") from None
     for parameter in space.parameters:
-        if parameter.path in values and not parameter.contains(values[parameter.path]):
+        known = parameter.path in values and space.active(parameter, values)
+        if known and not parameter.contains(values[parameter.path]):
             raise RunsError(f"lie outside of search.{parameter.path}")
-    ours = merge(space.base, values)
+    ours = space.written(values)
     keys = [key for key in ours if key in theirs]
     found = changes(
         _comparable({key: theirs[key] for key in keys}),

@@ -312,6 +312,7 @@ class Projection:
             "objectives": ", ".join(f"{name} {way}" for name, way in spec.objectives.items()),
             "constraints": ", ".join(spec.constraints),
             "sampler": f"{spec.sampler.name}, seed {spec.sampler.seed}",
+            **_origin(self._folder),
         }
         run = self._client.create_run(self._experiment, tags=tags, run_name=spec.name)
         self._log_files(run.info.run_id, {"sweep.json": self._folder.path / "sweep.json"})
@@ -459,6 +460,12 @@ def _note(front: Front, run_id: str, files: Mapping[str, object]) -> str:
         if name.endswith(".png")
     ]
     return "\n\n".join([summary(front), *pictures])
+
+
+def _origin(folder: SweepFolder) -> dict[str, str]:
+    """Return which sweep another one was retargeted from, as a tag; nothing for other sweeps."""
+    origin = folder.facts().get("retargeted_from") or {}
+    return {"retargeted_from": str(origin["sweep"])} if "sweep" in origin else {}
 
 
 def _importance_files(shares: Importances) -> dict[str, str | bytes | Path]:

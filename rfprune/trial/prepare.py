@@ -95,8 +95,8 @@ class Prepared:
             # Without a budget to approach there is only one step.
             once = spec.prune.model_copy(update={"steps": 1, "schedule": "binary"})
             spec = spec.model_copy(update={"prune": once})
-        elif self.method.chooses_values:
-            # Its budgets lie on a ladder, on which every step is as long.
+        elif self.method.chooses_values or spec.prune.walked:
+            # Budgets lie on a ladder, on which every step is as long.
             ladder = spec.prune.model_copy(update={"schedule": "constant"})
             spec = spec.model_copy(update={"prune": ladder})
         self.deployment.arrange(dense.model)

@@ -12,12 +12,16 @@ from rfprune.core.own_code import allowing_code
 from rfprune.results import SweepFolder, read_sweep
 from rfprune.study import count_trials, read_study
 from rfprune.study.study import lock
+from rfprune.tracking import load_config
+from rfprune.tracking.client import connect
 from tests.cli.conftest import run_without_ray
 
 PART = "hardware.part=xcvu13p-flga2577-2-e"
 
 
-def test_a_sweep_moves_to_another_part(run, finished: Path, workplace: Path) -> None:
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+def test_a_sweep_moves_to_another_part(run, finished: Path, workplace: Path, monkeypatch) -> None:
+    monkeypatch.delenv("RFPRUNE_TRACKING")
     ran = run("retarget", "tiny", "--set", PART, "--set", "hardware.clock_ns=5")
     assert ran.code == 0, ran
     new = SweepFolder(workplace / "runs" / "tiny-xcvu13p-flga2577-2-e")
@@ -29,12 +33,31 @@ def test_a_sweep_moves_to_another_part(run, finished: Path, workplace: Path) -> 
     assert count_trials(read_study(new)).complete == 3
     assert new.facts()["retargeted_from"]["sweep"] == "tiny"
     assert json.loads((new.path / "left_out.json").read_text()) == []
+    _check_rows(new)
     found = run("pareto", "tiny-xcvu13p-flga2577-2-e", "--json").json
     assert found["trials"]["complete"] == 3
     ran = run("export", new.path.name, "--allow-larger", "--rows", "0", "--out", "best")
     assert ran.code == 0, ran
     spec = yaml.safe_load((workplace / "best" / "spec.json").read_text())
     assert spec["hardware"]["clock_ns"] == 5
+
+
+def _check_rows(sweep: SweepFolder) -> None:
+    """Assert that MLflow has a run of each trial, with the costs that it has there."""
+    client = connect(load_config())
+    (experiment,) = [e for e in client.search_experiments() if e.name == "rfprune"]
+    whole = f"tags.sweep_id = '{sweep.facts()['sweep_id']}'"
+    runs = client.search_runs([experiment.experiment_id], whole)
+    (parent,) = [run for run in runs if run.data.tags["kind"] == "sweep"]
+    rows = {int(r.data.params["trial"]): r for r in runs if r.data.tags["kind"] == "trial"}
+    assert parent.data.tags["retargeted_from"] == "tiny"
+    assert parent.info.status == "FINISHED"
+    assert sorted(rows) == [0, 1, 2]
+    for trial in read_sweep(sweep).trials:
+        assert rows[trial.number].data.tags["state"] == "complete"
+        costs = {c.step: c.metrics["latency_cycles"] for c in trial.candidates}
+        assert rows[trial.number].data.metrics["latency_cycles"] in costs.values()
+        assert all(str(v) == rows[trial.number].data.params[p] for p, v in trial.params.items())
 
 
 def test_it_goes_on_where_the_old_one_ended(run, finished: Path, workplace: Path) -> None:

@@ -21,8 +21,9 @@ from rfprune.results import StepRecord, SweepFolder, read_front
 from rfprune.spec import EarlyStopSpec
 from rfprune.study import StudyCounts, SweepEvent, expand, read_study
 from rfprune.study.halving import Halving
+from rfprune.study.rebuild import rebuild_study
 from rfprune.study.record import Ended, TrialJob
-from rfprune.study.trials import DOMINATED, UNREACHABLE, count_trials
+from rfprune.study.trials import DOMINATED, PAUSED, UNREACHABLE, count_trials
 
 HERE = Path(__file__).parent
 LAYERS = {"fc1": (16, 64), "fc2": (64, 32), "fc3": (32, 5)}
@@ -109,7 +110,7 @@ class Judged:
         try:
             ended = execute(self.driver.context, job.folder, job.attempt, on_step)
         except StoppedError:
-            ended = Ended(DOMINATED, verdict)
+            ended = Ended(record.early_end, verdict)
         return record.finish(job.number, ended)
 
     def run(self) -> None:
@@ -157,6 +158,79 @@ def test_the_next_driver_judges_as_this_one_would_have(make_spec: Maker, inline:
         for step in trial.steps():
             seen = driver.record._halving.verdict(trial.number, step.step)
             assert later.record._halving.verdict(trial.number, step.step) == seen
+
+
+PROMOTING = {"early_stop": {"first_step": 1, "factor": 2, "promote": True}}
+
+
+def _seen(driver: Any) -> dict[int, list[int]]:
+    """Return the steps of each trial, by its folder."""
+    return {trial.number: [step.step for step in trial.steps()] for trial in driver.folder.trials()}
+
+
+def test_trials_pause_at_rungs_and_the_best_continue(make_spec: Maker, inline: Maker) -> None:
+    spec = make_spec(trials=16, prune={"steps": 4}, **PROMOTING)
+    driver = inline(spec)
+    Judged(driver).run()
+    counts = count_trials(driver.study)
+    assert counts.done == counts.complete + counts.paused == 16
+    assert counts == driver.record.counts
+    assert counts.failed == counts.running == counts.waiting == counts.dominated == 0
+    seen = _seen(driver)
+    # At least half of each rung: one that was promoted may be overtaken. No step is run twice.
+    last = [steps[-1] for steps in seen.values()]
+    assert 8 <= sum(step > 1 for step in last) < 16
+    assert 4 <= last.count(4) == counts.complete < 12
+    assert all(steps == list(range(len(steps))) for steps in seen.values())
+    for trial in driver.folder.trials():
+        result = trial.result()
+        assert (result.state == "complete") == (seen[trial.number][-1] == 4)
+        assert result.stopped == ("quick" if result.state == "complete" else PAUSED)
+
+
+def test_promotion_is_by_rank_and_thins_a_front() -> None:
+    points = [(0.9, 10), (0.91, 11), (0.95, 30), (0.89, 9.9), (0.5, 40), (0.6, 50)]
+    halving = rung(*points, promote=True)
+    best = [trial for trial in range(6) if halving.advances(trial, 1)]
+    # Of the four of the front both ends, and of the two in the middle that are nearly the same one.
+    assert best in ([0, 2, 3], [1, 2, 3])
+
+
+@pytest.mark.parametrize("kept", [3, 7, 12, 20])
+def test_the_next_driver_promotes_what_the_last_one_had_not(
+    make_spec: Maker, inline: Maker, kept: int
+) -> None:
+    spec = make_spec(trials=12, prune={"steps": 4}, **PROMOTING)
+    cut = inline(spec)
+    judged = Judged(cut)
+    for _ in range(kept):
+        if (job := cut.record.ask()) is not None:
+            judged.work(job)
+    # Cut off in the middle of a trial, perhaps of one that was promoted.
+    cut.record.ask()
+    later = inline(spec, cut.folder.path.parent)
+    Judged(later).run()
+    counts = count_trials(later.study)
+    assert counts == later.record.counts
+    assert (counts.done, counts.running, counts.waiting) == (12, 0, 0)
+    seen = _seen(later)
+    assert all(steps == list(range(len(steps))) for steps in seen.values())
+    assert len(seen) == 12
+    assert sum(steps[-1] >= 2 for steps in seen.values()) >= 6
+
+
+def test_a_study_that_is_made_again_still_promotes(make_spec: Maker, inline: Maker) -> None:
+    spec = make_spec(trials=8, prune={"steps": 4}, **PROMOTING)
+    driver = inline(spec)
+    Judged(driver).run()
+    before = _seen(driver)
+    driver.folder.study_path.unlink()
+    rebuild_study(spec, driver.folder, expand(spec, LAYERS))
+    again = inline(spec.model_copy(update={"trials": 16}))
+    assert again.record.counts.paused == sum(steps[-1] < 4 for steps in before.values())
+    Judged(again).run()
+    after = _seen(again)
+    assert sum(after[n][-1] > before[n][-1] for n in before) > 0
 
 
 def test_a_crash_between_folder_and_study_repeats_nothing(make_spec: Maker, inline: Maker) -> None:

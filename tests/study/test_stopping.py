@@ -15,8 +15,12 @@ from rfprune.results import SweepFolder
 from rfprune.results.hypervolume import GrowingFront, hypervolume
 from rfprune.spec import SweepSpec
 from rfprune.spec.yaml_files import parse_spec
+from rfprune.study.durations import Durations
+from rfprune.study.expand import expand
+from rfprune.study.record import Ended
 from rfprune.study.representative import Representative
 from rfprune.study.stopping import Stopping, expected_gain
+from rfprune.study.trials import TOO_LONG, count_trials
 from tests.study.conftest import Inline, SpecMaker
 
 REFERENCE = {"val_accuracy": 0.0, "dsp": 100.0}
@@ -133,7 +137,6 @@ def stopping_of(inline: Inline) -> Stopping:
 
 
 def test_what_earlier_drivers_ran_counts(tmp_path: Path, make_spec: SpecMaker) -> None:
-    from rfprune.study.expand import expand
     from rfprune.study.record import Record
     from rfprune.study.study import lock, open_study
     from tests.study.conftest import LAYERS
@@ -182,3 +185,57 @@ def test_a_growing_front_has_the_hypervolume_of_all_its_points(
         seen += batch
         grown = front.add(np.array(batch).reshape(-1, 3))
         assert grown == pytest.approx(hypervolume(np.array(seen).reshape(-1, 3), reference))
+
+
+def test_with_little_time_left_only_quick_points_are_drawn(
+    tmp_path: Path, make_spec: SpecMaker
+) -> None:
+    spec = make_spec(trials=60, stop={"hours": 1}, search={"prune.steps": {"low": 1, "high": 40}})
+    driver = Inline(spec, tmp_path)
+    clock = Clock()
+    driver.record._stopping._clock = clock
+    driver.record._stopping._began = 0.0
+    ran: list[int] = []
+    for _ in range(12):
+        job = driver.ask()
+        ran.append(job.spec.prune.steps)
+        done = [{"step": 1.0, "val_accuracy": 0.5, "dsp": 9.0}]
+        driver.record.finish(job.number, Ended(steps=done, seconds=10.0 * job.spec.prune.steps))
+    assert max(ran) > 20
+    clock.now = 3600.0 - 150.0
+    late = [driver.ask() for _ in range(3)]
+    # Twelve trials know a duration of 40 values: the nearest three may be off by some.
+    assert all(job.spec.prune.steps < 22 for job in late)
+    counts = count_trials(driver.study)
+    assert counts.too_long == driver.record.counts.too_long > 0
+    assert counts.failed == 0
+    ended = [t.user_attrs for t in driver.study.trials if t.state.name == "FAIL"]
+    reasons = [attrs["error"] for attrs in ended if attrs["reason"] == TOO_LONG]
+    assert reasons[0].startswith("stop.hours: 150 s are left of 1 h, and trials like it took ")
+    clock.now = 3600.0 - 5.0
+    for job in late:
+        driver.record.finish(job.number, Ended(steps=done, seconds=10.0 * job.spec.prune.steps))
+    assert driver.record.ask() is None
+    assert driver.record.stopped.startswith("stop.hours: 5 s are left of 1 h, and ")
+
+
+def test_durations_are_those_of_the_trials_most_like_it() -> None:
+    search = {
+        "prune.method": {"choices": ["greedy", "knapsack"]},
+        "prune.regularizer.weight": {"low": 1e-5, "high": 1e-1, "log": True},
+    }
+    spec = parse_spec(
+        SweepSpec,
+        {"name": "a", "model": {"name": "mlp"}, "data": {"name": "digits"}, "search": search},
+        "a.yml",
+    )
+    known = Durations(expand(spec, {"fc1": (16, 8)}))
+    point = {"prune.method": "greedy", "prune.regularizer.weight": 1e-3}
+    for number in range(4):
+        known.add(point, 10.0)
+        assert known.expected(point) is None, number
+    for _ in range(4):
+        known.add({**point, "prune.method": "knapsack"}, 40.0)
+    assert known.expected(point) == pytest.approx(10.0)
+    assert known.expected({**point, "prune.method": "knapsack"}) == pytest.approx(40.0)
+    assert known.expected({**point, "prune.regularizer.weight": 1e-2}) == pytest.approx(10.0)

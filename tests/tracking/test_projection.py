@@ -13,6 +13,7 @@ from rfprune.results import SweepFolder, front_json, hypervolume_curve, read_fro
 from rfprune.study import importances
 from rfprune.study.importance import LEAST_TRIALS
 from rfprune.study.study import lock
+from rfprune.study.trials import PAUSED
 from rfprune.tracking import Projection, TrackingConfig, project, run_ids, view_path
 from rfprune.tracking.ids import sweep_id
 
@@ -176,6 +177,27 @@ def test_a_trial_that_went_on_gets_one_run_that_says_so(make, config, client) ->
     assert len(runs_of(client, config)) == 3
     assert children_of(client, config)[1].info.status == "FINISHED"
     assert parent_of(client, config).info.status == "FINISHED"
+
+
+def test_a_paused_trial_that_is_promoted_keeps_one_run(make, config, client) -> None:
+    folder = make.sweep(trials=1)
+    make.trial(folder, 1, state="running", steps=2)
+    make.finish(folder, 1, state="stopped", final_step=1)
+    ended = folder.trial(1).result()
+    paused = {"stopped": PAUSED, "error": "at step 1"}
+    folder.trial(1).write_result(ended.model_copy(update=paused))
+    project(folder, config)
+    run = children_of(client, config)[1]
+    assert (run.data.tags["state"], run.data.tags["stopped"]) == ("stopped", "paused")
+    folder.trial(1).reopen()
+    with lock(folder):
+        project(folder, config)
+    assert children_of(client, config)[1].info.status == "RUNNING"
+    make.finish(folder, 1, state="complete", final_step=1)
+    project(folder, config)
+    run = children_of(client, config)[1]
+    assert (run.info.status, run.data.tags["state"]) == ("FINISHED", "complete")
+    assert len(runs_of(client, config)) == 3
 
 
 def test_some_trials_only(folder, config, client) -> None:

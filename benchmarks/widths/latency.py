@@ -6,34 +6,37 @@ Which rows, and how the crossing is found: ``pages/widths_latency.md``.
 import json
 import resource
 from argparse import Namespace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report import read_cases, render, sentence, settings, table
+from benchmarks.widths.judging import crossings
 from rfprune.core.files import write_json
 from rfprune.results import TrialFolder
 from rfprune.spec import TrialSpec
 from rfprune.trial.run import run_trial
 
 LAYERS = ("fc1", "fc2", "fc3", "output")
-#: Parts of the dense network's accuracy at which LUTs are asked for.
-SHARES = (0.99, 0.98, 0.97, 0.96)
 
 
 def cases() -> dict[str, dict[str, Any]]:
     """Return the trials: one of the method, and one for each width."""
     found = read_cases("widths", "latency")
-    every = {"widths": settings(found["usual"], found["widths"])}
-    for bits, integer in found["bits"].items():
+    every = {
+        f"widths{name}": settings(found["usual"], found["widths"], change)
+        for name, change in found["variants"].items()
+    }
+    for (bits, integer), (name, modes) in product(found["bits"].items(), found["modes"].items()):
         # The same type for everything, said for each layer, so that sums count as hls4ml makes
         # them in both.
         own = {
-            "precision": f"fixed<{bits},{integer},RND,SAT>",
+            "precision": f"fixed<{bits},{integer},{modes}>",
             "weight_precision": f"fixed<{bits},{found['weight_integer']},RND,SAT>",
         }
-        layers = dict.fromkeys(LAYERS, own)
-        hardware = {"precision": own["precision"], "layers": layers}
-        every[f"{bits} bit"] = settings(found["usual"], found["uniform"], {"hardware": hardware})
+        hardware = {"precision": own["precision"], "layers": dict.fromkeys(LAYERS, own)}
+        change = {"hardware": hardware}
+        every[f"{bits} bit{name}"] = settings(found["usual"], found["uniform"], change)
     return every
 
 
@@ -46,7 +49,7 @@ def points(tool: str, case: dict[str, Any], seed: int, home: Path) -> list[dict[
         begun = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
         result = run_trial(spec, folder, dense_dir=home / "dense", base_dir=Path.cwd())
         cpu = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - begun
-        common = {"task": "jets", "metric": "accuracy", "tool": tool, "seed": seed}
+        common = {"task": "jets, 24,000 rows", "metric": "accuracy", "tool": tool, "seed": seed}
         common["cpu_seconds"] = cpu
         rows = [{**common, "step": 0, "lut": None, "score": result.dense["accuracy"]}]
         for record in folder.steps()[1:]:
@@ -63,15 +66,13 @@ def points(tool: str, case: dict[str, Any], seed: int, home: Path) -> list[dict[
 
 def measure_latency(options: Namespace, home: Path) -> dict[str, Any]:
     """Return every point, the crossings, and LUTs of the method per LUT of the best width."""
-    from benchmarks.widths.measure import crossings
-
     rows = [
         row
         for tool, case in cases().items()
         for seed in range(options.seeds[0])
         for row in points(tool, case, seed, home / "latency")
     ]
-    found = crossings(rows, "lut", SHARES)
+    found = crossings(rows, "lut")
     return {"latency": True, "crossings": found, "ratios": _ratios(found), "rows": rows}
 
 
@@ -80,12 +81,13 @@ def _ratios(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ratios = []
     for share in dict.fromkeys(row["share"] for row in found):
         reached = {row["tool"]: row["mean LUT"] for row in found if row["share"] == share}
-        ours = reached.pop("widths")
-        others = {tool: lut for tool, lut in reached.items() if lut}
+        own = {tool: lut for tool, lut in reached.items() if tool.startswith("widths")}
+        others = {tool: lut for tool, lut in reached.items() if tool not in own and lut}
         best = min(others, key=lambda tool: others[tool], default=None)
-        lut = others[best] if best else None
-        ratio = round(ours / lut, 2) if ours and lut else None
-        row = {"share": share, "widths": ours, "best width": best, "its LUT": lut, "ratio": ratio}
+        least = others[best] if best else None
+        row: dict[str, Any] = {"share": share, **own, "best width": best, "its LUT": least}
+        for tool, lut in own.items():
+            row[f"ratio of {tool}"] = round(lut / least, 2) if lut and least else None
         ratios.append(row)
     return ratios
 

@@ -335,3 +335,53 @@ def test_what_has_no_meaning_is_refused(
     spec = TrialSpec.model_validate(small(**{**base, **changes}).canonical())
     with pytest.raises(SpecError, match=message):
         prepare(spec, tmp_path)
+
+
+#: Several heads, numbers and scores of anomalies: data, task, network.
+TASKS: dict[str, dict[str, Any]] = {
+    "two heads": {
+        "data": {"name": "two_heads", "train_rows": None},
+        "task": {
+            "heads": {
+                "label": {"name": "classification", "metrics": ["accuracy"]},
+                "pt": {"name": "regression", "weight": 0.5, "metrics": ["resolution"]},
+            },
+            "score": "label.accuracy",
+        },
+    },
+    "regression": {
+        "model": {"name": "tests.fpga.adders.test_adders:normed", "args": {}},
+        "data": {"name": "diabetes", "train_rows": None},
+        "task": {"name": "regression", "metrics": ["rmse"]},
+    },
+    "anomaly": {
+        "model": {"name": "mlp", "args": {"hidden": [8, 4]}},
+        "data": {"name": "tumour_anomalies", "train_rows": None, "val_fraction": 0.3},
+        "task": {"name": "anomaly", "loss": "reconstruction", "metrics": ["auc"]},
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "strategy"),
+    [
+        *[(task, "latency") for task in sorted(TASKS)],
+        # Others are in the tests of the adder graphs.
+        ("anomaly", "distributed_arithmetic"),
+    ],
+)
+def test_other_tasks_from_training_to_what_is_built(
+    task: str, strategy: str, tmp_path: Path
+) -> None:
+    spec = small(
+        **TASKS[task],
+        hardware={"strategy": strategy},
+        train={"epochs": 6},
+        prune={"budget": {"lut": 2000}, "steps": 1, "epochs_per_step": 4, "tolerance": 1.0},
+        estimator="analytic" if strategy == "latency" else "adders",
+    )
+    folder = run(tmp_path, spec)
+    assert folder.steps()[1].values["sparsity"] > 0
+    equal = proven(folder, tmp_path / "out")
+    assert ("graph", "cpp") in equal or ("torch", "graph") in equal

@@ -100,8 +100,9 @@ def test_of_a_shortlist_the_one_that_tunes_best_is_kept() -> None:
 
     spec = AgentSpec(episodes=20, warmup_episodes=5, hidden=[16], shortlist=4)
     choice = find_method("akperl").select(_problem(40.0, agent=spec, tuned=tuned))
-    assert len(tried) == 4
-    assert len({keep.tobytes() for keep in tried}) == 4
+    # Four of its own, and what uniform and the knapsack keep; none is tuned twice.
+    assert 4 <= len(tried) <= 6
+    assert len({keep.tobytes() for keep in tried}) == len(tried)
     best = max(tried, key=lambda keep: float(keep @ np.arange(len(keep))))
     assert (choice.keep == best).all()
 

@@ -46,6 +46,8 @@ def akperl(problem: Problem) -> Choice:
     # A reward of the user's own may prefer another network than the most accurate one.
     if problem.agent.reward is None:
         candidates += references
+    # What the agent has found itself is not tuned a second time.
+    candidates = list({keep.tobytes(): keep for keep in candidates}.values())
     if len(candidates) == 1:
         return Choice(candidates[0])
     # Measured without training, the best candidates are hard to tell apart; tuned, they are not.

@@ -1,4 +1,4 @@
-"""What the pages test with, as thin covers of scipy and statsmodels: pairs, effects, lines."""
+"""What the pages test with beside `rfprune.results.statistics`, as thin covers of scipy."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
+
+from rfprune.results.statistics import hedges_g, holm
+
+__all__ = ["analysis_of_variance", "compare", "hedges_g", "holm", "line", "spread"]
 
 Array = NDArray[np.float64]
 Values = Sequence[float] | Array
@@ -17,11 +20,6 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
     found = np.asarray(list(values), dtype=float)
     text = f"{found.mean():.{digits}f}"
     return text if len(found) < 2 else f"{text} ± {found.std(ddof=1):.{digits}f}"
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number (Holm 1979), in the same order."""
-    return [float(one) for one in multipletests(p, method="holm")[1]]
 
 
 def compare(ours: Values, theirs: Values) -> dict[str, Any]:
@@ -45,22 +43,6 @@ def compare(ours: Values, theirs: Values) -> dict[str, Any]:
     if np.ptp(a - b):
         found["p_paired"] = float(stats.ttest_rel(a, b).pvalue)
     return found | dict(zip(("g", "g_low", "g_high"), hedges_g(a, b), strict=True))
-
-
-def hedges_g(a: Array, b: Array) -> tuple[float | None, ...]:
-    """Return g and its 95 % interval.
-
-    ``g = J d``, ``d = (mean a - mean b) / s_pooled``, ``J = 1 - 3 / (4 (n_a + n_b) - 9)``, and the
-    large-sample variance of g (Hedges and Olkin 1985, *Statistical Methods for Meta-Analysis*,
-    chapter 5). statsmodels has another variance, with wider intervals for few seeds.
-    """
-    n, m = len(a), len(b)
-    pooled = ((n - 1) * a.var(ddof=1) + (m - 1) * b.var(ddof=1)) / (n + m - 2)
-    if pooled <= 0:
-        return None, None, None
-    g = (1 - 3 / (4 * (n + m) - 9)) * float(a.mean() - b.mean()) / pooled**0.5
-    half = 1.959964 * ((n + m) / (n * m) + g**2 / (2 * (n + m))) ** 0.5
-    return float(g), float(g - half), float(g + half)
 
 
 def analysis_of_variance(groups: Mapping[str, Values]) -> dict[str, Any]:

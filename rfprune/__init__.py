@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         check,
         clean,
         estimate,
+        federate,
         job,
         names,
         pareto,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from rfprune.fpga.layers import plan, trace
     from rfprune.knapsack import solve
     from rfprune.pruning import steps
-    from rfprune.results import compare
+    from rfprune.results import compare, compare_trials
     from rfprune.spec import SweepSpec, TrialSpec
     from rfprune.trial.run import run_trial
 
@@ -65,8 +66,10 @@ __all__ = [
     "check",
     "clean",
     "compare",
+    "compare_trials",
     "estimate",
     "export",
+    "federate",
     "job",
     "load",
     "load_adaptive",
@@ -96,6 +99,7 @@ _HOMES = {
     "certify": "rfprune.api",
     "check": "rfprune.api",
     "estimate": "rfprune.api",
+    "federate": "rfprune.api",
     "open": "rfprune.api:open_run",
     "pareto": "rfprune.api",
     "prune": "rfprune.api",
@@ -114,6 +118,7 @@ _HOMES = {
     "adapt": "rfprune.api",
     "build_groups": "rfprune.fpga.groups",
     "compare": "rfprune.results",
+    "compare_trials": "rfprune.results",
     "export": "rfprune.exporting",
     "load": "rfprune.exporting",
     "load_adaptive": "rfprune.edge.adaptive",

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -95,11 +97,15 @@ class Postgres:
         """Kill the server with all its processes, as a crash of its machine would."""
         pid = int((self._home / "data" / "postmaster.pid").read_text().splitlines()[0])
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for number in (pid, *map(int, children)):
-            try:
+        killed = [pid, *map(int, children)]
+        for number in killed:
+            with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        # Its memory is shared until the last of them is gone, and no other server starts before.
+        deadline = time.monotonic() + 60
+        while any(Path(f"/proc/{number}").exists() for number in killed):
+            assert time.monotonic() < deadline, killed
+            time.sleep(0.05)
 
     def close(self) -> None:
         """Stop the server and remove its files."""

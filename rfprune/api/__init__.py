@@ -9,6 +9,7 @@ from rfprune.api.calibrating import calibrate, calibrate_device
 from rfprune.api.checking import check
 from rfprune.api.estimating import estimate
 from rfprune.api.exports import certify, quantize
+from rfprune.api.federating import federate
 from rfprune.api.jobs import job, submit
 from rfprune.api.listing import names, schema
 from rfprune.api.points import Point
@@ -25,6 +26,7 @@ __all__ = [
     "check",
     "clean",
     "estimate",
+    "federate",
     "job",
     "names",
     "open_run",

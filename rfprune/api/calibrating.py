@@ -41,7 +41,7 @@ def calibrate(*reports: str | Path, run_code: bool = False) -> Calibrated:
     ``rfprune calibrate`` does::
 
         found = rfprune.calibrate("projects")
-        found.corrections["dense, io_parallel, latency"]["lut"]
+        found.corrections  # (factor, designs) by family and quantity
 
     Args:
         reports: folders with a design file (design.yml) or an exported network, and the tools'

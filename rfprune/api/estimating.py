@@ -34,10 +34,7 @@ def estimate(
 
     Zero weights cost nothing where hls4ml removes them. Example::
 
-        import torch, rfprune
-
-        net = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 5))
-        found = rfprune.estimate(net, (16,), hardware={"part": "pynq-z2", "reuse_factor": 4})
+        found = rfprune.estimate(net, (8,), hardware={"part": "pynq-z2", "reuse_factor": 4})
         found.total.dsp, found.latency_cycles
 
     Args:

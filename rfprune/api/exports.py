@@ -26,7 +26,7 @@ def certify(
     The C++ in the folder is compiled and run: only for exports that you trust. Where everything
     holds, ``certificate.json`` is written anew; as ``rfprune certify`` does::
 
-        found = rfprune.certify("best", rows=5000)
+        found = rfprune.certify("out", rows=200, run_code=True)
         assert not found.faults
 
     Args:
@@ -64,7 +64,7 @@ def quantize(
     Accuracy, size (bytes) and time (ms per row) of both are measured beside those of the float
     network; nothing is trained. As ``rfprune quantize`` does::
 
-        found = rfprune.quantize("best", "best_int8")
+        found = rfprune.quantize("edge_out", "edge_int8")
         [(form.name, form.bytes, form.ms) for form in found.forms]
 
     Args:

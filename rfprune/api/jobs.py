@@ -29,7 +29,7 @@ def submit(
     As ``rfprune submit`` does. What travels are files; a sweep of objects is begun by
     `rfprune.sweep` first, and then sent by its name::
 
-        name = rfprune.submit("sweeps/digits.yml", on="background", trials=100)
+        name = rfprune.submit("mine", on="local", trials=4)
         rfprune.job(name).status().state
 
     Args:
@@ -76,7 +76,8 @@ def job(name: str, address: str | None = None) -> Job:
 
     Example::
 
-        for text in rfprune.job("ray:rfprune-digits-1a2b3c").logs(follow=True):
+        job = rfprune.job(name)  # as `submit` returned it, e.g. "ray:rfprune-digits-1a2b3c"
+        for text in job.logs(follow=True):
             print(text, end="")
 
     Args:

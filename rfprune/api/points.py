@@ -32,9 +32,14 @@ class Point:
 
     Example::
 
-        point = rfprune.open("runs/mine").best(where="dsp<=60", max="val_accuracy")
-        network = point.model()          # torch, pruned weights are exactly 0
-        point.export("out")              # HLS project, C++ compared with torch, report
+        point = rfprune.open("mine").best(where="dsp<=150", max="val_accuracy")
+        point.trial, point.step, point.on_front, point.folder
+        point.params, point.metrics["dsp"]
+        network = point.model()  # torch, pruned weights are exactly 0
+        point.masks()["fc1"].mean()  # what stayed of a layer
+        point.estimate().total.dsp
+        point.plot("groups", layer="fc1")
+        point.export("chosen", rows=50)  # HLS project, C++ compared with torch, report
 
     Attributes:
         explanation: why it was chosen, in one or two sentences; empty if it was named.

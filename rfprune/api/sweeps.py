@@ -86,9 +86,16 @@ class Sweep:
 
     Example::
 
-        runs = rfprune.open("runs/mine")
-        runs.front[["val_accuracy", "dsp"]]
-        runs.best(where="dsp<=60", max="val_accuracy").export("out")
+        runs = rfprune.open("mine")
+        runs.front[["val_accuracy", "dsp"]]  # pandas, as are points, trials and importance
+        runs.trials.groupby("state").size(), runs.points, runs.importance, runs.hypervolume
+        runs.best(where="dsp<=150", max="val_accuracy").step
+        runs.point(trial=0).metrics["lut"]
+        runs = runs.resume(trials=3).refresh()  # refresh: of a sweep that runs elsewhere
+        runs.plot("hypervolume").savefig("hypervolume.png")
+        runs.html("front.html")
+        runs.track()  # to MLflow
+        runs.name, runs.path
     """
 
     def __init__(self, front: Front, usual: Ranking | None = None) -> None:
@@ -316,7 +323,18 @@ def sweep(
     """Run a sweep, or continue one that was cut off; return it.
 
     What was begun here is continued, shown and exported by the commands, and the other way round.
-    For an example, the forms of networks and data, and their shapes, see `rfprune.api.sweeps`.
+    For the forms of networks and data, and their shapes, see `rfprune.api.sweeps`. Example::
+
+        rfprune.sweep(
+            model=net,  # a torch module: 8 inputs, 3 outputs
+            data=(x, y),  # arrays: (N, 8) and (N,)
+            hardware={"part": "pynq-z2"},
+            train={"epochs": 3},
+            prune={"steps": 1, "epochs_per_step": 1},
+            search={"prune.budget.dsp": {"low": 0.2, "high": 0.7}},
+            trials=2,
+            name="mine",
+        ).front
 
     Args:
         source: a sweep file, the name of a run or of a shipped sweep, a `SweepSpec` or its mapping;
@@ -417,7 +435,12 @@ def prune(
     Its last accepted step is ``.best()``. A trial that was cut off continues from its last accepted
     step::
 
-        trial = rfprune.prune(model="mlp", data="digits", prune={"budget": {"dsp": 0.5}})
+        trial = rfprune.prune(
+            model="mlp",
+            data="digits",
+            train={"epochs": 2},
+            prune={"budget": {"dsp": 0.5}, "steps": 1},
+        )
         trial.best().estimate().total
 
     Args:
@@ -453,7 +476,7 @@ def open_run(path: str | Path, runs: str | Path = "runs") -> Sweep:
 
     Nothing in the folder is executed. Example::
 
-        rfprune.open("runs/mine").plot()
+        rfprune.open("mine").plot()
 
     Args:
         path: a run folder, or the name of a run below `runs`, or the sweep file that made it.
@@ -499,7 +522,7 @@ def retarget(
     again; what was left out, and why, is in ``left_out.json`` of the new run folder. As
     ``rfprune retarget`` does, but for MLflow (`Sweep.track`)::
 
-        rfprune.retarget("mine", {"hardware.part": "pynq-z2", "hardware.clock_ns": 10}).front
+        rfprune.retarget("mine", {"hardware.part": "xcu250", "hardware.clock_ns": 4}).front
 
     Args:
         path: as of `rfprune.open`; the sweep is only read.

@@ -29,7 +29,7 @@ def clean(
     Checkpoints on the front always stay, and so do the records of all steps: the front, its tables
     and MLflow are the same afterwards. As ``rfprune clean`` does::
 
-        found = rfprune.clean("digits", agreed=lambda surplus: surplus.n_bytes > 1e9)
+        found = rfprune.clean("mine", agreed=lambda surplus: surplus.n_bytes > 1e9)
 
     Args:
         sweep: name of a sweep that has run, its file or its folder.
@@ -64,7 +64,7 @@ def track(sweep: str | Path, *, runs: str | Path = "runs") -> dict[int, str]:
 
     Runs that are there already are not written twice. As ``rfprune track`` does::
 
-        rfprune.track("digits")
+        rfprune.track("mine")
 
     Args:
         sweep: name of a sweep that has run, its file or its folder.
@@ -90,7 +90,9 @@ def ui(
 
     As ``rfprune ui`` does; the address is printed::
 
-        rfprune.ui("digits", port=5001, show=webbrowser.open)
+        import webbrowser
+
+        rfprune.ui("mine", port=5001, show=webbrowser.open)
 
     Args:
         sweep: a sweep that has run; None: the one that was begun last.

@@ -17,6 +17,7 @@ from rfprune.cli.cluster import cancel, logs, status, submit
 from rfprune.cli.compare import compare
 from rfprune.cli.estimate import estimate
 from rfprune.cli.export import export
+from rfprune.cli.federate import federate
 from rfprune.cli.listing import list_names
 from rfprune.cli.pareto import pareto
 from rfprune.cli.prune import prune
@@ -67,6 +68,7 @@ _WORK: tuple[Callable[..., None], ...] = (
     certify,
     quantize,
     adapt,
+    federate,
     estimate,
     calibrate,
     calibrate_device,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from rfprune.core.arrays import BoolArray, FloatArray, IntArray
+from rfprune.edge.budgets import BudgetedTask
 from rfprune.edge.conditions import under_conditions
 from rfprune.edge.costs import EDGE_RESOURCES, EdgeCosts
 from rfprune.edge.kernels import KernelMap, masked, shrink
 from rfprune.edge.kernels import Masks as KernelMasks
 from rfprune.edge.kernels.operations import ChannelKind
+from rfprune.edge.shared import share_weights
 from rfprune.edge.task import KernelTask, Scene, fewest_kernels
+from rfprune.methods.akperl import Policy
 from rfprune.pruning import GroupedWeight, Masks, Prunable, Purpose
 from rfprune.pruning.scores import score_groups
 from rfprune.training import Fit, evaluate, fit
@@ -42,7 +45,14 @@ class KernelPrunable(Prunable):
     score_rows = 2048
     score_batch = 256
 
-    def __init__(self, model: nn.Module, costs: EdgeCosts, floor: IntArray, learns: bool) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        costs: EdgeCosts,
+        floor: IntArray,
+        learns: bool,
+        policy: Policy | None = None,
+    ) -> None:
         """Take the kernels of a network.
 
         Args:
@@ -50,7 +60,9 @@ class KernelPrunable(Prunable):
             costs: of what is kept.
             floor: (L,) kernels that each layer keeps at least.
             learns: whether the method decides by levels, which may leave fewer than the floors.
+            policy: of an agent that has learned before, which then learns no more.
         """
+        self._policy = policy
         self.costs, self._floor, self._learns = costs, floor, learns
         kernels = costs.kernels
         self.resources = EDGE_RESOURCES
@@ -60,6 +72,7 @@ class KernelPrunable(Prunable):
         self._dense = dict(zip(EDGE_RESOURCES, costs.dense.tolist(), strict=True))
         # One game for all steps: it is played on the dense network, whose measurements stay valid.
         self._scene: Scene | None = None
+        self._measured: nn.Module | None = None
         self._dense_values: dict[str, Tensor] | None = None
         self._known: dict[tuple[int, ...], float] = {}
 
@@ -141,22 +154,54 @@ class KernelPrunable(Prunable):
         """While open, `model` computes what it would without the pruned kernels."""
         return masked(model, KernelMasks(self.kernels, masks))
 
-    def game(self, session: Session, step: int, budget: FloatArray) -> KernelTask:
-        """Return what the agent plays: always on the dense network, within this step's budget."""
+    def game(self, session: Session, step: int, budget: FloatArray) -> KernelTask | BudgetedTask:
+        """Return what the agent plays: always on one network, within this step's budget."""
         if self._scene is None:
             self._scene = _scene(session, self.costs)
             self._dense_values = self._values_of_the_dense(session)
+            self._measured = self._network_of_the_game(session, self._dense_values)
         assert self._dense_values is not None
+        assert self._measured is not None
         # Without a budget the reward alone decides how much goes.
         limit = budget if np.isfinite(budget).any() else None
-        return KernelTask(
-            session.dense,
+        edge = self.costs.spec
+        own = KernelTask(
+            self._measured,
             self.costs,
             self._dense_values,
-            self.costs.spec.levels,
+            edge.levels,
             self._scene,
             limit,
             self._known,
+            self._policy,
+        )
+        if limit is None or not edge.agent_budgets:
+            return own
+        return BudgetedTask(own, self._reachable(edge.agent_budgets, limit))
+
+    def _reachable(self, shares: Sequence[float], budget: FloatArray) -> list[float]:
+        """Return the budgets that the highest levels of all layers keep."""
+        limited = np.isfinite(budget)
+        least = self.costs.resources(self.fewest)[limited] / self.costs.dense[limited]
+        return [share for share in shares if share >= least.max()]
+
+    def _network_of_the_game(self, session: Session, values: dict[str, Tensor]) -> nn.Module:
+        """Return the network of which the agent measures smaller ones."""
+        edge, prune, train = self.costs.spec, session.spec.prune, session.spec.train
+        if edge.agent_network == "dense":
+            return session.dense
+        how = Fit(
+            epochs=edge.shared_epochs,
+            learning_rate=prune.learning_rate or train.learning_rate,
+            train=train.model_copy(update={"learning_rate_schedule": "cosine"}),
+            seed=session.seed(0, Purpose.SHORTLIST),
+            task=session.task,
+            weight=session.data.w_train,
+        )
+        data = session.data
+        levels = edge.levels
+        return share_weights(
+            session.dense, self.kernels, values, levels, data.x_train, data.y_train, how
         )
 
     def _values_of_the_dense(self, session: Session) -> dict[str, Tensor]:

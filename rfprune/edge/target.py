@@ -12,6 +12,7 @@ from torch import nn
 
 from rfprune.core.arrays import IntArray
 from rfprune.core.named import InputShape, one_input
+from rfprune.core.paths import find_named
 from rfprune.core.registry import nearest
 from rfprune.core.tables import Column
 from rfprune.edge.bundle import export_network
@@ -24,7 +25,7 @@ from rfprune.edge.monitor import DeviceProfile, find_device, measure_inference
 from rfprune.edge.prunable import KernelPrunable
 from rfprune.errors import SpecError, UnknownNameError
 from rfprune.methods import Method
-from rfprune.methods.akperl import make_reward
+from rfprune.methods.akperl import Policy, make_reward
 from rfprune.models import Checkpoint
 from rfprune.pruning import Masks, Session
 from rfprune.spec import TARGETS, TrialSpec
@@ -68,12 +69,18 @@ class EdgeDeployment(Deployment):
     prunable: KernelPrunable
 
     def __init__(
-        self, spec: TrialSpec, model: nn.Module, costs: EdgeCosts, floor: IntArray, learns: bool
+        self,
+        spec: TrialSpec,
+        model: nn.Module,
+        costs: EdgeCosts,
+        floor: IntArray,
+        learns: bool,
+        policy: Policy | None = None,
     ) -> None:
         """Take a network whose kernels have been found; see `KernelPrunable`."""
         self.spec, self.costs = spec, costs
         self.device = costs.device.name
-        self.prunable = KernelPrunable(model, costs, floor, learns)
+        self.prunable = KernelPrunable(model, costs, floor, learns, policy)
 
     def notes(self) -> list[str]:
         """Return which layers are not pruned and why, and whether images come too fast."""
@@ -227,7 +234,8 @@ class EdgeTarget(Target):
         costs = EdgeCosts(kernels, _device(spec, base_dir), spec.edge)
         if method.learns:
             make_reward(spec.prune.agent.reward, tuple(layer.name for layer in kernels.prunable))
-        return EdgeDeployment(spec, model, costs, _floors(spec, kernels), method.learns)
+        policy = _policy(spec, base_dir) if method.learns else None
+        return EdgeDeployment(spec, model, costs, _floors(spec, kernels), method.learns, policy)
 
     def check_searched(self, spec: TrialSpec, searched: Mapping[str, Sequence[Any]]) -> None:
         """Refuse single layers, whose names hold dots themselves."""
@@ -252,6 +260,26 @@ def _device(spec: TrialSpec, base_dir: Path) -> DeviceProfile:
     except UnknownNameError as error:
         raise UnknownNameError(f"edge.device: {error}") from None
     return device
+
+
+def _policy(spec: TrialSpec, base_dir: Path) -> Policy | None:
+    """Return the policy that the file names.
+
+    Raises:
+        SpecError: there is no such file.
+        RunsError: it holds no policy.
+    """
+    assert spec.edge is not None
+    name = spec.edge.agent_policy
+    if name is None:
+        return None
+    path = find_named(name, base_dir)
+    if path is None:
+        raise SpecError(
+            f"edge.agent_policy: no file '{name}'. Allowed: the policy.pt that an agent left in "
+            "its trial's folder agent/001, or in an export."
+        )
+    return Policy.load(path)
 
 
 def _kernels(spec: TrialSpec, model: nn.Module, shape: tuple[int, ...]) -> KernelMap:

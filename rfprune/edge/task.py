@@ -14,11 +14,13 @@ from rfprune.core.arrays import BoolArray, FloatArray, IntArray
 from rfprune.edge.costs import EdgeCosts
 from rfprune.edge.kernels import KernelMap, Masks, shrink
 from rfprune.edge.monitor import input_statistics
+from rfprune.errors import SpecError
 from rfprune.methods.agent_task import AgentMeasurement
+from rfprune.methods.akperl import Policy
 from rfprune.tasks import Task, TaskSpec, make_task
 from rfprune.training import evaluate, outputs_of, settle_norms
 
-__all__ = ["KernelTask", "Scene", "fewest_kernels"]
+__all__ = ["KernelTask", "Scene", "allowed_levels", "fewest_kernels"]
 
 #: Rows per pass when norms are settled.
 _SETTLING_BATCH = 256
@@ -49,10 +51,10 @@ class Scene:
 
 def fewest_kernels(kernels: KernelMap, levels: Sequence[float]) -> IntArray:
     """Return (L,) kernels that are left at the highest level of every layer."""
-    return kernels.kept(_highest(_allowed(kernels, levels), levels))
+    return kernels.kept(_highest(allowed_levels(kernels, levels), levels))
 
 
-def _allowed(kernels: KernelMap, levels: Sequence[float]) -> BoolArray:
+def allowed_levels(kernels: KernelMap, levels: Sequence[float]) -> BoolArray:
     """Return (L, A) the levels of every layer: all of it only where a skip path goes around it."""
     removable = np.array([layer.removable for layer in kernels.prunable])
     return np.asarray(removable[:, None] | (np.array(levels) < 1))
@@ -79,6 +81,7 @@ class KernelTask:
             decides alone.
         known: accuracies that were measured before on the same network and rows, by condition and
             kernels kept; more are added.
+        policy: that was learned before, on layers of the same names.
     """
 
     def __init__(
@@ -90,14 +93,17 @@ class KernelTask:
         scene: Scene,
         budget: FloatArray | None = None,
         known: dict[tuple[int, ...], float] | None = None,
+        policy: Policy | None = None,
     ) -> None:
+        self.policy = policy
         self._model, self._costs, self._importance = model, costs, importance
         self._scene, self._budget = scene, budget
         self._inputs = list(scene.inputs.values())
         self.kernels: KernelMap = costs.kernels
         self.layers = tuple(layer.name for layer in self.kernels.prunable)
         self.levels = tuple(levels)
-        self.allowed = _allowed(self.kernels, levels)
+        self.budgeted = budget is not None
+        self.allowed = allowed_levels(self.kernels, levels)
         self.conditions = len(self._inputs)
         self._accuracies = {} if known is None else known
         self._effective: dict[tuple[int, ...], tuple[float, ...]] = {(): ()}
@@ -130,38 +136,100 @@ class KernelTask:
 
     def measure(self, choice: IntArray, upto: int, condition: int) -> AgentMeasurement:
         """Return accuracy and power with the first layers pruned, the others whole."""
-        kept = self.kernels.kept(self.fractions(choice, upto))
+        # In the end it is measured as it will be kept.
+        kept = self._final(choice) if upto == len(self.layers) else self._kept(choice, upto)
         # Different decisions may leave the same kernels, and a pass over the rows takes long.
         key = (condition, *map(int, kept))
         if key not in self._accuracies:
-            scene, x = self._scene, self._inputs[condition]
-            smaller = shrink(self._model, self.masks(choice, upto))
-            if scene.settling is not None:
-                settle_norms(smaller, scene.settling, _SETTLING_BATCH)
-            task = scene.task or make_task(TaskSpec())
-            if scene.by == "accuracy":
-                merit = task.merit(evaluate(smaller, x, scene.targets, task, scene.weight))
-            else:
-                merit = task.confidence(outputs_of(smaller, x, task), scene.targets)
-            self._accuracies[key] = merit
+            smaller = shrink(self._model, self._masks_of(kept))
+            self._accuracies[key] = self._merit(smaller, condition)
         share = self._costs.share(kept)
         pruned = 1 - kept.sum() / self.kernels.n_kernels.sum()
         return AgentMeasurement(self._accuracies[key], share, {"kernel_sparsity": float(pruned)})
 
-    def masks(self, choice: IntArray, upto: int) -> Masks:
-        """Return the masks of the first `upto` decisions."""
-        return self.kernels.masks(self._importance, self.fractions(choice, upto))
+    def _merit(self, smaller: nn.Module, condition: int) -> float:
+        """Return how good a network is under a condition; its norms are settled in place."""
+        scene, x = self._scene, self._inputs[condition]
+        if scene.settling is not None:
+            settle_norms(smaller, scene.settling, _SETTLING_BATCH)
+        task = scene.task or make_task(TaskSpec())
+        if scene.by == "accuracy":
+            return task.merit(evaluate(smaller, x, scene.targets, task, scene.weight))
+        return task.confidence(outputs_of(smaller, x, task), scene.targets)
 
     def keep(self, choice: IntArray) -> BoolArray:
         """Return (G,) the kernels that stay in the end, layer after layer.
 
         Levels are coarse: what they leave of the budget goes to more kernels of the same layers.
         """
-        kept = self.kernels.kept(self.fractions(choice, len(self.layers)))
-        if self._budget is not None:
-            kept = self._filled(kept, self._budget)
-        masks = self.kernels.masks(self._importance, 1 - kept / self.kernels.n_kernels)
+        masks = self._masks_of(self._final(choice))
         return torch.cat([masks[name] for name in self.layers]).numpy()
+
+    def _kept(self, choice: IntArray, upto: int) -> IntArray:
+        """Return (L,) the kernels that are left when the first layers are decided."""
+        return self.kernels.kept(self.fractions(choice, upto))
+
+    def _final(self, choice: IntArray) -> IntArray:
+        """Return (L,) the kernels that are left in the end."""
+        kept = self._kept(choice, len(self.layers))
+        return kept if self._budget is None else self._filled(kept, self._budget)
+
+    def _masks_of(self, kept: IntArray) -> Masks:
+        return self.kernels.masks(self._importance, 1 - kept / self.kernels.n_kernels)
+
+    def nearest(self, keep: BoolArray) -> IntArray:
+        """Return (L,) the levels that come nearest to keeping the kernels in `keep` (G,)."""
+        parts = np.split(keep, np.cumsum(self.kernels.n_kernels)[:-1])
+        gone = np.array([1 - part.mean() for part in parts])
+        distance = np.abs(np.array(self.levels)[None] - gone[:, None])
+        return np.asarray(np.where(self.allowed, distance, np.inf).argmin(axis=1))
+
+    def worth(self, keep: BoolArray) -> float:
+        """Return what the agent measures of the network that keeps `keep` (G,), on clean rows."""
+        parts = torch.split(torch.from_numpy(keep), self.kernels.n_kernels.tolist())
+        masks = Masks(self.kernels, dict(zip(self.layers, parts, strict=True)))
+        return self._merit(shrink(self._model, masks), 0)
+
+    def within(self, share: float) -> KernelTask:
+        """Return the same game within another budget: a part of what the dense network uses."""
+        assert self._budget is not None, "without a budget there is nothing to change"
+        budget = np.where(np.isfinite(self._budget), share * self._costs.dense, np.inf)
+        return KernelTask(
+            self._model,
+            self._costs,
+            self._importance,
+            list(self.levels),
+            self._scene,
+            budget,
+            self._accuracies,
+            self.policy,
+        )
+
+    def answer(self) -> IntArray | None:
+        """Return (L,) what the policy says of clean rows within the budget; None without one.
+
+        Raises:
+            SpecError: it was learned for other layers or levels.
+        """
+        if self.policy is None:
+            return None
+        state = self.policy.state
+        if state.layers != self.layers or not np.array_equal(state.levels, self.levels):
+            raise SpecError(
+                f"edge.agent_policy: was learned for the layers {', '.join(state.layers)} at "
+                f"levels {state.levels.tolist()}; this network has {', '.join(self.layers)} at "
+                f"{list(self.levels)}."
+            )
+        seen = self.features(0)
+        # A policy of one budget does not look at it.
+        asked = np.append(seen, self.share()) if len(state.mean) > len(seen) else seen
+        return self.policy.choose(asked)
+
+    def share(self) -> float:
+        """Return the tightest budget, as a part of what the dense network uses; 1 without one."""
+        if self._budget is None:
+            return 1.0
+        return float((self._budget / self._costs.dense).min())
 
     def _filled(self, kept: IntArray, budget: FloatArray) -> IntArray:
         """Return (L,) counts that leave no room for another kernel in a layer that keeps some.

@@ -100,6 +100,17 @@ class Exported:
 def export(request: Request, say: Callable[[str], None] = lambda text: None) -> Exported:
     """Write one accepted step as a folder of its own.
 
+    `Point.export` and ``rfprune export`` choose the step first. Example::
+
+        from pathlib import Path
+
+        from rfprune.exporting import Request
+        from rfprune.results import TrialFolder
+
+        point = rfprune.open("trial").best()
+        trial = TrialFolder(point.folder)
+        rfprune.export(Request(trial, point.step, Path("by_hand"), rows=50)).facts
+
     Args:
         request: which step, and where to.
         say: called with one line per stage.
@@ -201,6 +212,8 @@ def _write_network(bundle: Bundle, request: Request, parts: ExportedParts) -> No
         "step": bundle.record.step,
         "input_shape": shape,
         "why": request.why,
+        # Where the names of data files count from: they stay behind.
+        "base_dir": str(request.trial.base_dir().resolve()),
         **bundle.record.model_dump(mode="json"),
     }
     write_json(folder / "metrics.json", facts)

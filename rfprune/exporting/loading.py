@@ -24,6 +24,11 @@ def load(folder: str | Path, *, run_code: bool = False) -> nn.Module:
     ``scaling.json`` says. Pruned weights are exactly 0; a network for an edge device no longer has
     its pruned kernels.
 
+    Example::
+
+        network = rfprune.load("out", run_code=True)  # its class lies in out/given
+        network(torch.from_numpy(x[:5]))  # (5, outputs)
+
     An export of version 0.1 does not say how its rows were scaled, and takes scaled rows.
 
     Args:

@@ -105,6 +105,7 @@ def quantize(
 
     Raises:
         RunsError: `folder` is no export, or `out` is in use or cannot be written.
+        DataError: the data that the network was trained on are not there.
         NetworkError: a network of several inputs or outputs.
         MissingExtraError: onnxruntime is not installed.
     """
@@ -115,11 +116,11 @@ def quantize(
     spec = parse_spec(TrialSpec, read_json(folder / "spec.json"), str(folder / "spec.json"))
     say("loading the data")
     task = make_task(spec.task)
-    data = load(spec.data, Path(), task)
+    home = Path(read_json(folder / "metrics.json").get("base_dir", "."))
+    data = load(spec.data, home if home.is_dir() else Path(), task)
     if isinstance(data.input_shape, dict) or task.heads:
-        raise NetworkError(
-            f"{folder}: its network has several inputs or outputs. Allowed: one of each."
-        )
+        several = "its network has several inputs or outputs. Allowed: one of each."
+        raise NetworkError(f"{folder}: {several}")
     if (folder / "scaling.json").exists():
         # The file scales rows itself, or its first layer does; exports of version 0.1 do neither.
         data = data.in_raw_units()

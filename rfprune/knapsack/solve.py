@@ -43,6 +43,11 @@ def solve(
                                                    sum_{g in layer l} x_g >= floor_l for every l,
                                                    x_g in {0, 1}
 
+    Example::
+
+        found = rfprune.solve(value=[3.0, 2.0, 1.0], cost=[[2, 1], [1, 1], [1, 0]], budget=[3, 1])
+        found.keep, found.objective, found.bound, found.prices
+
     Args:
         value: (G,) what keeping each group is worth, finite and >= 0, in any unit.
         cost: (G, R) what each group holds of each resource, finite and >= 0; (G,) means R = 1.

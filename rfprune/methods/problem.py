@@ -29,6 +29,19 @@ class GroupTask(AgentTask, Protocol):
     def keep(self, choice: IntArray) -> BoolArray:
         """Return (G,) what is kept in the end when the layers are pruned as in `choice` (L,)."""
 
+    def nearest(self, keep: BoolArray) -> IntArray:
+        """Return (L,) the levels that come nearest to keeping `keep` (G,)."""
+
+    def worth(self, keep: BoolArray) -> float:
+        """Return what is measured of the network that keeps `keep` (G,), as `measure` does."""
+
+    @property
+    def budgeted(self) -> bool:
+        """Whether a budget, and not the reward alone, says how much goes."""
+
+    def answer(self) -> IntArray | None:
+        """Return (L,) what a policy says that was learned before; None = it has to be learned."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -47,6 +60,8 @@ class Problem:
         merit: measures how good the network is with a set of kept groups (G,), on validation
             rows and without fine-tuning: the task's score, larger is better (`Task.merit`). None
             where there is no network to measure.
+        costs_at: returns (G, R) what each group costs beside a set of kept ones (G,), where that
+            depends on it; None = it is `cost`.
         tuned: measures it after a short fine-tuning; None where that cannot be tried.
         agent: settings of the methods that learn.
         task: what they play; if None, the groups themselves under the budget.
@@ -63,6 +78,7 @@ class Problem:
     rng: np.random.Generator
     merit: Callable[[BoolArray], float] | None = None
     tuned: Callable[[BoolArray], float] | None = None
+    costs_at: Callable[[BoolArray], FloatArray] | None = None
     agent: AgentSpec = field(default_factory=AgentSpec)
     task: GroupTask | None = None
     agent_folder: Path | None = None

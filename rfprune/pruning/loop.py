@@ -88,7 +88,26 @@ def steps(session: Session, state: State) -> Iterator[Step]:
     """Yield the steps after `state` until the budgets are met or the tolerance is broken.
 
     The model must hold the weights that belong to `state`. Between two steps, and before the first,
-    the model is fine-tuned in place.
+    the model is fine-tuned in place. Example::
+
+        from pathlib import Path
+
+        from rfprune.pruning import dense_step
+        from rfprune.results import TrialFolder
+        from rfprune.trial import prepare
+        from rfprune.trial.dense import dense_network
+
+        spec = TrialFolder(rfprune.open("trial").best().folder).spec()
+        prepared = prepare(spec, Path.cwd())
+        data, stored = prepared.data, Path("runs/dense")
+        dense = dense_network(spec, data, prepared.task, stored, Path.cwd())
+        session = prepared.session(dense, data)
+        for step in rfprune.steps(session, dense_step(session).state):
+            print(step.index, step.accepted, step.metrics["val_accuracy"])
+
+    Args:
+        session: a dense network on its hardware, with its data and its method.
+        state: where the loop stands, as of `dense_step` or of an earlier step.
     """
     if not session.method.prunes:
         return

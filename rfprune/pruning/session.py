@@ -260,6 +260,7 @@ class Session:
             agent=self.spec.prune.agent,
             task=prunable.game(self, step, budget) if self.method.learns else None,
             tuned=prunable.tuner(self, step),
+            costs_at=prunable.cost if prunable.coupled else None,
             agent_folder=None if self.agent_dir is None else self.agent_dir / f"{step:03d}",
             resources=prunable.resources,
         )

@@ -26,6 +26,7 @@ from rfprune.results.hypervolume import hypervolume, hypervolume_curve
 from rfprune.results.points import Candidate, SweepView, read_single, read_sweep
 from rfprune.results.records import Provenance, StepRecord, TrialResult
 from rfprune.results.select import ChosenPoint, Ranking, choose
+from rfprune.results.significance import TrialComparison, compare_trials
 
 __all__ = [
     "BudgetPoint",
@@ -38,6 +39,7 @@ __all__ = [
     "SweepComparison",
     "SweepFolder",
     "SweepView",
+    "TrialComparison",
     "TrialCounts",
     "TrialFolder",
     "TrialResult",
@@ -46,6 +48,7 @@ __all__ = [
     "build_front",
     "choose",
     "compare",
+    "compare_trials",
     "find_sweep",
     "front_csv",
     "front_figure",

@@ -95,6 +95,11 @@ class SweepComparison:
 def compare(*sweeps: Any) -> SweepComparison:
     """Return sweeps beside each other.
 
+    Example::
+
+        found = rfprune.compare("runs/mine", "runs/other")
+        [(each.label, each.hypervolume) for each in found.sweeps]
+
     Args:
         sweeps: two or more: folders of runs (paths), `SweepFolder`, `Front`, or anything that has
             such a folder as its attribute ``folder``.

@@ -112,6 +112,32 @@ class EdgeSpec(StrictSpec):
         "agent measures; 0: keep the dense network's statistics",
     )
 
+    agent_network: Literal["dense", "shared"] = added(
+        "dense",
+        description="the network of which the agent measures smaller ones; shared: a copy of the "
+        "dense one that was trained while kernels came and went, which tells better what "
+        "fine-tuning makes of them",
+    )
+    shared_epochs: PositiveInt = added(4, description="epochs of that training")
+    agent_budgets: list[Annotated[float, Field(gt=0, le=1)]] = added(
+        [],
+        description="further budgets, parts of what the dense network uses, that the agent learns "
+        "for in the same episodes; its policy then answers others between them at once",
+    )
+    agent_policy: Annotated[str | None, NamesFile((".pt",))] = added(
+        None,
+        description="policy.pt of an earlier trial, which answers in place of learning",
+    )
+
+    @model_validator(mode="after")
+    def _settles_what_is_shared(self) -> EdgeSpec:
+        if self.agent_network == "shared" and self.settling_rows == 0:
+            raise ValueError(
+                "agent_network: shared needs settling_rows above 0, since the norms of a shared "
+                "network are those of no network in particular"
+            )
+        return self
+
     @model_validator(mode="after")
     def _meters_what_is_measured(self) -> EdgeSpec:
         # A meter that is named and not read would be believed in.

@@ -198,7 +198,21 @@ class RunsSpec(StrictSpec):
 
 
 class SweepSpec(TrialSpec):
-    """A search over trials. It has every key of a trial file; they are the starting point."""
+    """A search over trials. It has every key of a trial file; they are the starting point.
+
+    Example::
+
+        spec = rfprune.SweepSpec(
+            name="digits",
+            model={"name": "mlp"},
+            data={"name": "digits"},
+            hardware={"part": "pynq-z2"},
+            search={"prune.budget.dsp": {"low": 0.1, "high": 0.5}},
+            objectives={"val_accuracy": "max", "dsp": "min"},
+            trials=20,
+        )
+        spec.conditions, spec.model_copy(update={"trials": 40}).trials
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     model: Annotated[ModelSpec, OneOrSeveral()] = Field(

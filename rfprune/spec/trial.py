@@ -28,7 +28,18 @@ __all__ = ["TrialSpec"]
 
 
 class TrialSpec(StrictSpec):
-    """One trial: everything that decides its result."""
+    """One trial: everything that decides its result.
+
+    Example::
+
+        spec = rfprune.TrialSpec(
+            model={"name": "mlp"},
+            data={"name": "digits"},
+            hardware={"part": "pynq-z2"},
+            prune={"budget": {"dsp": 0.5}},
+        )
+        spec.hardware.reuse_factor, spec.key
+    """
 
     model: ModelSpec
     data: DataSpec

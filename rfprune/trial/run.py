@@ -45,6 +45,21 @@ def run_trial(
 ) -> TrialResult:
     """Run a trial, or resume one that was cut off; return the stored result of a finished one.
 
+    Example::
+
+        from pathlib import Path
+
+        from rfprune.results import TrialFolder
+
+        spec = rfprune.TrialSpec(
+            model={"name": "mlp"},
+            data={"name": "digits"},
+            train={"epochs": 2},
+            prune={"budget": {"dsp": 0.5}, "steps": 1},
+        )
+        folder = TrialFolder(Path("runs/by_hand"))
+        rfprune.run_trial(spec, folder, dense_dir=Path("runs/dense"), base_dir=Path.cwd()).stopped
+
     Args:
         spec: the trial.
         folder: its run folder.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -164,6 +165,37 @@ def test_the_agent_prunes_within_the_budget_and_leaves_its_policies(tmp_path: Pa
         assert (folder.path / "agent" / f"{step:03d}" / "policy.pt").exists()
     exported = export(Request(folder, 2, tmp_path / "out"))
     assert (exported.out / "policy.pt").exists()
+
+
+def test_an_agent_on_a_shared_network_leaves_a_policy_that_answers_other_budgets(
+    tmp_path: Path,
+) -> None:
+    edge = {"agent_rows": 60, "agent_network": "shared", "shared_epochs": 1, "settling_rows": 60}
+    learned = small(
+        edge={**edge, "agent_budgets": [0.7, 0.35]}, prune={"method": "akperl", "steps": 1}
+    )
+    folder, _ = run(tmp_path, learned)
+    policy = folder.path / "agent" / "001" / "policy.pt"
+    home = tmp_path / "asked"
+    home.mkdir()
+    shutil.copy(policy, home / "policy.pt")
+    asked = small(
+        edge={**edge, "agent_policy": "policy.pt"},
+        prune={"method": "akperl", "steps": 1, "budget": {"energy_mj": 0.45}},
+    )
+    answer, _ = run(home, asked)
+    dense, last = answer.steps()
+    assert last.values["energy_mj"] <= 0.45 * dense.values["energy_mj"]
+    # Nothing was learned: there is no checkpoint of an agent.
+    assert not (answer.path / "agent" / "001").exists()
+
+
+def test_a_policy_that_is_not_there_is_told_before_the_training(tmp_path: Path) -> None:
+    spec = small(edge={"agent_policy": "none.pt"}, prune={"method": "akperl"})
+    with pytest.raises(SpecError, match=r"edge.agent_policy: no file 'none.pt'"):
+        run(tmp_path, spec)
+    with pytest.raises(ValueError, match="agent_network: shared needs settling_rows"):
+        small(edge={"agent_network": "shared", "settling_rows": 0})
 
 
 @pytest.mark.parametrize(

@@ -47,11 +47,12 @@ def server() -> Iterator[Postgres]:
 class Driver:
     """The sweep of ``drive_demo.py`` with its study, and its runs, in a database."""
 
-    def __init__(self, runs: Path, server: Postgres, *more: str) -> None:
+    def __init__(self, runs: Path, server: Postgres, *more: str, gate: Path | None = None) -> None:
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
+            "DEMO_GATE": str(gate or ""),
             "DEMO_STORAGE": server.address("studies", "${DEMO_PASSWORD}"),
             "DEMO_PASSWORD": PASSWORD,
             "PGPASSWORD": PASSWORD,
@@ -92,7 +93,9 @@ def password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("password")
 def test_a_database_that_is_killed_in_the_middle(tmp_path: Path, server: Postgres) -> None:
-    driver = Driver(tmp_path / "one", server, "track")
+    # The sweep cannot end before its database was killed, however slow the machine is.
+    gate = tmp_path / "gate"
+    driver = Driver(tmp_path / "one", server, "track", gate=gate)
     driver.wait_for("complete", 3)
     second = Driver(tmp_path / "two", server)
     assert second.end() == 2
@@ -100,7 +103,8 @@ def test_a_database_that_is_killed_in_the_middle(tmp_path: Path, server: Postgre
         f"belongs to the sweep in {tmp_path}/one/demo" in second.log.read_text()
     )
     server.kill()
-    time.sleep(4)
+    gate.touch()
+    driver.wait_for("cannot be reached or written", 1)
     server.start()
     assert driver.end() == 0, driver.log.read_text()
     assert "cannot be reached or written" in driver.log.read_text()

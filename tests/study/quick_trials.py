@@ -1,7 +1,8 @@
 """Trial functions that train nothing: real run folders, steps and results within milliseconds.
 
 The workers import this module by the folder of the sweep file. ``model.args.fault`` says what goes
-wrong, ``model.args.seconds`` how long a step takes.
+wrong, ``model.args.seconds`` how long a step takes, ``model.args.gate`` names a file for which all
+trials but the first ones wait.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def run(
     if stored is not None:
         return stored
     _count_run(folder)
+    _wait_at(spec.model.args.get("gate"), folder.number)
     fault = spec.model.args.get("fault", "none")
     for step in range(len(folder.steps()), spec.prune.steps + 1):
         time.sleep(spec.model.args.get("seconds", 0.0))
@@ -52,6 +54,12 @@ def run(
     )
     folder.write_result(result)
     return result
+
+
+def _wait_at(gate: str | None, number: int) -> None:
+    deadline = time.monotonic() + 300
+    while gate and number > 4 and not Path(gate).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _count_run(folder: TrialFolder) -> None:

@@ -73,6 +73,11 @@ def load_adaptive(
 ) -> AdaptiveModel:
     """Read a network with several levels, on the CPU in evaluation mode.
 
+    Example::
+
+        network = rfprune.load_adaptive("adaptive")
+        network(torch.from_numpy(images)).shape  # (N, outputs), from the level that it picks
+
     Args:
         path: a folder made by ``rfprune adapt``, or the .pt file.
         spec: what the network is built from; needed only for a user's own function, which a file

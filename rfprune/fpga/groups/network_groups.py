@@ -172,6 +172,14 @@ def layer_used(layer: LayerGroups, mask: Tensor | None) -> FloatArray:
 def build_groups(plan: Plan, spec: PruneSpec, structure: str | None = None) -> Groups:
     """Return the groups of a network on its FPGA.
 
+    Example::
+
+        from rfprune.spec import HardwareSpec, PruneSpec
+
+        hardware = HardwareSpec(strategy="resource", reuse_factor=4)
+        found = rfprune.build_groups(rfprune.plan(rfprune.trace(net, (8,)), hardware), PruneSpec())
+        [(layer.plan.name, layer.count) for layer in found.layers]
+
     Args:
         plan: the network with its hardware.
         spec: which structure, floors and exemptions the file asks for.

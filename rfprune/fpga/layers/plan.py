@@ -162,6 +162,13 @@ def _too_large(layer: LayerPlan) -> str | None:
 def plan(network: Network, hardware: HardwareSpec) -> Plan:
     """Resolve `hardware` for every layer of `network`.
 
+    Example::
+
+        from rfprune.spec import HardwareSpec
+
+        found = rfprune.plan(rfprune.trace(net, (8,)), HardwareSpec(reuse_factor=4))
+        [(layer.name, layer.reuse_factor) for layer in found.layers]
+
     Raises:
         SpecError: a layer that the network does not have, or strategy and reuse factor that exclude
             each other.

@@ -206,6 +206,11 @@ _FEATURES_FIRST = (
 def trace(model: nn.Module, input_shape: InputShape) -> Network:
     """Return `model` as a chain of operations with shapes.
 
+    Example::
+
+        network = rfprune.trace(net, (8,))
+        [(layer.name, layer.kind) for layer in network.layers]
+
     Args:
         model: any network that ``torch.fx`` can trace; it is not changed.
         input_shape: of one sample, without the batch; of several inputs by name.

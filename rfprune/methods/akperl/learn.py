@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rfprune.core.arrays import IntArray
 from rfprune.methods.agent_task import AgentTask, check_task
 from rfprune.methods.akperl.episode_log import EpisodeRecord
 from rfprune.methods.akperl.measured import MeasuredTask
@@ -22,6 +23,7 @@ def learn(
     seed: int,
     folder: Path | None = None,
     on_episode: OnEpisode | None = None,
+    demonstrations: Sequence[IntArray] = (),
 ) -> Policy:
     """Return the best greedy policy of a deep Q-network that decides `task`.
 
@@ -37,6 +39,9 @@ def learn(
         folder: for ``agent.pt`` (checkpoint), ``measurements.jsonl``, ``episodes.jsonl`` and
             ``policy.pt``; a learning that was cut off there is resumed. None = nothing is written.
         on_episode: called with each record, as it happens.
+        demonstrations: decisions (L,) of others, which the agent begins with: they are remembered
+            and compared as its own are (deep Q-learning from demonstrations: Hester et al. 2018,
+            arXiv 1704.03732, of which this is the replay alone).
 
     Raises:
         NetworkError: the task has no layer to prune.
@@ -51,7 +56,7 @@ def learn(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     memory = None if folder is None else folder / "measurements.jsonl"
-    learner = Learner(MeasuredTask(task, memory), spec, seed, folder, on_episode)
+    learner = Learner(MeasuredTask(task, memory), spec, seed, folder, on_episode, demonstrations)
     policy = learner.run()
     if folder is not None:
         policy.save(folder / "policy.pt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rfprune.core.arrays import IntArray
 from rfprune.core.json_lines import append_line
 from rfprune.core.value_files import write_values
 from rfprune.errors import RunsError
@@ -56,6 +58,7 @@ class Learner:
         seed: int,
         folder: Path | None,
         on_episode: OnEpisode | None,
+        demonstrations: Sequence[IntArray] = (),
     ) -> None:
         task = measured.task
         reward = make_reward(spec.reward, tuple(task.layers))
@@ -69,11 +72,14 @@ class Learner:
         self.choices: dict[int, list[Ranked]] = {}
         self.probe: NDArray[np.float32] | None = None
         self._key = fingerprint(task, spec, seed)
+        self._demonstrations = demonstrations
         self._on_episode = on_episode or (lambda record: None)
 
     def run(self) -> Policy:
         """Learn to the end and return the best greedy policy."""
         self._resume()
+        if self.episodes == 0:
+            self._watch()
         while self.episodes < self.spec.episodes:
             self._learn_from_one_episode()
         assert self.best is not None, "the last episode tries the greedy policy"
@@ -114,6 +120,22 @@ class Learner:
             if last or self.episodes % self.spec.checkpoint_every == 0:
                 self._save(self.folder)
         self._on_episode(record)
+
+    def _watch(self) -> None:
+        """Remember the demonstrations under every condition, before the first episode."""
+        for choice in self._demonstrations:
+            for condition in range(self.environment.conditions):
+                episode = Episode(self.environment, condition)
+                after = episode.state()
+                while not episode.ended:
+                    before, layer = after, episode.index
+                    terms = episode.decide(int(choice[layer]))
+                    after = episode.state()
+                    # No decision of the agent's own, by whose number its exploration falls.
+                    self.agent.replay.add(
+                        before, int(choice[layer]), terms, layer, after, episode.ended
+                    )
+                self._compare(episode)
 
     def _explore(self, condition: int, rng: np.random.Generator) -> Episode:
         """Return an episode that the agent decided and remembers."""

@@ -15,6 +15,9 @@ import numpy as np
 from rfprune.core.arrays import BoolArray, FloatArray, IntArray
 from rfprune.methods.agent_task import AgentMeasurement
 from rfprune.methods.akperl import learn
+from rfprune.methods.baselines import uniform
+from rfprune.methods.coupled import select_coupled
+from rfprune.methods.knapsack import knapsack
 from rfprune.methods.problem import Choice, Method, Problem
 
 __all__ = ["AKPERL", "HardwareTask", "akperl"]
@@ -25,15 +28,39 @@ LEVELS = tuple(step / 16 for step in range(17))
 
 
 def akperl(problem: Problem) -> Choice:
-    """Keep what the best decisions keep that an agent finds on this problem."""
+    """Keep what the best decisions keep that an agent finds on this problem.
+
+    Within a budget the answers of `uniform` and of the knapsack are always among the candidates,
+    and what the agent learns from first, so that learning cannot end below them.
+    """
     task = problem.task or HardwareTask(problem)
-    seed = int(problem.rng.integers(2**31))
-    policy = learn(task, problem.agent, seed, problem.agent_folder)
-    candidates = [task.keep(choice) for choice in policy.shortlist]
-    # Measured without training, the best candidates are hard to tell apart; tuned, they are not.
-    if problem.tuned is None or len(candidates) == 1:
+    references = _references(problem) if task.budgeted else []
+    answer = task.answer()
+    if answer is None:
+        seed = int(problem.rng.integers(2**31))
+        shown = [task.nearest(keep) for keep in references]
+        policy = learn(task, problem.agent, seed, problem.agent_folder, demonstrations=shown)
+        candidates = [task.keep(choice) for choice in policy.shortlist]
+    else:
+        candidates = [task.keep(answer)]
+    # A reward of the user's own may prefer another network than the most accurate one.
+    if problem.agent.reward is None:
+        candidates += references
+    if len(candidates) == 1:
         return Choice(candidates[0])
-    return Choice(max(candidates, key=problem.tuned))
+    # Measured without training, the best candidates are hard to tell apart; tuned, they are not.
+    tuned = problem.tuned if problem.agent.shortlist > 1 else None
+    return Choice(max(candidates, key=tuned or task.worth))
+
+
+def _references(problem: Problem) -> list[BoolArray]:
+    """Return what `uniform` and the knapsack keep."""
+    found = [uniform(problem).keep]
+    if problem.costs_at is None:
+        found.append(knapsack(problem).keep)
+    else:
+        found.append(select_coupled(Method(knapsack), problem, problem.costs_at).keep)
+    return found
 
 
 class HardwareTask:
@@ -51,6 +78,7 @@ class HardwareTask:
         self.levels = LEVELS
         self.allowed: BoolArray = np.ones((n_layers, len(LEVELS)), dtype=bool)
         self.conditions = 1
+        self.budgeted = bool(np.isfinite(problem.budget).any())
         self._dense = problem.used(np.ones(len(problem.value), dtype=bool))
         self._best_first: list[IntArray] = []
         for layer in range(n_layers):
@@ -71,18 +99,31 @@ class HardwareTask:
     def measure(self, choice: IntArray, upto: int, condition: int) -> AgentMeasurement:
         """Return merit and use with the first `upto` layers pruned, the others dense."""
         problem, keep = self._problem, self.first(choice, upto)
-        if problem.merit is not None:
-            merit = problem.merit(keep)
-        else:
-            merit = float(problem.value[keep].sum() / max(problem.value.sum(), 1e-12))
         # A resource without a limit, or that the dense network does not use, is no scarcity.
         counts = np.isfinite(problem.budget) & (self._dense > 0)
         shares = problem.used(keep)[counts] / self._dense[counts]
-        return AgentMeasurement(merit, float(shares.max(initial=0.0)) if counts.any() else 1.0)
+        return AgentMeasurement(
+            self.worth(keep), float(shares.max(initial=0.0)) if counts.any() else 1.0
+        )
 
     def keep(self, choice: IntArray) -> BoolArray:
         """Return (G,) what is kept in the end."""
         return self.first(choice, len(self.layers))
+
+    def nearest(self, keep: BoolArray) -> IntArray:
+        """Return (L,) the levels that come nearest to keeping the groups in `keep` (G,)."""
+        gone = np.array([1 - keep[members].mean() for members in self._best_first])
+        return np.asarray(np.abs(np.array(LEVELS)[None] - gone[:, None]).argmin(axis=1))
+
+    def worth(self, keep: BoolArray) -> float:
+        """Return the merit of the network, or the part of the value, that `keep` (G,) leaves."""
+        problem = self._problem
+        if problem.merit is not None:
+            return problem.merit(keep)
+        return float(problem.value[keep].sum() / max(problem.value.sum(), 1e-12))
+
+    def answer(self) -> None:
+        """Return None: what is learned on one selection problem is not used on another."""
 
     def first(self, choice: IntArray, upto: int) -> BoolArray:
         """Return (G,) what is kept when the first `upto` layers are pruned within the budget."""

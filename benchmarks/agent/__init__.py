@@ -1,0 +1,1 @@
+"""The agent's reward, and its game beside searches."""

@@ -1,0 +1,188 @@
+"""The agent's reward, and its game beside searches: ``python -m benchmarks.agent --page``.
+
+The full size, on a machine with time: ``--cases digits,fashion,photos --masks 30 --networks 3``.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from benchmarks.agent.game import CASES, Game, one_thread
+from benchmarks.agent.games import LEARNED, answered, played
+from benchmarks.agent.rewards import REWARDS, correlations
+from benchmarks.report import RESULTS, Kept, Study, listed, render, sentence, table
+from benchmarks.statistics import spread
+from rfprune.results.statistics import contrast, holm
+
+Row = dict[str, Any]
+
+
+class Measured(Kept):
+    """What was measured, by case, with these sizes."""
+
+    sizes: dict[str, int] = Field({})
+    cases: dict[str, Any] = Field({})
+
+
+def measured(given: argparse.Namespace) -> dict[str, Any]:
+    """Return everything, by case."""
+    one_thread()
+    sizes = {name: getattr(given, name) for name in ("masks", "networks", "measurements", "seeds")}
+    kept = Measured.read(given.kept)
+    if kept.sizes != sizes:
+        kept = Measured(sizes=sizes)
+    found = kept.cases
+    for case in (case for case in given.cases if case not in found):
+        games = [Game(case, seed) for seed in range(given.networks)]
+        found[case] = {
+            "rewards": [correlations(game, given.masks) for game in games],
+            "games": [played(games[0], given.measurements, given.seeds)],
+            "budgets": answered(games[0], given.measurements),
+            "layers": len(games[0].dense_task.layers),
+        }
+        kept.write(given.kept)
+        print(case, file=sys.stderr, flush=True)
+    return {"cases": {case: found[case] for case in given.cases}, "sizes": sizes}
+
+
+def rewards(result: Row) -> Iterator[Row]:
+    """Yield one row per case and reward."""
+    for case, found in result["cases"].items():
+        for name in REWARDS:
+            each = [one["rewards"][name] for one in found["rewards"]]
+            yield {
+                "case": case,
+                "measured before fine-tuning": name,
+                "rank correlation": ", ".join(f"{one['correlation']:+.2f}" for one in each),
+                "mean": float(np.mean([one["correlation"] for one in each])),
+                "95 % intervals": ", ".join(
+                    "[{:+.2f}, {:+.2f}]".format(*one["interval"]) for one in each
+                ),
+                "CPU s per network": float(np.mean([one["seconds"] for one in each])),
+            }
+
+
+def costs(result: Row) -> Iterator[Row]:
+    """Yield what the truth and the shared network cost."""
+    for case, found in result["cases"].items():
+        truth = np.concatenate([one["truth"] for one in found["rewards"]])
+        yield {
+            "case": case,
+            "fine-tuning, CPU s per network": float(
+                np.mean([one["truth_seconds"] for one in found["rewards"]])
+            ),
+            "shared network, CPU s once": float(
+                np.mean([one["shared_training_seconds"] for one in found["rewards"]])
+            ),
+            "accuracy after fine-tuning": f"{truth.min():.3f} to {truth.max():.3f}",
+        }
+
+
+def searches(result: Row) -> Iterator[Row]:
+    """Yield one row per case and search."""
+    for case, found in result["cases"].items():
+        game = found["games"][0]
+        best = game["searches"]["exhaustive"]["worth"][0]
+        for name, row in game["searches"].items():
+            worth = np.array(row["worth"])
+            yield {
+                "case": case,
+                "search": name,
+                "seeds": len(worth),
+                "best in the game": spread(worth, 4),
+                "finds the optimum": f"{(worth >= best - 1e-9).sum()} of {len(worth)}",
+                "CPU s": round(row["seconds"], 1) if row["seconds"] else None,
+                "accuracy after fine-tuning %": spread(100 * np.array(game["tuned"][name])),
+            }
+
+
+def tests(result: Row) -> Iterator[Row]:
+    """Yield the agents against the searches in the game, Welch's test, corrected over a case."""
+    for case, found in result["cases"].items():
+        rows = found["games"][0]["searches"]
+        ours = [name for name in rows if name.startswith("agent")]
+        pairs = [(a, b) for a in ours for b in ("random search", "regularized evolution")]
+        contrasts = [
+            contrast(np.array(rows[a]["worth"]), np.array(rows[b]["worth"]), paired=False)
+            for a, b in pairs
+        ]
+        for (a, b), one, p in zip(
+            pairs, contrasts, holm([each.p for each in contrasts]), strict=True
+        ):
+            yield {
+                "case": case,
+                "first": a,
+                "second": b,
+                "difference": f"{one.mean:+.4f} [{one.low:+.4f}, {one.high:+.4f}]",
+                "Hedges' g": None if one.g is None else f"{one.g:.2f}",
+                "p (Holm)": f"{p:.2g}",
+                "detectable": one.detectable,
+            }
+
+
+def budgets(result: Row) -> Iterator[Row]:
+    """Yield one row per case: one policy beside ten searches."""
+    for case, found in result["cases"].items():
+        rows = found["budgets"]["rows"]
+        ours, theirs = (np.array([row[k] for row in rows]) for k in ("policy", "search"))
+        chance = np.array([row["one_random"] for row in rows])
+        yield {
+            "case": case,
+            "policy, mean over ten budgets": float(ours.mean()),
+            "search for each": float(theirs.mean()),
+            "a random network": float(chance.mean()),
+            "policy better in": f"{(ours > theirs).sum()} of {len(rows)}",
+            "learning once, CPU s": found["budgets"]["learning_seconds"],
+            "tenth answer, CPU s": rows[-1]["policy_seconds"],
+            "tenth search, CPU s": rows[-1]["search_seconds"],
+            "ten searches, CPU s": sum(row["search_seconds"] for row in rows),
+        }
+
+
+def page(result: Row) -> str:
+    """Return the page."""
+    sizes = result["sizes"]
+    first = next(iter(result["cases"].values()))
+    return render(
+        "agent",
+        made=f"Made by `{result['command']}`. {sentence(result['facts'])}",
+        sizes=", ".join(f"{name} {value}" for name, value in sizes.items()),
+        n_cases=str(len(result["cases"])),
+        masks=str(sizes["masks"]),
+        networks=str(sizes["networks"]),
+        measurements=str(sizes["measurements"]),
+        seeds=str(sizes["seeds"]),
+        layers=str(first["layers"]),
+        learned=", ".join(f"{100 * share:g}" for share in LEARNED),
+        rewards=table(rewards(result)),
+        costs=table(costs(result)),
+        distinct=", ".join(
+            f"{found['games'][0]['networks']} in {case}" for case, found in result["cases"].items()
+        ),
+        searches=table(searches(result)),
+        tests=table(tests(result)),
+        budgets=table(budgets(result)),
+    )
+
+
+if __name__ == "__main__":
+    Study(
+        "agent",
+        "the agent's reward, and its game beside searches",
+        measured,
+        page,
+        packages=("rfprune", "torch", "numpy", "scipy"),
+        options={
+            "--cases": (listed(CASES), ["digits", "fashion"], "of cases.yml"),
+            "--masks": (int, 20, "networks whose fine-tuned accuracy is predicted"),
+            "--networks": (int, 2, "dense networks (seeds) of each case"),
+            "--measurements": (int, 60, "networks that a search may measure"),
+            "--seeds": (int, 10, "of each search"),
+            "--kept": (Path, RESULTS / "agent" / "results.json", "what was measured; resumed"),
+        },
+    ).run()

@@ -1,0 +1,122 @@
+"""The example in the docstring of every public name runs, in the order that a user has."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import rfprune
+from tests.cli.test_calibrate import project
+
+ROOT = Path(__file__).parents[2]
+NAMES = [name for name in rfprune.__all__ if not name.startswith("__")]
+#: What others read is made first, and a folder is left before it is cleaned.
+FIRST, LAST = ["sweep", "prune", "Point", "submit"], ["clean"]
+
+#: What the examples take for granted.
+SCENE = """
+import webbrowser
+
+import numpy as np
+import torch
+
+import rfprune
+
+torch.manual_seed(0)
+rng = np.random.default_rng(0)
+x = rng.normal(size=(600, 8)).astype("float32")
+y = x[:, :3].argmax(axis=1)
+images = rng.normal(size=(300, 1, 8, 8)).astype("float32")
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1 = torch.nn.Linear(8, 16)
+        self.fc2 = torch.nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.fc2(torch.relu(self.fc1(x)))
+
+
+net = Net()
+
+
+def interrupted(address):
+    raise KeyboardInterrupt  # as Ctrl-C, once the server answers
+
+
+webbrowser.open = interrupted
+"""
+#: What stands beside "mine" before it is compared, exported, and so on.
+BESIDE = """
+rfprune.sweep(
+    model=net, data=(x, y), hardware={"part": "pynq-z2"}, seed=1, train={"epochs": 3},
+    prune={"steps": 1, "epochs_per_step": 1}, trials=2, name="other",
+    search={"prune.budget.dsp": {"low": 0.2, "high": 0.7}},
+)
+rfprune.open("mine").best().export("out", rows=50)
+rfprune.prune(
+    model={"name": "edge_cnn", "args": {"channels": [4, 8]}},
+    data=(images, (images.mean(axis=(1, 2, 3)) > 0).astype(int)),
+    edge={"device": "raspberry_pi_4"}, train={"epochs": 1},
+    prune={"method": "uniform", "budget": {"macs": 0.7}, "steps": 1, "tolerance": 0.9},
+    name="edge",
+)
+rfprune.open("edge").best().export("edge_out")
+"""
+
+
+def examples(name: str) -> list[str]:
+    """Return the blocks of code in the docstring of a public name."""
+    text = f"{inspect.getdoc(getattr(rfprune, name))}\n"
+    found = re.findall(r"::\n\n((?: {4,}.*\n|\n)+)", text)
+    return [dedent(block) for block in found if "rfprune." in block]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_has_an_example_that_uses_it(name: str) -> None:
+    (example,) = examples(name)
+    uses = rf"\brfprune\.{name}\("
+    if name in ("Sweep", "Point"):
+        # Made by other functions; each of its methods and properties is shown.
+        own = [key for key in vars(getattr(rfprune, name)) if not key.startswith("_")]
+        uses = "".join(rf"(?=[\s\S]*\.{key}\b)" for key in own)
+    assert re.search(uses, example)
+
+
+@pytest.mark.slow
+def test_the_examples_run(tmp_path: Path) -> None:
+    """One after the other, in a folder and a process of their own."""
+    project(tmp_path / "projects", lut=20_000)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    order = [*FIRST, *(name for name in NAMES if name not in FIRST + LAST), *LAST]
+    parts = [f"print({name!r}, flush=True)\n{examples(name)[0]}" for name in order]
+    program = "\n".join([SCENE, parts[0], BESIDE, *parts[1:]])
+    (tmp_path / "examples.py").write_text(program.replace("port=5001", f"port={port}"))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(tmp_path),  # the profile ``local`` keeps its runs there
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+    }
+    ran = subprocess.run(
+        [sys.executable, "examples.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout[-500:] + ran.stderr[-3000:]

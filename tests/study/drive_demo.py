@@ -2,8 +2,8 @@
 
 With ``track`` as a fourth argument it writes to MLflow, as the environment says where. The study is
 in ``$DEMO_STORAGE`` if that is set; all but the first trials wait for the file ``$DEMO_GATE``; with
-``$DEMO_PROMOTE`` trials pause and are promoted. Prints one line per event; ends with 130 if a signal
-ended the sweep, with 1 if it did not reach its end, or with the error's status and sentence.
+``$DEMO_PROMOTE`` trials pause and are promoted. Prints one line per event; ends with 130 if a
+signal ended the sweep, with 1 if it did not reach its end, or with the error's status and sentence.
 """
 
 from __future__ import annotations

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from benchmarks.layers.cases import CASES
-from benchmarks.layers.page import page
+from benchmarks.layers.page import PAGE, page
 from benchmarks.layers.prove import faults_of
 from rfprune.core.files import write_atomic
 
@@ -15,4 +14,4 @@ if __name__ == "__main__":
     print("\n".join(faults) or f"{len(CASES)} cases, each as it should be")
     if faults:
         sys.exit(1)
-    write_atomic(Path(__file__).parents[2] / "docs" / "layers.md", page())
+    write_atomic(PAGE, page())

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.layers.fuzz [--networks N] [--seed S] [--backend alkaid]``.
+"""``python -m benchmarks.layers.fuzz [--networks N] [--seed S] [--backend alkaid] [--note]``.
 
-Looks for silent errors in random networks.
+Looks for silent errors in random networks; ``--note`` puts what it found into ``docs/layers.md``.
 
 Every network has a seed of its own, which is printed where something is wrong; ``--seed S
 --networks 1`` does it again. Exit status 1 if numbers differ, or an error comes only after the
@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from benchmarks.layers.grammar import random_design
+from benchmarks.layers.page import note_fuzzed
 from benchmarks.layers.prove import Verdict, prove
 
 __all__ = ["fuzz"]
@@ -44,6 +45,7 @@ def main() -> int:
     parser.add_argument("--networks", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backend", default="", choices=("", "alkaid"))
+    parser.add_argument("--note", action="store_true", help="put the figures into docs/layers.md")
     given = parser.parse_args()
     begun, counts = time.monotonic(), Counter[str]()
     for seed, verdict in fuzz(given.networks, given.seed, given.backend):
@@ -54,10 +56,14 @@ def main() -> int:
             print(f"{counts.total():,} networks: {dict(counts)}", flush=True)
     spent = os.times()
     cpu = spent.user + spent.system + spent.children_user + spent.children_system
+    seconds = time.monotonic() - begun
     print(
         f"{counts.total():,} networks from seed {given.seed}: {dict(counts)}; "
-        f"{time.monotonic() - begun:.0f} s, {cpu:.0f} s of processor time"
+        f"{seconds:.0f} s, {cpu:.0f} s of processor time"
     )
+    if given.note:
+        times = {"s": round(seconds), "cpu s": round(cpu)}
+        note_fuzzed(given.backend or "hls4ml", given.networks, given.seed, counts, times)
     return int(counts["silent"] + counts["late"] > 0)
 
 

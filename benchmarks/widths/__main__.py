@@ -1,7 +1,7 @@
 """Method widths: LUTs at which a score is kept, on rows that nothing was chosen on."""
 
 from benchmarks.report import Study, listed
-from benchmarks.widths.measure import CASES, each, measure, page
+from benchmarks.widths.measure import CASES, each, lengths, measure, page
 
 if __name__ == "__main__":
     Study(
@@ -15,9 +15,15 @@ if __name__ == "__main__":
             "--seeds": (each(int), [1], "trials of each task: one number, or one per task"),
             "--yosys": (bool, False, "synthesise every point by Yosys as well"),
             "--hgq2": (str, "", "Python of an environment with HGQ2, which runs the same rows"),
-            "--hgq2-seconds": (each(float), [150.0], "CPU seconds of its ramps, as --seeds"),
+            "--hgq2-seconds": (
+                each(lengths),
+                [[150.0]],
+                "CPU seconds of its ramps, as --seeds; 150+600 for both",
+            ),
             "--hgq2-seeds": (each(int), [1], "its seeds, as --seeds"),
-            "--hgq2-ramps": (int, 3, "ramps of its regularizer for each seed, up to 3"),
+            "--hgq2-ramps": (int, 3, "ramps of its regularizer that are tried, up to 3"),
+            "--hgq2-ramp-seeds": (int, 1, "seeds on which all of them are tried; then the best"),
+            "--ablations": (int, 0, "seeds of each trial that leaves something out, first task"),
             "--kept": (str, "", "folder in which finished trials are kept; temporary if not given"),
         },
     ).run()

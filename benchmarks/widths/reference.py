@@ -14,6 +14,8 @@ from rfprune.fpga.estimators.yosys import synthesise
 
 #: Of beta, from and to: its authors' for jets, a shorter one, and one that begins later.
 RAMPS = ((5e-7, 1e-3), (1e-6, 4e-4), (3e-6, 3e-4))
+#: A mean squared error of scaled targets ends about a hundredth as large as a cross entropy.
+_SQUARED = 0.01
 
 Rows = tuple[torch.Tensor, torch.Tensor]
 
@@ -27,33 +29,35 @@ def write_rows(path: Path, train: Rows, val: Rows, test: Rows, hidden: list[int]
     np.savez(path, **arrays)
 
 
+def ramps_of(y: torch.Tensor) -> list[tuple[float, float]]:
+    """Return the ramps for classes or, `y` being numbers, for a mean squared error."""
+    scale = _SQUARED if y.is_floating_point() else 1.0
+    return [(scale * low, scale * high) for low, high in RAMPS]
+
+
 def points(
     python: str,
     rows: Path,
     home: Path,
     seed: int,
     seconds: float,
-    ramps: int,
+    ramp: tuple[float, ...],
     yosys: tuple[float, float],
 ) -> list[dict[str, Any]]:
-    """Return the points of the first ramps of one seed; what has been run before is read again."""
-    found: list[dict[str, Any]] = []
-    for number, ramp in enumerate(RAMPS[:ramps]):
-        out = home / f"{seconds:g}s-{seed:04d}-{number}"
-        if not (out / "counted.json").exists():
-            script = str(Path(__file__).with_name("hgq2.py"))
-            settings = ["--seed", str(seed), "--seconds", str(seconds)]
-            command = [python, script, str(rows), str(out), *settings, "--ramp", *map(str, ramp)]
-            # An environment of its own: nothing of ours on its path.
-            outside = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-            subprocess.run(command, check=True, env=outside, stdout=subprocess.DEVNULL)
-            lines = (out / "points.jsonl").read_text().splitlines()
-            each = [json.loads(line) for line in lines]
-            for point in each:
-                if yosys[0] <= point["lut"] <= yosys[1]:
-                    sources = out / f"{point['index']:03d}" / "src"
-                    point["yosys_lut"] = synthesise(sources, "network").lut
-            write_json(out / "counted.json", each)
-        for point in json.loads((out / "counted.json").read_text()):
-            found.append({"tool": "HGQ2", "seed": seed, **point, "ramp": list(ramp)})
-    return found
+    """Return the points of one ramp of one seed; what has been run before is read again."""
+    out = home / f"{seconds:g}s-{seed:04d}-{ramp[0]:g}-{ramp[1]:g}"
+    if not (out / "counted.json").exists():
+        script = str(Path(__file__).with_name("hgq2.py"))
+        settings = ["--seed", str(seed), "--seconds", str(seconds)]
+        command = [python, script, str(rows), str(out), *settings, "--ramp", *map(str, ramp)]
+        # An environment of its own: nothing of ours on its path.
+        outside = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        subprocess.run(command, check=True, env=outside, stdout=subprocess.DEVNULL)
+        each = [json.loads(line) for line in (out / "points.jsonl").read_text().splitlines()]
+        for point in each:
+            if yosys[0] <= point["lut"] <= yosys[1]:
+                sources = out / f"{point['index']:03d}" / "src"
+                point["yosys_lut"] = synthesise(sources, "network").lut
+        write_json(out / "counted.json", each)
+    known = json.loads((out / "counted.json").read_text())
+    return [{"seed": seed, **point, "ramp": list(ramp)} for point in known]

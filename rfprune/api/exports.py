@@ -23,8 +23,9 @@ def certify(
 ) -> CertifiedExport:
     """Compare an exported network once more: files, torch, C++, RTL, netlist, counts.
 
-    The C++ in the folder is compiled and run: only for exports that you trust. Where everything
-    holds, ``certificate.json`` is written anew; as ``rfprune certify`` does::
+    The C++ in the folder is compiled and run: only for exports that you trust. What is found is
+    written to ``certificate.json``; where anything differs, the export's own is kept as
+    ``certificate.exported.json``; as ``rfprune certify`` does::
 
         found = rfprune.certify("out", rows=200, run_code=True)
         assert not found.faults

@@ -40,8 +40,9 @@ def certify(
 ) -> None:
     """Check an export again: files, network, C++, RTL and netlist where they are built, counts.
 
-    Exit status 1 if anything differs, with the place. Where everything holds, certificate.json is
-    written anew. The C++ in the folder is compiled and run: only for exports that you trust.
+    Writes what it finds to certificate.json. Exit status 1 if anything differs, with the place; the
+    export's own certificate is then kept as certificate.exported.json, and checked against again
+    next time. The C++ in the folder is compiled and run: only for exports that you trust.
 
     Example: rfprune certify best --rows 5000
     """
@@ -76,7 +77,10 @@ def _report(folder: Path, found: CertifiedExport) -> None:
     for fault in found.faults:
         say(f"WRONG: {fault}")
     if found.faults:
-        say(f"{folder} is not what was exported: {len(found.faults)} faults.")
+        say(
+            f"{folder} is not what was exported: {len(found.faults)} faults; certificate.json has "
+            "them, certificate.exported.json is the one of the export."
+        )
     else:
         say(f"{folder} is what was exported; certificate.json says what was compared.")
 

@@ -8,11 +8,16 @@
       "paths": [{"name": "torch"|"graph"|"cpp"|"rtl"|"netlist", "tool", "tool_version", "sha256"}],
       "compared": [{"a", "b", "rows", "largest_error", "equal", "tolerance", "types", "corners"}],
       "counted": {...}, "front": {...}, "notes": [...],
+      "holds": true, "faults": [...],
       "files": {path: sha256}
     }
 
 `certify` finds every file that is not the one that was exported, and, apart from that, everything
 that no longer is the network: what is built and simulated again does not ask the checksums.
+
+It writes what it finds, whatever that is. The certificate of the export is what the files are held
+to: where anything differs it is moved beside, to ``certificate.exported.json``, and ``SHA256SUMS``
+stays as it is; it is back in its place, renewed, when everything holds again.
 """
 
 from __future__ import annotations
@@ -50,6 +55,8 @@ __all__ = [
 ]
 
 CERTIFICATE = "certificate.json"
+#: Where the export's own certificate is kept while the folder is not what was exported.
+_EXPORTED = "certificate.exported.json"
 _VERSION = 1
 #: Rows on which the ONNX file is run: without onnxruntime it is interpreted.
 _ONNX_ROWS = 32
@@ -72,12 +79,12 @@ class CertifiedExport:
 
 def write_certificate(folder: Path, proof: Proof) -> dict[str, Any]:
     """Write the certificate of a folder that is complete but for it and the checksums."""
-    found = _certificate(proof, _digests(folder))
+    found = _certificate(proof, _digests(folder), proof.all_faults())
     write_json(folder / CERTIFICATE, found)
     return found
 
 
-def _certificate(proof: Proof, files: Mapping[str, str]) -> dict[str, Any]:
+def _certificate(proof: Proof, files: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
     return {
         "version": _VERSION,
         "rfprune": version("rfprune"),
@@ -86,6 +93,8 @@ def _certificate(proof: Proof, files: Mapping[str, str]) -> dict[str, Any]:
         "counted": proof.counted,
         "front": proof.front,
         "notes": proof.notes,
+        "holds": not faults,
+        "faults": faults,
         "files": dict(files),
     }
 
@@ -94,14 +103,16 @@ def _digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file but the certificate and the checksums."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
-    return {n: digest_of_file(path) for n, path in names.items() if n not in (CERTIFICATE, SUMS)}
+    own = (CERTIFICATE, _EXPORTED, SUMS)
+    return {name: digest_of_file(path) for name, path in names.items() if name not in own}
 
 
 def certify(folder: Path, asked: Asked | None = None) -> CertifiedExport:
     """Compare and count once more what an exported folder holds.
 
     The C++ in the folder is compiled and run, so it has to come from a source that may run code
-    here. Where everything holds, the certificate is written anew; else the folder stays as it is.
+    here. The certificate is written anew; where anything differs, that of the export is kept beside
+    it, and what the export's files are held to does not change.
 
     Args:
         folder: made by ``rfprune export``.
@@ -123,9 +134,8 @@ def certify(folder: Path, asked: Asked | None = None) -> CertifiedExport:
     faults = _check_files(folder, digests)
     proof = _proof(folder, asked)
     faults += [each for each in proof.all_faults() if each not in faults]
-    certificate = _certificate(proof, digests)
-    if not faults:
-        _write_anew(folder, certificate)
+    certificate = _certificate(proof, digests, faults)
+    _write_anew(folder, certificate)
     return CertifiedExport(certificate, faults)
 
 
@@ -226,7 +236,8 @@ def _check_files(folder: Path, digests: Mapping[str, str]) -> list[str]:
     """Return every file that is not the one that was exported."""
     faults: list[str] = []
     certified: Mapping[str, Any] = {}
-    path = folder / CERTIFICATE
+    kept = folder / _EXPORTED
+    path = kept if kept.is_file() else folder / CERTIFICATE
     try:
         certified = json.loads(path.read_text(encoding="utf-8"))["files"]
     except FileNotFoundError:
@@ -264,11 +275,28 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def _write_anew(folder: Path, certificate: dict[str, Any]) -> None:
-    """Write the certificate and its line in the checksums; a folder that is read-only stays so."""
+    """Write what was found; a folder that is read-only stays as it is, which is noted."""
+    path, kept = folder / CERTIFICATE, folder / _EXPORTED
     try:
-        write_json(folder / CERTIFICATE, certificate)
-        sums = {**_sums(folder), CERTIFICATE: digest_of_file(folder / CERTIFICATE)}
+        if not certificate["holds"]:
+            if path.is_file() and not kept.exists() and not _found_wrong(folder, path):
+                path.rename(kept)
+            write_json(path, certificate)
+            return
+        write_json(path, certificate)
+        sums = {**_sums(folder), CERTIFICATE: digest_of_file(path)}
         lines = [f"{digest}  {name}\n" for name, digest in sorted(sums.items())]
         write_atomic(folder / SUMS, "".join(lines))
+        kept.unlink(missing_ok=True)
     except OSError as error:
         certificate["notes"] = [*certificate["notes"], f"not written: {error.strerror or error}."]
+
+
+def _found_wrong(folder: Path, path: Path) -> bool:
+    """Return whether a certificate is an earlier finding, and not the one of the export."""
+    if _sums(folder).get(CERTIFICATE) == digest_of_file(path):
+        return False
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["holds"] is False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -8,21 +8,25 @@
         rfprune_emulator/design.json      inputs, outputs and their types
         rfprune_emulator/vectors.npz      test vectors: inputs, and the integers that come out
         rfprune_emulator/firmware/        of an hls4ml project: the C++, for g++ at the first use
-        rfprune_emulator/layers.npz       of an adder graph: constants and types of each layer
+        rfprune_emulator/layers.npz       of da4ml's adder graph: constants and types of each layer
+        rfprune_emulator/graph.npz        of alkaid's: every operation, in order
 
 What it computes is what the certificate compares: the C++ in ``hls/``, or the adder graph.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rfprune.core.arrays import FloatArray
+from rfprune.core.arrays import FloatArray, IntArray
 from rfprune.core.files import write_json
 from rfprune.fpga.adders.chain import Chain
 from rfprune.fpga.adders.numbers import CircuitNumbers, constants
@@ -30,7 +34,7 @@ from rfprune.fpga.estimators.ports import Port
 from rfprune.fpga.hls import PROJECT_NAME, Conversion, written
 from rfprune.hardware.precision import FixedType
 
-__all__ = ["write_circuit_emulator", "write_cpp_emulator"]
+__all__ = ["write_circuit_emulator", "write_cpp_emulator", "write_graph_emulator"]
 
 _PACKAGE = "rfprune_emulator"
 #: Test vectors in the package.
@@ -107,6 +111,42 @@ def write_circuit_emulator(
     place = _package(folder, facts)
     np.savez_compressed(place / "layers.npz", **arrays)
     _vectors(place, [x], [y], [max(fractions, default=0)])
+
+
+def write_graph_emulator(
+    folder: Path,
+    program: Mapping[str, IntArray],
+    inputs: Mapping[str, tuple[Sequence[int], FixedType]],
+    outputs: Sequence[tuple[str, Sequence[int]]],
+    x: Sequence[FloatArray],
+    y: FloatArray,
+) -> None:
+    """Write the emulator of a graph of operations on whole numbers.
+
+    Args:
+        folder: of the export.
+        program: its operations: `rfprune.fpga.unrolled.program`.
+        inputs: shape and type of each input, by name.
+        outputs: name and shape of each output.
+        x: (rows, ...) of each input.
+        y: (rows, n) of all outputs, one after the other, as the graph puts them out.
+    """
+    kinds = [
+        {"name": name, "shape": list(shape), "type": str(kind), **asdict(kind)}
+        for name, (shape, kind) in inputs.items()
+    ]
+    places = np.cumsum([0, *(math.prod(shape) for _, shape in outputs)])
+    fractions = program["out_fraction"]
+    facts, parts = [], []
+    for index, (name, shape) in enumerate(outputs):
+        own = slice(int(places[index]), int(places[index + 1]))
+        fraction = int(fractions[own].max(initial=0))
+        facts.append({"name": name, "shape": list(shape), "fraction": fraction})
+        parts.append(y[:, own].reshape(-1, *shape))
+    place = _package(folder, {"kind": "graph", "inputs": kinds, "outputs": facts})
+    arrays: dict[str, Any] = dict(program)
+    np.savez_compressed(place / "graph.npz", **arrays)
+    _vectors(place, list(x), parts, [int(str(each["fraction"])) for each in facts])
 
 
 def _package(folder: Path, facts: dict[str, Any]) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-__all__ = ["BOARDS", "Board", "device_of", "find_board"]
+__all__ = ["BOARDS", "Board", "device_of", "find_board", "part_number"]
 
 
 class Board(NamedTuple):
@@ -47,3 +47,13 @@ def device_of(name: str) -> str:
     """Return the device of a board as Vivado takes it; any other name as it is."""
     board = find_board(name)
     return name if board is None else board.device
+
+
+def part_number(device: str, asked: str) -> str:
+    """Return a part as Vivado takes it: with package and speed grade, where they are known.
+
+    Args:
+        device: name in the table of parts.
+        asked: what the user wrote: a board, a device, or a full part number.
+    """
+    return device if "-" in device else device_of(asked)

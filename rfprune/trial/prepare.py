@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from torch import nn
+
+from rfprune.core.named import InputShape
 from rfprune.core.registry import importable
 from rfprune.data import Dataset, load
 from rfprune.errors import BudgetError, UnknownNameError
@@ -147,9 +151,7 @@ def prepare(
     rows = load(spec.data, base_dir, task) if data is None else data
     # Untrained, so that everything that depends on shapes alone fails before any training.
     model = new_model(spec, rows, base_dir)
-    deployment = target.deploy(spec, method, model, rows.input_shape, base_dir)
-    # Called on real rows: a trace can differ from what the network does with values.
-    deployment.check_called(model, rows.x_train[:_CALLED_ROWS])
+    deployment = deploy(spec, method, model, rows.input_shape, rows.x_train, base_dir)
     prunable = deployment.prunable
     # An agent with its own reward may decide how much is pruned.
     rewarded = method.learns and spec.prune.agent.reward is not None
@@ -163,6 +165,28 @@ def prepare(
         trainer_of(spec.train, base_dir)
         rehearse(model, rows, task)
     return Prepared(spec, rows, task, target, deployment, method, amounts, base_dir)
+
+
+def deploy(
+    spec: TrialSpec, method: Method, model: nn.Module, shape: InputShape, x: Any, base_dir: Path
+) -> Deployment:
+    """Return an untrained network on its target, or refuse it: what ``rfprune check`` says of it.
+
+    Args:
+        spec: the trial.
+        method: its method.
+        model: the network.
+        shape: of a sample; of several inputs by name.
+        x: rows, of which a few are put through it.
+        base_dir: folder that relative paths refer to.
+
+    Raises:
+        InputError: what the target does not take, why, and what to do instead.
+    """
+    deployment = target_of(spec).deploy(spec, method, model, shape, base_dir)
+    # Called on real rows: a trace can differ from what the network does with values.
+    deployment.check_called(model, x[:_CALLED_ROWS])
+    return deployment
 
 
 def _check_reachable(deployment: Deployment, amounts: dict[str, float]) -> None:

@@ -134,6 +134,15 @@ class Proof:
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def add(self, other: Proof) -> None:
+        """Take in what another one found, behind what is here."""
+        self.paths += other.paths
+        self.compared += other.compared
+        self.counted |= other.counted
+        self.front |= other.front
+        self.faults += other.faults
+        self.notes += other.notes
+
     def all_faults(self) -> list[str]:
         """Return everything that is wrong, one sentence each."""
         return [*self.faults, *(each.fault() for each in self.compared if not each.equal)]

@@ -27,7 +27,7 @@ from rfprune.fpga.hls.generated_code import count_code
 from rfprune.fpga.hls.own_layers import copy_sources, register
 from rfprune.fpga.layers import LayerPlan, Plan, fold_batch_norm
 from rfprune.fpga.own_arithmetic import TABLE_SIZE, TABLE_TYPE
-from rfprune.hardware.boards import device_of
+from rfprune.hardware.boards import part_number
 from rfprune.hardware.precision import FixedType
 from rfprune.spec.hardware import HardwareSpec
 
@@ -151,7 +151,7 @@ def _model_graph(folded: fx.GraphModule, plan: Plan, folder: Path) -> Any:
         project_name=PROJECT_NAME,
         backend=hardware.backend,
         io_type=hardware.io_type,
-        part=plan.part.name if "-" in plan.part.name else device_of(hardware.part),
+        part=part_number(plan.part.name, hardware.part),
         clock_period=hardware.clock_ns,
     )
     settings = {layer["name"]: _defaults(layer["class_name"], hardware) for layer in layers}

@@ -181,10 +181,13 @@ FUNCTIONS: dict[Any, Rule] = {
 _HLS4ML = "hls4ml 1.3 has no such layer"
 _INSTEAD_LOGITS = "leave it out: the outputs are logits"
 _TABLES = f"{_HLS4ML} for torch; take ReLU, LeakyReLU, ELU, Tanh or Sigmoid"
-_RECURRENT = "hls4ml 1.3 puts out the last step alone, and other numbers than torch; take Conv1d"
+_RECURRENT = (
+    "hls4ml 1.3 reads the last step alone from torch, whatever of the sequence is used, and "
+    "rfprune does not hand over its kernels; take Conv1d over the steps"
+)
 _PRODUCTS = (
-    "hls4ml 1.3 reads no product of matrices from torch, and rfprune builds none; of a weight take "
-    "nn.Linear, of two tensors sums, means or a * b"
+    "hls4ml 1.3 reads a product of two tensors as einsum in io_parallel alone, and rfprune builds "
+    "none; of a weight take nn.Linear, of two tensors sums, means or a * b"
 )
 _POOL_INSTEAD = "; take average pooling, or a strided convolution"
 #: Name of a class or function -> why it is refused, and what may be written instead.

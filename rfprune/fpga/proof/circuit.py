@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -33,10 +34,13 @@ if TYPE_CHECKING:
 __all__ = [
     "TOP",
     "CircuitPaths",
+    "Prover",
     "compare_rtl",
+    "compared",
     "prove_circuit",
     "prove_circuit_again",
     "prove_graph",
+    "tried",
 ]
 
 T = TypeVar("T")
@@ -92,6 +96,10 @@ class CircuitPaths:
         return unpacked(bits, self.ports[1]), registers - 1
 
 
+#: Compares what one path puts out for rows with what the graph does.
+Prover = Callable[["CircuitPaths", FloatArray, FloatArray, ProofRows, str], Proof]
+
+
 def prove_circuit(
     chain: Chain,
     model: nn.Module,
@@ -128,6 +136,7 @@ def prove_graph(
     rows: ProofRows,
     types: str,
     asked: Asked,
+    others: Sequence[Prover] = (),
 ) -> Proof:
     """Compare an adder graph with what the module computes, and its RTL and netlist with it.
 
@@ -139,17 +148,23 @@ def prove_graph(
         rows: what they are.
         types: in words.
         asked: whether RTL and netlist are built.
+        others: what compares further paths with the graph.
     """
     proof, graph = Proof(), paths.graph
     built = graph.predict(x)
     proof.paths += [torch_path(model), _graph_path(graph)]
-    proof.compared.append(_compared("torch", "graph", expected, built, rows, types))
+    proof.compared.append(compared("torch", "graph", expected, built, rows, types))
     proof.counted["graph"] = {"lut": graph.lut, "ff": graph.ff, "latency_cycles": graph.stages}
     if not asked.builds:
         proof.notes.append("rtl and netlist were not compared: no rows were asked for.")
         return proof
-    _prove_rtl(paths, x, built, rows, types, proof, asked)
-    _prove_netlist(paths, x, built, rows, types, proof, asked)
+    asked.say("simulating the RTL, and synthesising and simulating its netlist")
+    provers = (_prove_rtl, _prove_netlist, *others)
+    # Each waits for programs of its own.
+    with ThreadPoolExecutor(len(provers)) as pool:
+        found = list(pool.map(lambda prove: prove(paths, x, built, rows, types), provers))
+    for each in found:
+        proof.add(each)
     return proof
 
 
@@ -162,60 +177,50 @@ def _graph_path(graph: AdderCircuit) -> PathFacts:
 
 
 def _prove_rtl(
-    paths: CircuitPaths,
-    x: FloatArray,
-    expected: FloatArray,
-    rows: ProofRows,
-    types: str,
-    proof: Proof,
-    asked: Asked,
-) -> None:
-    asked.say("simulating the RTL")
-    simulated = _tried("rtl", proof, lambda: paths.simulate_rtl(x))
+    paths: CircuitPaths, x: FloatArray, expected: FloatArray, rows: ProofRows, types: str
+) -> Proof:
+    proof = Proof()
+    simulated = tried("rtl", proof, lambda: paths.simulate_rtl(x))
     if simulated is None:
-        return
+        return proof
     found, cycles, tool = simulated
     digest = digest_of_sources(paths.rtl / "src")
     made_by = f"{paths.graph.tool} {version(paths.graph.tool)}"
     extra = {"made_by": made_by, "language": "Verilog"}
     proof.paths.append(PathFacts("rtl", "verilator", tool, digest, extra))
-    proof.compared.append(_compared("graph", "rtl", expected, found, rows, types))
+    proof.compared.append(compared("graph", "rtl", expected, found, rows, types))
     proof.counted["rtl"] = {"latency_cycles": cycles, "interval_cycles": 1}
+    return proof
 
 
 def _prove_netlist(
-    paths: CircuitPaths,
-    x: FloatArray,
-    expected: FloatArray,
-    rows: ProofRows,
-    types: str,
-    proof: Proof,
-    asked: Asked,
-) -> None:
+    paths: CircuitPaths, x: FloatArray, expected: FloatArray, rows: ProofRows, types: str
+) -> Proof:
+    proof = Proof()
     if paths.graph.lut > _LARGEST_NETLIST:
         proof.notes.append(f"netlist was not built: more than {_LARGEST_NETLIST:,} LUTs.")
-        return
-    asked.say("synthesising the RTL and simulating the netlist")
+        return proof
 
     def synthesised_and_simulated() -> tuple[Netlist, FloatArray, int]:
         netlist = paths.netlist()
         return netlist, *paths.simulate_netlist(netlist, x)
 
-    simulated = _tried("netlist", proof, synthesised_and_simulated)
+    simulated = tried("netlist", proof, synthesised_and_simulated)
     if simulated is None:
-        return
+        return proof
     netlist, found, cycles = simulated
     proof.paths.append(PathFacts("netlist", "yosys", netlist.tool_version, netlist.sha256))
-    proof.compared.append(_compared("graph", "netlist", expected, found, rows, types))
+    proof.compared.append(compared("graph", "netlist", expected, found, rows, types))
     counted = netlist.counted
     proof.counted["netlist"] = {"lut": counted.lut, "ff": counted.ff, "latency_cycles": cycles}
     if cycles != paths.graph.stages:
         proof.faults.append(
             f"netlist: answers come after {cycles} cycles, in the graph after {paths.graph.stages}."
         )
+    return proof
 
 
-def _tried(name: str, proof: Proof, work: Callable[[], T]) -> T | None:
+def tried(name: str, proof: Proof, work: Callable[[], T]) -> T | None:
     """Return what `work` makes; None, with a note or a fault in the proof, if it cannot.
 
     An absent tool is no fault of the export.
@@ -229,9 +234,19 @@ def _tried(name: str, proof: Proof, work: Callable[[], T]) -> T | None:
     return None
 
 
-def _compared(
+def compared(
     a: str, b: str, ours: FloatArray, theirs: FloatArray, rows: ProofRows, types: str
 ) -> Comparison:
+    """Return how two paths agree, bit for bit, and where they do not.
+
+    Args:
+        a: name of one.
+        b: name of the other.
+        ours: (rows, outputs) of the first.
+        theirs: (rows, outputs) of the second.
+        rows: what they are.
+        types: in words.
+    """
     errors = np.abs(ours - theirs)
     wrong = np.flatnonzero(errors.max(axis=0) > 0)
     place = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +27,7 @@ from rfprune.fpga.proof.vectors import (
     check_scaling,
     check_vectors,
     known_rows,
+    made_by,
     read_masks,
     read_vectors,
 )
@@ -115,24 +115,14 @@ def prove_again(
 
 def _compare_with_written(written: Path, project: Path, folder: Path, proof: Proof) -> None:
     """Compare the exported files with new ones, if the same hls4ml wrote them."""
-    known = made_by(folder)
-    if known not in (None, version("hls4ml")):
+    wrote, here = made_by(folder, "cpp"), f"hls4ml {version('hls4ml')}"
+    if wrote not in (None, here):
         proof.notes.append(
-            f"hls4ml {known} wrote the C++, and {version('hls4ml')} is installed: its files were "
-            "not compared one by one."
+            f"{wrote} wrote the C++, and {here} is installed: its files were not compared one by "
+            "one."
         )
         return
     compare_files(written, project, proof)
-
-
-def made_by(folder: Path) -> str | None:
-    """Return the version of hls4ml that a folder's certificate names."""
-    try:
-        paths = json.loads((folder / "certificate.json").read_text())["paths"]
-        found = next(path["made_by"] for path in paths if path["name"] == "cpp")
-    except (OSError, ValueError, KeyError, TypeError, StopIteration):
-        return None
-    return str(found).removeprefix("hls4ml ")
 
 
 def _again(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
     "check_scaling",
     "check_vectors",
     "known_rows",
+    "made_by",
     "read_masks",
     "read_vectors",
 ]
@@ -63,6 +65,17 @@ def _read_npz(path: Path) -> dict[str, Any]:
         raise RunsError(f"{path}: is missing.") from None
     except Exception as error:  # zipfile, zlib and numpy each raise their own
         raise RunsError(f"{path}: cannot be read ({error}).") from error
+
+
+def made_by(folder: Path, path: str) -> str | None:
+    """Return what wrote a path of an export, as its certificate names it, e.g. ``hls4ml 1.3.0``."""
+    exported = folder / "certificate.exported.json"
+    file = exported if exported.exists() else folder / "certificate.json"
+    try:
+        paths = json.loads(file.read_text())["paths"]
+        return str(next(each["made_by"] for each in paths if each["name"] == path))
+    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+        return None
 
 
 def known_rows(vectors: Mapping[str, Any], kinds: list[InputKind]) -> Tensor | Named | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from rfprune.fpga.unrolled.operations import (
     scaled,
     threshold,
 )
+from rfprune.hardware.boards import part_number
 from rfprune.hardware.precision import FixedType
 
 __all__ = ["UnrolledGraph", "build_unrolled", "check_alkaid"]
@@ -39,6 +41,8 @@ __all__ = ["UnrolledGraph", "build_unrolled", "check_alkaid"]
 
 #: Bits of a number that double precision holds, in which the graph is compared with torch.
 _WIDEST = 53
+#: What alkaid writes for its own use of a project: a harness, and the graph as it stores it.
+_OWN_SIMULATION = ("sim", "model")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class UnrolledGraph:
         kinds: types of the inputs.
         logic: the graph without registers.
         pipeline: the same with registers.
-        part: for the build scripts.
+        part: as Vivado takes it, for the build scripts.
         clock_ns: clock period.
     """
 
@@ -83,14 +87,35 @@ class UnrolledGraph:
 
     def write_verilog(self, folder: Path, name: str = "network", clock_ns: float = 5.0) -> Path:
         """Write Verilog, constraints and build scripts; return the folder of the sources."""
-        from alkaid.codegen import RTLModel
-
-        part = {"part_name": self.part, "clock_period": self.clock_ns}
-        RTLModel(self.pipeline, folder, name, "verilog", print_latency=False, **part).write()
-        # What is simulated and built is the design; the rest is for alkaid's own simulation.
-        (folder / "src" / f"{name}_wrapper.v").unlink()
+        self._write_rtl(folder, name, "verilog")
         _split_tables(folder / "src" / f"{name}_tables.v")
         return folder / "src"
+
+    def write_vhdl(self, folder: Path, name: str = "network") -> Path:
+        """Write the same pipeline as VHDL (2008); return the folder of the sources."""
+        self._write_rtl(folder, name, "vhdl")
+        return folder / "src"
+
+    def _write_rtl(self, folder: Path, name: str, language: str) -> None:
+        from alkaid.codegen import RTLModel
+
+        # The period that the registers were placed for, whatever else is asked.
+        part = {"part_name": self.part, "clock_period": self.clock_ns}
+        RTLModel(self.pipeline, folder, name, language, print_latency=False, **part).write()
+        # What is simulated and built is the design; the rest is for alkaid's own simulation.
+        (folder / "src" / f"{name}_wrapper.{'v' if language == 'verilog' else 'vhd'}").unlink()
+        for own in _OWN_SIMULATION:
+            shutil.rmtree(folder / own)
+
+    def write_hls(self, folder: Path, name: str = "network") -> Path:
+        """Write the graph without registers as C++ for Vitis HLS; return the folder of it."""
+        from alkaid.codegen import HLSModel
+
+        part = {"part_name": self.part, "clock_period": self.clock_ns}
+        HLSModel(self.logic, folder, name, "vitis", print_latency=False, **part).write()
+        for own in _OWN_SIMULATION:
+            shutil.rmtree(folder / own)
+        return folder
 
 
 def _split_tables(path: Path) -> None:
@@ -156,7 +181,7 @@ def build_unrolled(model: nn.Module, plan: Plan) -> UnrolledGraph:
         kinds=kinds,
         logic=logic,
         pipeline=pipeline,
-        part=plan.part.name,
+        part=part_number(plan.part.name, plan.hardware.part),
         clock_ns=plan.hardware.clock_ns,
     )
 

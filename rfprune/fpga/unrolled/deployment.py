@@ -1,11 +1,6 @@
 """A network wholly unrolled by alkaid: what a trial measures of it, and what is exported.
 
-::
-
-    DIR/rtl/
-        src/                  Verilog of the graph, top module `network`, constraints
-        tb/                   a test bench with its vectors
-        build_vivado_prj.tcl  build_quartus_prj.tcl  build_yosys.sh
+What an export holds to build it with: `rfprune.fpga.unrolled.sources`.
 """
 
 from __future__ import annotations
@@ -24,11 +19,11 @@ from rfprune.errors import NetworkError, SimulationError, SpecError, WorkError
 from rfprune.fpga.estimators import Estimate, yosys
 from rfprune.fpga.estimators.ports import AdderCircuit, estimate_of
 from rfprune.fpga.layers import UNROLLED, Plan
-from rfprune.fpga.proof.circuit import TOP, CircuitPaths
+from rfprune.fpga.proof.circuit import CircuitPaths
 from rfprune.fpga.target import FpgaDeployment
 from rfprune.fpga.unrolled.circuit import UnrolledGraph, build_unrolled
 from rfprune.fpga.unrolled.proof import flat_inputs, in_types, prove_unrolled
-from rfprune.fpga.unrolled.test_bench import write_bench
+from rfprune.fpga.unrolled.sources import Vectors, write_sources
 from rfprune.pruning import Session
 from rfprune.spec import TrialSpec
 from rfprune.spec.hardware import HardwareSpec, LayerHardware
@@ -157,17 +152,16 @@ class UnrolledDeployment(FpgaDeployment):
         Raises:
             SimulationError: they disagree, and `force` is not set.
         """
-        model, rtl = bundle.final, bundle.folder / "rtl"
+        model = bundle.final
         bundle.say("building the graph of adders")
         graph = self.graph(model)
-        graph.write_verilog(rtl, TOP)
-        paths = CircuitPaths(graph, rtl)
+        paths = CircuitPaths(graph, bundle.folder / "rtl")
         rows = _ROWS if bundle.rows is None else max(bundle.rows, 1)
         x = bundle.prepared.data.x_test[:rows]
         flat, expected = flat_inputs(self.plan, x), in_types(self.plan, model, x)
         built = graph.predict(flat)
         error = float(np.abs(expected - built).max())
-        write_bench(rtl, paths, flat, expected)
+        write_sources(bundle.folder, self.plan, graph, Vectors(x, flat, expected))
         facts = {"rows": len(x), "equal": error == 0, "largest_error": error, "compared": "graph"}
         write_json(bundle.folder / "parity.json", facts)
         named = {f"x_{n}": p for n, p in x.parts.items()} if isinstance(x, Named) else {"x": x}
@@ -224,6 +218,9 @@ _CIRCUIT = bullets(
     [
         "`rtl/src/` holds the Verilog of the graph (top module `network`) and its constraints; "
         "`rtl/build_vivado_prj.tcl` and `rtl/build_yosys.sh` build it, `rtl/tb/` tests it.",
+        "`vhdl/` holds the same in VHDL, `vitis/` the graph without registers as C++ for Vitis HLS "
+        "(`vitis-run --mode hls --tcl build_vitis_prj.tcl`).",
+        "`emulator/` computes the same integers with numpy alone: `pip install ./emulator`.",
         "`test_vectors.npz` holds scaled inputs `x`, and the outputs of torch in the types and of "
         "the graph.",
     ]

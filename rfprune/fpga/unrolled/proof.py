@@ -1,7 +1,8 @@
-"""A network beside its graph of adders, the RTL and the netlist; and the same from a folder."""
+"""A network beside its graph of adders, RTL, netlist and C++; and the same from a folder."""
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,14 @@ from rfprune.core.named import Named, call
 from rfprune.data import Scaling
 from rfprune.fpga.fixed_point import deployed
 from rfprune.fpga.layers import Plan, fold_batch_norm
-from rfprune.fpga.proof.circuit import CircuitPaths, compare_rtl, prove_graph
+from rfprune.fpga.proof.circuit import CircuitPaths, compared, prove_graph, tried
 from rfprune.fpga.proof.module import module_and_graph, tensors_of
-from rfprune.fpga.proof.rows import kinds_of, proof_rows
-from rfprune.fpga.proof.vectors import check_estimate, check_scaling, read_vectors
-from rfprune.fpga.unrolled.test_bench import check_bench
-from rfprune.trial.proof import Asked, Proof
+from rfprune.fpga.proof.rows import ProofRows, kinds_of, proof_rows
+from rfprune.fpga.proof.vectors import check_estimate, check_scaling, made_by, read_vectors
+from rfprune.fpga.unrolled.circuit import UnrolledGraph
+from rfprune.fpga.unrolled.cpp import LARGEST_COMPILED, digest_of_cpp, run_cpp
+from rfprune.fpga.unrolled.sources import Vectors, check_sources
+from rfprune.trial.proof import Asked, PathFacts, Proof
 
 if TYPE_CHECKING:
     from rfprune.fpga.unrolled.deployment import UnrolledDeployment
@@ -59,8 +62,29 @@ def prove_unrolled(
     folded = fold_batch_norm(model, plan.network)
     _, lowered = module_and_graph(model, folded, plan, on_grid, rows.corners, rows.exhaustive)
     expected, x = in_types(plan, model, rows.x), flat_inputs(plan, on_grid)
-    proof = prove_graph(model, paths, expected, x, rows, plan.hardware.precision, asked)
+    types = plan.hardware.precision
+    proof = prove_graph(model, paths, expected, x, rows, types, asked, [_prove_cpp])
     proof.compared.insert(0, lowered)
+    return proof
+
+
+def _prove_cpp(
+    paths: CircuitPaths, x: FloatArray, expected: FloatArray, rows: ProofRows, types: str
+) -> Proof:
+    """Compare the C++ for Vitis HLS beside the RTL with the graph."""
+    proof, graph = Proof(), paths.graph
+    assert isinstance(graph, UnrolledGraph)
+    vitis, size = paths.rtl.parent / "vitis", len(graph.logic.ops)
+    if size > LARGEST_COMPILED:
+        proof.notes.append(
+            f"cpp was not compiled: {size:,} operations, more than {LARGEST_COMPILED:,}."
+        )
+        return proof
+    ran = tried("cpp", proof, lambda: run_cpp(vitis, x, expected.shape[1]))
+    if ran is not None:
+        extra = {"made_by": f"alkaid {version('alkaid')}", "language": "C++ for Vitis HLS"}
+        proof.paths.append(PathFacts("cpp", "g++", ran[1], digest_of_cpp(vitis), extra))
+        proof.compared.append(compared("graph", "cpp", expected, ran[0], rows, types))
     return proof
 
 
@@ -70,16 +94,25 @@ def prove_unrolled_again(
     """Build the graph of an exported folder again, and compare everything in it."""
     plan, vectors = built.plan, read_vectors(folder)
     asked.say("building the graph of adders")
-    paths = CircuitPaths(built.graph(model), folder / "rtl")
+    graph = built.graph(model)
+    paths = CircuitPaths(graph, folder / "rtl")
     known = _known(plan, vectors)
     proof = prove_unrolled(plan, model, paths, known, asked)
+    rows = None
     if known is not None:
         expected = in_types(plan, model, known)
+        rows = Vectors(known, flat_inputs(plan, known), expected)
         for name in ("torch", "graph"):
             if not np.array_equal(vectors.get(name, 0), expected):
                 proof.faults.append(f"test_vectors.npz: {name} is not what is computed for x.")
-        check_bench(folder / "rtl", paths, flat_inputs(plan, known), expected, proof)
-    compare_rtl(paths, proof)
+    wrote, here = made_by(folder, "rtl"), f"alkaid {version('alkaid')}"
+    if wrote in (None, here):
+        check_sources(folder, plan, graph, rows, proof)
+    else:
+        proof.notes.append(
+            f"{wrote} wrote the sources, and {here} is installed: they were not compared one by "
+            "one."
+        )
     check_scaling(folder, scaling, proof)
     if built.spec.estimator == "adders":
         check_estimate(folder, built.figures(paths.graph), proof)

@@ -9,7 +9,9 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the package scikit-learn is not installed")
 
-from benchmarks.widths.measure import CASES, crossing, crossings, fronts
+from benchmarks.report import settings
+from benchmarks.widths.judging import ablations, best_ramp, crossing, crossings, fronts
+from benchmarks.widths.measure import ABLATIONS, CASES
 from rfprune.spec import TrialSpec
 
 
@@ -47,12 +49,51 @@ def test_a_front_takes_what_is_best_on_validation_rows() -> None:
     theirs = points("HGQ2", 0, [0.4, 0.5, 0.6]) + points("HGQ2", 1, [0.4, 0.5, 0.62])
     # Luckier on the rows that judge, but not chosen by validation rows.
     theirs[1] |= {"score": 0.9, "val_score": 0.1}
-    first, second = fronts(ours + theirs, "lut")
-    assert (first["tool"], first["from LUT"], first["to LUT"]) == ("rfprune", 100, 400)
-    assert float(first["mean score"]) == pytest.approx(0.55, abs=0.005)
-    assert float(second["mean score"]) == pytest.approx(0.425, abs=0.005)
-    assert first["p"] is None
-    assert 0 < second["p"] < 0.5
+    (found,) = fronts(ours + theirs, "lut")
+    assert (found["tool"], found["from LUT"], found["to LUT"]) == ("HGQ2", 100, 400)
+    assert float(found["rfprune"]) == pytest.approx(0.55, abs=0.005)
+    assert float(found["the other"]) == pytest.approx(0.425, abs=0.005)
+    assert found["ahead by"].startswith("+")
+    assert 0 < found["p"] < 0.5
+
+
+def test_crossings_of_two_tools_are_tested_over_seeds() -> None:
+    dense = {"task": "t", "tool": "rfprune", "seed": 0, "metric": "accuracy", "step": 0}
+    rows = [{**dense, "score": 0.7 / 0.97}]
+    for seed, more in enumerate((0.0, 0.01, 0.02)):
+        rows += points("rfprune", seed, [0.5 + more, 0.6 + more, 0.9])
+        rows += points("HGQ2", seed, [0.3 + more, 0.4 + more, 0.5 + more, 0.9])
+    by = {row["tool"]: row for row in crossings(rows, "lut") if row["share"] == "0.97"}
+    assert by["rfprune"]["p"] is None
+    assert by["HGQ2"]["mean LUT"] > 2 * by["rfprune"]["mean LUT"]
+    assert by["HGQ2"]["p"] < 1e-3
+    # A seed that does not cross: nothing is tested.
+    rows += points("HGQ2", 3, [0.3, 0.4, 0.5])
+    by = {row["tool"]: row for row in crossings(rows, "lut") if row["share"] == "0.97"}
+    assert (by["HGQ2"]["seeds"], by["HGQ2"]["reached"], by["HGQ2"]["p"]) == (4, 3, None)
+
+
+def test_the_best_ramp_is_the_one_on_validation_rows() -> None:
+    slow = [{**row, "ramp": [1e-7, 1e-4]} for row in points("HGQ2", 0, [0.5, 0.6, 0.7])]
+    fast = [{**row, "ramp": [1e-6, 1e-3]} for row in points("HGQ2", 0, [0.5, 0.65, 0.7])]
+    for row in slow:
+        row["score"] = 1.0  # on rows to judge, which must not matter
+    assert best_ramp(slow + fast) == (1e-6, 1e-3)
+
+
+def test_an_ablation_is_compared_on_its_own_seeds() -> None:
+    dense = {"task": "t", "tool": "rfprune", "metric": "accuracy", "step": 0, "score": 0.7 / 0.98}
+    rows = [{**dense, "seed": seed} for seed in (0, 1)]
+    rows += points("rfprune", 0, [0.5, 0.6, 0.7, 0.8]) + points("rfprune", 1, [0.1, 0.1, 0.1, 0.1])
+    (found,) = ablations(rows, points("nothing", 0, [0.4, 0.5, 0.6, 0.7, 0.8]))
+    assert found["left out"] == "nothing"
+    assert found["LUT at 0.98"] == "2.00 x"
+    assert float(found["score lost"]) > 0
+
+
+def test_what_is_left_out_is_a_trial_as_well() -> None:
+    for change in ABLATIONS.values():
+        TrialSpec.model_validate(settings(CASES["jets"], change))
 
 
 def test_fronts_without_a_common_size_are_not_compared() -> None:

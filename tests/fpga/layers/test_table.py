@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+import rfprune
 from benchmarks.layers.cases import CASES, PATHS, Case
 from benchmarks.layers.fuzz import fuzz
-from benchmarks.layers.page import page, refusal
-from benchmarks.layers.prove import faults_of
+from benchmarks.layers.page import PAGE, page, refusal, rows_of, said_by_check, target_of_case
+from benchmarks.layers.prove import faults_of, seeded
+from rfprune.core.named import Named
+from rfprune.errors import InputError
 from rfprune.fpga.layers.taken import REFUSED
+from rfprune.models import building
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
 
-PAGE = Path(__file__).parents[3] / "docs" / "layers.md"
 #: Of random networks; ``RFPRUNE_FUZZ`` sets another number, ``RFPRUNE_FUZZ_SEED`` the first seed.
 NETWORKS = int(os.environ.get("RFPRUNE_FUZZ", "144"))
 SEED = int(os.environ.get("RFPRUNE_FUZZ_SEED", "0"))
@@ -26,6 +30,8 @@ WAY_OUT = re.compile(
 )
 
 WRONG = ("silent", "late")
+#: Refused for their rows first: of three axes, or scaled numbers that choose rows of a table.
+NO_SUCH_ROWS = ("nn.Conv3d", "nn.Embedding")
 ids = [f"{case.group}: {case.written}" for case in CASES]
 
 
@@ -42,6 +48,31 @@ def test_what_is_refused_says_why_and_what_to_do(case: Case) -> None:
         assert bool(said) == (kind == "refused")
         assert words in said
         assert not said or WAY_OUT.search(said), said
+
+
+@pytest.mark.parametrize("case", CASES, ids=ids)
+def test_check_says_what_the_table_says(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The cases have outputs of every shape, and no task takes all of them.
+    monkeypatch.setattr(building, "_check_output", lambda *args: None)
+    for path in PATHS:
+        if not case.outcome[path].startswith("refused"):
+            continue
+        with pytest.raises(InputError) as raised:
+            rfprune.check(**sweep_of(case, path))
+        if case.written not in NO_SUCH_ROWS:
+            assert str(raised.value) == f"rfprune.sweep: {said_by_check(case, path)}"
+
+
+def sweep_of(case: Case, path: str) -> dict[str, Any]:
+    """Return a case as the keywords of a sweep."""
+    with seeded(0):
+        model, x = case.make(), rows_of(case, 64)
+    data = {f"y_{part}": torch.arange(64) % 2 for part in ("train", "test")}
+    for part in ("train", "test"):
+        parts = x.parts.items() if isinstance(x, Named) else [("", x)]
+        data |= {f"x_{part}_{name}".rstrip("_"): rows for name, rows in parts}
+    search = {"train.learning_rate": {"low": 0.001, "high": 0.01}}
+    return {"model": model, "data": data, "search": search, **target_of_case(case, path)}
 
 
 def test_every_reason_names_a_way_out() -> None:

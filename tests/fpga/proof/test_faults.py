@@ -236,10 +236,13 @@ def damaged(source: Path, folder: Path, fault: Fault, renewed: bool) -> list[str
     fault(folder)
     if renewed:
         renew(folder)
-    before = (folder / "certificate.json").read_bytes()
+    before, sums = ((folder / name).read_bytes() for name in ("certificate.json", "SHA256SUMS"))
     found = certify(folder).faults
-    # The evidence stays as it is.
-    assert (folder / "certificate.json").read_bytes() == before
+    # The finding is written, and the evidence stays as it is.
+    written = json.loads((folder / "certificate.json").read_text())
+    assert (written["holds"], written["faults"]) == (False, found)
+    assert (folder / "certificate.exported.json").read_bytes() == before
+    assert (folder / "SHA256SUMS").read_bytes() == sums
     return found
 
 
@@ -293,6 +296,22 @@ def test_a_file_that_was_not_exported(
     fault, place = PLAIN[name]
     found = damaged(exported[0], tmp_path / "out", fault, renewed=False)
     assert any(place in text for text in found), found
+
+
+def test_a_fault_is_found_until_it_is_mended(exported: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = damaged(exported[0], out, lambda f: cut(f / "report.md"), renewed=False)
+    assert certify(out).faults == found
+    shutil.copyfile(exported[0] / "report.md", out / "report.md")
+    assert certify(out).faults == []
+    assert not (out / "certificate.exported.json").exists()
+    assert json.loads((out / "certificate.json").read_text())["holds"] is True
+    (out / "certificate.json").unlink()
+    missing = ["certificate.json: is missing."]
+    assert certify(out).faults == missing
+    # What was found is not taken for the certificate of the export.
+    assert certify(out).faults == ["certificate.json: is not the one that SHA256SUMS lists."]
+    assert not (out / "certificate.exported.json").exists()
 
 
 WIDTHS = {
@@ -353,6 +372,10 @@ def other_sign(folder: Path) -> None:
     path.write_text(path.read_text().replace(found[0], other, 1))
 
 
+def other_constant_of_graph(arrays: dict[str, Any]) -> None:
+    arrays["data"][-1] += 1
+
+
 UNROLLED: dict[str, tuple[Fault, str]] = {
     "an adder that subtracts": (other_sign, "rtl is not graph"),
     "a stage less": (
@@ -361,7 +384,20 @@ UNROLLED: dict[str, tuple[Fault, str]] = {
     ),
     "another row of the bench": (
         lambda f: edit(f / "rtl/tb/outputs.hex", r"^[0-9a-f]", "x"),
-        "rtl/tb/outputs.hex: is not that of this circuit",
+        "rtl/tb/outputs.hex: is not that of this network",
+    ),
+    "another clock": (
+        lambda f: edit(f / "rtl/src/network.xdc", r"set clock_period \S+", "set clock_period 9.9"),
+        "rtl/src/network.xdc",
+    ),
+    "VHDL that ends early": (lambda f: cut(f / "vhdl/src/logic0.vhd"), "vhdl/src/logic0.vhd"),
+    "C++ with another sign": (
+        lambda f: edit(f / "vitis/src/network.hh", r" = (v\d+) \+ ", r" = \1 - "),
+        "cpp is not graph",
+    ),
+    "an emulator of other numbers": (
+        lambda f: edit_npz(f / "emulator/rfprune_emulator/graph.npz", other_constant_of_graph),
+        "emulator/rfprune_emulator/graph.npz",
     ),
     "a retrained network": (retrained, "rtl is not graph"),
     "RTL that ends early": (lambda f: cut(f / "rtl/src/logic0.v"), "logic0.v"),

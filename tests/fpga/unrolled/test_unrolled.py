@@ -20,6 +20,7 @@ from rfprune.fpga.target import FPGA
 from rfprune.fpga.unrolled.circuit import build_unrolled
 from rfprune.fpga.unrolled.deployment import UnrolledDeployment
 from rfprune.fpga.unrolled.proof import flat_inputs, in_types, prove_unrolled
+from rfprune.fpga.unrolled.sources import write_sources
 from rfprune.fpga.unrolled.test_bench import write_bench
 from rfprune.methods import find_method
 from rfprune.spec import HardwareSpec, TrialSpec
@@ -177,13 +178,15 @@ def test_rtl_and_netlist(tmp_path: Path) -> None:
     model = Events()
     built = planned(model, {"x": (2, 3), "y": (3,)}, precision="fixed<8,3>")
     graph = build_unrolled(model, built)
-    graph.write_verilog(tmp_path / "rtl", TOP)
+    write_sources(tmp_path, built, graph, None)
     paths = CircuitPaths(graph, tmp_path / "rtl")
     proof = prove_unrolled(built, model, paths, None, Asked(rows=1000))
     assert proof.all_faults() == []
     if shutil.which("verilator"):
         (rtl,) = (each for each in proof.compared if each.b == "rtl")
         assert (rtl.rows, rtl.largest_error) == (1000, 0.0)
+    (cpp,) = (each for each in proof.compared if each.b == "cpp")
+    assert (cpp.rows, cpp.largest_error) == (1000, 0.0)
     try:
         find_yosys()
     except MissingExtraError:
@@ -199,10 +202,11 @@ def test_bench_holds_what_torch_computes(tmp_path: Path) -> None:
     graph = build_unrolled(model, built)
     paths, x = CircuitPaths(graph, tmp_path), torch.randn(20, 6)
     write_bench(tmp_path, paths, flat_inputs(built, x), in_types(built, model, x))
-    lines = (tmp_path / "tb" / "inputs.hex").read_text().split()
-    assert len(lines) == 20
-    # The lowest bits are the first number.
-    first = int(lines[0], 16) & 0x3FF
-    first -= (first >> 9) << 10
-    assert first / 64 == flat_inputs(built, x)[0, 0]
-    assert f"LATENCY = {graph.stages}" in (tmp_path / "tb" / "tb.v").read_text()
+    for home, name in (("rtl", "tb.v"), ("vhdl", "tb.vhd")):
+        lines = (tmp_path / home / "tb" / "inputs.hex").read_text().split()
+        assert len(lines) == 20
+        # The lowest bits are the first number.
+        first = int(lines[0], 16) & 0x3FF
+        first -= (first >> 9) << 10
+        assert first / 64 == flat_inputs(built, x)[0, 0]
+        assert str(graph.stages) in (tmp_path / home / "tb" / name).read_text()

@@ -1,0 +1,1 @@
+"""Exports and their certificates; run as ``python -m benchmarks.certificates``."""

@@ -194,7 +194,7 @@ if __name__ == "__main__":
         packages=("optuna", "numpy", "scipy", "torch"),
         options={
             "--tasks": (listed(list(WALKED)), ",".join(WALKED), "with commas"),
-            "--seeds": (int, 5, "of the searches"),
+            "--seeds": (int, 3, "of the searches"),
             "--tabulate": (bool, False, "1 runs the trials that the tables lack"),
             "--time": (int, None, "so many trials of each table again, for what a step costs"),
             "--work": (Path, Path("runs/search_price"), "scratch of --tabulate and --time"),

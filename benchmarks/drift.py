@@ -8,7 +8,7 @@ stream. Explained on its page, ``pages/drift.md``.
 import argparse
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from rfprune.core.named import one_input
 from rfprune.data import Dataset, load
 from rfprune.data.spec import DataSpec
 from rfprune.edge.adaptive import SlimmableNetwork, fit_levels, make_levels, measure_levels
-from rfprune.edge.adaptive.device_files import write_device_files
+from rfprune.edge.adaptive.device_files import controller_values
 from rfprune.edge.adaptive.federation import federate
 from rfprune.edge.adaptive.runner import Controller
 from rfprune.edge.costs import EdgeCosts
@@ -43,7 +43,7 @@ FRACTIONS = (0.0, 0.25, 0.5, 0.75)
 KNOWN = {"clean": (0.0, 1.0), "dark": (0.0, 0.5), "noisy": (0.25, 1.0)}
 UNSEEN = {"darker": (0.05, 0.25), "noisier": (0.45, 0.9), "dark and noisy": (0.25, 0.5)}
 PHASES = ("clean", "dark", "darker", "noisy", "noisier", "clean", "dark and noisy", "clean")
-BATCHES, BATCH, RAMP = 60, 32, 15
+BATCHES, BATCH, RAMP = 40, 32, 10
 #: What is good enough: the whole network on clean rows, less this.
 TOLERANCE = 0.05
 
@@ -90,18 +90,17 @@ def controller_table(network: SlimmableNetwork, data: Dataset, seed: int) -> dic
     found = measure_levels(network, rows, data.y_val, power)
     task = make_task(TaskSpec())
     least = float(found.accuracy[0, 0]) - TOLERANCE
-    with TemporaryDirectory() as folder:
-        write_device_files(Path(folder), network, found, readings, rows, data, task, least)
-        values: dict[str, Any] = json.loads((Path(folder) / "controller.json").read_text())
-    return values
+    return controller_values(network, found, readings, rows, data, task, least)
 
 
-def stream(network: SlimmableNetwork, data: Dataset, seed: int) -> Iterator[Seen]:
+def stream(
+    network: SlimmableNetwork, data: Dataset, seed: int, phases: Sequence[str] = PHASES
+) -> Iterator[Seen]:
     """Yield batches of test rows whose condition drifts from phase to phase."""
     generator = torch.Generator().manual_seed(2000 + seed)
     changes, before = {**KNOWN, **UNSEEN}, "clean"
     x_test, y_test = data.x_test[:], data.y_test
-    for phase in PHASES:
+    for phase in phases:
         for number in range(BATCHES):
             share = min(1.0, (number + 1) / RAMP)
             ends = zip(changes[before], changes[phase], strict=True)
@@ -219,10 +218,10 @@ def _federated(
         states = []
         for other in range(1, 5):
             states.append(folder / f"{other}.json")
-            theirs = list(stream(network, data, 100 * other + seed))
             # Each has seen two phases alone.
-            part = theirs[2 * (other - 1) * BATCHES : 2 * other * BATCHES]
-            lived(Controller(known, states[-1]), part, 1, True, seed)
+            phases = PHASES[2 * (other - 1) : 2 * other]
+            theirs = list(stream(network, data, 100 * other + seed, phases))
+            lived(Controller(known, states[-1]), theirs, 1, True, seed)
         federate(folder, states, folder / "state.json")
         return lived(Controller(known, folder / "state.json"), batches, 0, True, seed)
 

@@ -180,9 +180,9 @@ if __name__ == "__main__":
         options={
             "--cases": (listed(CASES), ["digits", "fashion"], "of cases.yml"),
             "--masks": (int, 20, "networks whose fine-tuned accuracy is predicted"),
-            "--networks": (int, 2, "dense networks (seeds) of each case"),
+            "--networks": (int, 1, "dense networks (seeds) of each case"),
             "--measurements": (int, 60, "networks that a search may measure"),
-            "--seeds": (int, 10, "of each search"),
+            "--seeds": (int, 8, "of each search"),
             "--kept": (Path, RESULTS / "agent" / "results.json", "what was measured; resumed"),
         },
     ).run()

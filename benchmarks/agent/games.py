@@ -24,21 +24,22 @@ def played(game: Game, most: int, seeds: int) -> dict[str, Any]:
     """Return what each search finds, by seed, and how good the optimum is."""
     task, references = game.shared[0], game.references()
     known: dict[bytes, float] = {}
-    everything = Counted(task, 10**9, known)
+    kept: dict[bytes, BoolArray] = {}
+    everything = Counted(task, 10**9, known, kept)
     for choice in levels_of(task):
-        everything(choice)
+        everything(choice.astype(np.int64))
     shown = tuple(task.nearest(references[name]) for name in ("uniform", "knapsack"))
     searches = {
         "random search": (random_search, {}),
         "regularized evolution": (regularized_evolution, {}),
-        "agent": (agent, {}),
-        "agent, shown uniform and knapsack": (agent, {"shown": shown}),
+        "agent": (agent, {"most": most}),
+        "agent, shown uniform and knapsack": (agent, {"shown": shown, "most": most}),
     }
     rows, answers = {}, {"exhaustive": [everything.best[1]]}
     for name, (search, more) in searches.items():
         found, seconds = [], 0.0
         for seed in range(seeds):
-            counted = Counted(task, most, known)
+            counted = Counted(task, most, known, kept)
             _, taken = cpu(lambda s=search, c=counted, i=seed, m=more: run(s, c, i, **m))
             found.append(counted.best)
             seconds += taken / seeds
@@ -66,7 +67,7 @@ def answered(game: Game, most: int) -> dict[str, Any]:
     """Return what one policy answers for ten budgets beside a search for each."""
     task = game.shared[0]
     begun = time.process_time()
-    spec = AgentSpec(episodes=300, measure_every=len(task.layers), gradient_steps=2)
+    spec = AgentSpec(episodes=400, measure_every=len(task.layers), gradient_steps=2)
     policy = learn(BudgetedTask(task.within(LEARNED[0]), LEARNED[1:]), spec, game.seed)
     learning = time.process_time() - begun
     rows = []

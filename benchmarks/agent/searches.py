@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from rfprune.core.arrays import IntArray
+from rfprune.core.arrays import BoolArray, IntArray
 from rfprune.edge.task import KernelTask
 from rfprune.methods.agent_task import AgentMeasurement
 from rfprune.methods.akperl import learn
@@ -26,15 +26,26 @@ class Counted:
         task: the game.
         most: networks that may be measured.
         known: what networks are worth, by what is kept of them; more are added.
+        kept: what decisions keep; more are added.
     """
 
-    def __init__(self, task: KernelTask, most: int, known: dict[bytes, float]) -> None:
+    def __init__(
+        self,
+        task: KernelTask,
+        most: int,
+        known: dict[bytes, float],
+        kept: dict[bytes, BoolArray] | None = None,
+    ) -> None:
         self.task, self.most, self.known = task, most, known
+        self.kept = {} if kept is None else kept
         self.measured: dict[bytes, float] = {}
 
     def __call__(self, choice: IntArray) -> float:
         """Return what the network of a decision is worth; raise `Enough` after the last one."""
-        keep = self.task.keep(choice)
+        decision = choice.tobytes()
+        if decision not in self.kept:
+            self.kept[decision] = self.task.keep(choice)
+        keep = self.kept[decision]
         key = keep.tobytes()
         if key not in self.measured:
             if len(self.measured) >= self.most:
@@ -59,7 +70,7 @@ def drawn(task: KernelTask, rng: np.random.Generator) -> IntArray:
 def random_search(ask: Ask, task: KernelTask, seed: int) -> None:
     """Ask for one random network after the other."""
     rng = np.random.default_rng(seed)
-    for _ in range(100_000):
+    for _ in range(5_000):
         ask(drawn(task, rng))
 
 
@@ -69,7 +80,7 @@ def regularized_evolution(
     """Change one layer of the best of a few; the oldest dies (Real et al., arXiv 1802.01548)."""
     rng = np.random.default_rng(seed)
     living: list[tuple[float, IntArray]] = []
-    for turn in range(100_000):
+    for turn in range(5_000):
         if turn < population:
             child = drawn(task, rng)
         else:
@@ -105,15 +116,17 @@ class _Asked:
         return AgentMeasurement(self._ask(choice), 0.5)
 
 
-def agent(ask: Ask, task: KernelTask, seed: int, shown: tuple[IntArray, ...] = ()) -> None:
+def agent(
+    ask: Ask, task: KernelTask, seed: int, shown: tuple[IntArray, ...] = (), most: int = 60
+) -> None:
     """Let the deep Q-network decide; networks between the layers of an episode cost nothing."""
-    # Explores until about so many networks are measured as there are to measure.
+    # Explores with the first two thirds of what it may measure, then does what it has learned.
     spec = AgentSpec(
-        episodes=400,
+        episodes=most + most // 2,
         warmup_episodes=20,
         measure_every=len(task.layers),
         evaluate_every=10,
-        gradient_steps=2,
+        gradient_steps=4,
     )
     learn(_Asked(task, ask), spec, seed, demonstrations=shown)
 

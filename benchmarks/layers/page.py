@@ -80,7 +80,7 @@ def note_fuzzed(
     known = json.loads(_FUZZED.read_text()) if _FUZZED.exists() else {}
     verdicts = {kind: counts.get(kind, 0) for kind in ("proven", "refused", "silent", "late")}
     known[backend] = {"networks": networks, "first seed": seed, **verdicts, **times}
-    write_atomic(_FUZZED, json.dumps(known, indent=1, sort_keys=True) + "\n")
+    write_atomic(_FUZZED, json.dumps(known, indent=1) + "\n")
     write_atomic(PAGE, page())
 
 

@@ -24,6 +24,7 @@ if __name__ == "__main__":
             "--hgq2-ramps": (int, 3, "ramps of its regularizer that are tried, up to 3"),
             "--hgq2-ramp-seeds": (int, 1, "seeds on which all of them are tried; then the best"),
             "--ablations": (int, 0, "seeds of each trial that leaves something out, first task"),
+            "--latency": (bool, False, "compare strategy latency with uniform widths instead"),
             "--kept": (str, "", "folder in which finished trials are kept; temporary if not given"),
         },
     ).run()

@@ -18,6 +18,7 @@ import torch
 
 from benchmarks.report import HERE, read_cases, render, sentence, settings, table
 from benchmarks.widths.judging import OURS, Points, ablations, best_ramp, crossings, fronts
+from benchmarks.widths.latency import measure_latency, page_latency
 from benchmarks.widths.reference import points as hgq2_points
 from benchmarks.widths.reference import ramps_of, write_rows
 from rfprune.core.files import write_json
@@ -189,6 +190,8 @@ def measure(options: Namespace) -> dict[str, Any]:
     """Return every point, the crossings and fronts, and what each part of the method earns."""
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(options.kept or scratch).resolve()
+        if options.latency:
+            return measure_latency(options, home)
         rows = [
             row
             for index, task in enumerate(options.tasks)
@@ -229,6 +232,8 @@ def summary(rows: Points) -> dict[str, Any]:
 
 def page(result: dict[str, Any]) -> str:
     """Return the whole result as Markdown."""
+    if "latency" in result:
+        return page_latency(result)
     shown = ("task", "tool", "seed", "step", "ramp", "lut", "yosys_lut", "ff", "cycles", "ebops")
     shown = (*shown, "val_score", "score", "gap", "cpu_seconds")
     digits = [

@@ -107,6 +107,7 @@ class KernelTask:
         self.conditions = len(self._inputs)
         self._accuracies = {} if known is None else known
         self._effective: dict[tuple[int, ...], tuple[float, ...]] = {(): ()}
+        self._finals: dict[tuple[int, ...], IntArray] = {}
         self._highest = _highest(self.allowed, levels)
 
     def features(self, condition: int) -> FloatArray:
@@ -172,7 +173,13 @@ class KernelTask:
     def _final(self, choice: IntArray) -> IntArray:
         """Return (L,) the kernels that are left in the end."""
         kept = self._kept(choice, len(self.layers))
-        return kept if self._budget is None else self._filled(kept, self._budget)
+        if self._budget is None:
+            return kept
+        # Kept, because many decisions come to few networks, and filling asks for many costs.
+        key = tuple(kept.tolist())
+        if key not in self._finals:
+            self._finals[key] = self._filled(kept, self._budget)
+        return self._finals[key]
 
     def _masks_of(self, kept: IntArray) -> Masks:
         return self.kernels.masks(self._importance, 1 - kept / self.kernels.n_kernels)

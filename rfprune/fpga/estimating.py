@@ -18,6 +18,7 @@ from rfprune.fpga.hls import convert
 from rfprune.fpga.layers import Plan, fold_batch_norm, plan, trace
 from rfprune.fpga.target import FPGA, FpgaDeployment
 from rfprune.fpga.unrolled.deployment import UnrolledDeployment
+from rfprune.fpga.values.deploying import deploy_values
 from rfprune.hardware.parts import Part
 from rfprune.models import load_checkpoint
 from rfprune.results import TrialFolder
@@ -95,7 +96,7 @@ def _of_trial(trial: TrialFolder, step: int | None) -> tuple[Plan | Circuits, nn
     if isinstance(deployment, Circuits):
         return deployment, restored.model
     assert isinstance(deployment, FpgaDeployment)
-    return deployment.plan, restored.model
+    return deployment.plan, deployment.final(restored.model, restored.masks)
 
 
 def _refuse_other_targets(spec: TrialSpec, place: Path, costs: str) -> None:
@@ -113,10 +114,10 @@ def _of_export(folder: Path, run_code: bool) -> tuple[Plan | Circuits, nn.Module
     model = load_layers(folder, run_code=run_code)
     saved = load_checkpoint(folder / "model.pt")
     network = trace(model, saved.input_shape)
+    if "values" in saved.extra:
+        built = deploy_values(spec, network, model)
+        built.prunable.take(saved.extra["values"])
+        return (built if isinstance(built, Circuits) else built.plan), model
     if spec.hardware.backend == "alkaid":
         return UnrolledDeployment(spec, plan(network, spec.hardware), None), model
-    if "values" not in saved.extra:
-        return plan(network, spec.hardware), model
-    built = AdderDeployment(spec, network, model)
-    built.prunable.take(saved.extra["values"])
-    return built, model
+    return plan(network, spec.hardware), model

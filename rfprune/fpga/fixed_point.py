@@ -12,7 +12,7 @@ network as it will be built, for measuring: equal to the generated C++ to the la
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -41,6 +41,7 @@ from rfprune.hardware.precision import FixedType
 __all__ = [
     "Deployed",
     "Observed",
+    "Values",
     "deployed",
     "fixed_point",
     "fixed_point_graph",
@@ -181,17 +182,29 @@ def observed(model: nn.Module, plan: Plan) -> Observed:
     return Observed(Deployed(graph), seen, places)
 
 
-def fixed_point_graph(model: nn.Module, plan: Plan) -> fx.GraphModule:
+def fixed_point_graph(model: nn.Module, plan: Plan, values: Values | None = None) -> fx.GraphModule:
     """Return a graph that shares the parameters of `model` and computes in its hls4ml types.
 
     Nodes keep their names; what rounds an output is a node of its own behind it.
+
+    Args:
+        model: the network.
+        plan: types by layer.
+        values: what weights are looked up in first.
     """
     lowered = lower(model, plan.network.input_shape)
-    return round_graph(lowered, plan, plan.network.folded_norms)
+    return round_graph(lowered, plan, plan.network.folded_norms, values)
+
+
+#: By layer: what its folded weights become before they are rounded to their type.
+Values = Mapping[str, Callable[[Tensor], Tensor]]
 
 
 def round_graph(
-    graph: fx.GraphModule, plan: Plan, folded: Container[str] = frozenset()
+    graph: fx.GraphModule,
+    plan: Plan,
+    folded: Container[str] = frozenset(),
+    values: Values | None = None,
 ) -> fx.GraphModule:
     """Make a lowered graph compute in its hls4ml types, in place.
 
@@ -199,6 +212,7 @@ def round_graph(
         graph: lowered; of a network that is folded already, its scales are gone.
         plan: types by layer.
         folded: names of the scales that the layers before them take over.
+        values: what weights are looked up in, where that is not their type alone.
     """
     # By operation: a layer of several weights must not stay in floats without a word.
     planned: dict[str, list[LayerPlan]] = {}
@@ -216,7 +230,8 @@ def round_graph(
         operation = kinds.get(node.name, "")
         if node.op == "call_module":
             module = graph.get_submodule(str(node.target))
-            made = _made(graph, node, module, planned.get(node.name, []), plan, folded)
+            layers = planned.get(node.name, [])
+            made = _made(graph, node, module, layers, plan, folded, values or {})
             if made is not None:
                 _replace(graph, node, made)
         kind = plan.types[node.name]
@@ -236,12 +251,13 @@ def _made(
     layers: list[LayerPlan],
     plan: Plan,
     folded: Container[str],
+    values: Values,
 ) -> nn.Module | None:
     """Return what computes an operation as hls4ml does; None if torch does it in the same way."""
     default = FixedType.parse(plan.hardware.precision)
     operation = type_of(module)
     if layers:
-        return _WeightLayer(module, layers, _taken_over(graph, node, folded))
+        return _WeightLayer(module, layers, _taken_over(graph, node, folded), values)
     if isinstance(module, Scaling):
         return _Scaled(module, default)
     if isinstance(module, Lookup):
@@ -337,9 +353,15 @@ class _WeightLayer(Narrowing):
     """
 
     def __init__(
-        self, module: nn.Module, layers: list[LayerPlan], scalings: Sequence[Scaling]
+        self,
+        module: nn.Module,
+        layers: list[LayerPlan],
+        scalings: Sequence[Scaling],
+        values: Values,
     ) -> None:
         super().__init__()
+        named = {layer.layer.parameter: layer.name for layer in layers}
+        self._values = {key: values[name] for key, name in named.items() if name in values}
         self._module, self._scalings = module, nn.ModuleList(scalings)
         self._kinds = {layer.layer.parameter: layer.weight for layer in layers}
         self._result = layers[0].result
@@ -349,6 +371,11 @@ class _WeightLayer(Narrowing):
         # Where an input in single precision is cut in two; None = it is widened.
         self._cut: float | None = None
         self.is_wide = True
+
+    def bias_in_floats(self) -> Tensor | None:
+        """Return (n_out,) the folded biases before they are rounded; None if there are none."""
+        found = self._parameters_in_floats().get("bias")
+        return None if found is None else found.detach()
 
     def freeze(self) -> None:
         """Round the parameters once and for all."""
@@ -415,9 +442,11 @@ class _WeightLayer(Narrowing):
         return found
 
     def _rounded(self) -> dict[str, Tensor]:
+        found = self._parameters_in_floats()
+        found |= {name: look_up(found[name]) for name, look_up in self._values.items()}
         return {
             name: through(value, self._kinds.get(name, self._result))
-            for name, value in self._parameters_in_floats().items()
+            for name, value in found.items()
         }
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from rfprune.core.named import InputShape
 from rfprune.core.registry import importable
 from rfprune.core.tables import Column
 from rfprune.errors import ConversionError, SpecError, UnknownNameError
-from rfprune.fpga.adders.deployment import AdderDeployment
 from rfprune.fpga.bundle import export_project
 from rfprune.fpga.estimators import check_estimator, estimate, needs_project
 from rfprune.fpga.estimators.network import design_of
@@ -100,7 +99,7 @@ class FpgaDeployment(Deployment):
         """Convert the untrained network, and compare its C++ with torch."""
         return [rehearse(model, self.plan, x)]
 
-    def number_table(self, model: nn.Module, rows: Any, trained: bool) -> LayerTable:
+    def number_table(self, model: nn.Module, rows: Any, trained: bool) -> LayerTable | None:
         """Return ranges, overflow and rounding of inputs, weights and outputs."""
         ranges = number_ranges(model, self.plan, rows, trained)
         caption = f"on {len(rows):,} training rows; rounding: its noise relative to the numbers"
@@ -229,7 +228,10 @@ class FpgaTarget(Target):
         network = trace(model, input_shape)
         _check_strategy(spec, method)
         if method.chooses_values:
-            return AdderDeployment(spec, network, model)
+            # Those that are planned are deployments of this target themselves.
+            from rfprune.fpga.values.deploying import deploy_values
+
+            return deploy_values(spec, network, model)
         if spec.hardware.backend == "alkaid":
             # It is a deployment of this target itself.
             from rfprune.fpga.unrolled.deployment import UnrolledDeployment, check_unrolled
@@ -274,20 +276,24 @@ class FpgaTarget(Target):
         return programs + packages
 
 
+#: Strategies in which every weight is a constant of the circuit.
+_CONSTANT = ("latency", "distributed_arithmetic")
+
+
 def _check_strategy(spec: TrialSpec, method: Method) -> None:
     """Refuse strategy and method that do not go together."""
-    by_adders = [spec.hardware.strategy, *(each.strategy for each in spec.hardware.layers.values())]
-    if method.chooses_values and spec.hardware.strategy != "distributed_arithmetic":
+    strategy = spec.hardware.strategy
+    by_adders = [strategy, *(each.strategy for each in spec.hardware.layers.values())]
+    if method.chooses_values and strategy not in _CONSTANT:
         raise SpecError(
-            f"hardware.strategy: is {spec.hardware.strategy}, and prune.method: "
-            f"{spec.prune.method} chooses values of adder graphs. Allowed: distributed_arithmetic."
+            f"hardware.strategy: is {strategy}, and prune.method: {spec.prune.method} chooses "
+            f"values of weights that are constants of a circuit. Allowed: {', '.join(_CONSTANT)}."
         )
     alkaid = spec.hardware.backend == "alkaid"
-    if alkaid and (method.chooses_values or spec.hardware.strategy != "distributed_arithmetic"):
+    if alkaid and strategy != "distributed_arithmetic":
         raise SpecError(
-            f"hardware.backend: alkaid builds strategy distributed_arithmetic, for methods that "
-            f"choose weights; strategy is {spec.hardware.strategy}, prune.method "
-            f"{spec.prune.method}. Allowed: that strategy, and another method than widths."
+            f"hardware.backend: alkaid builds strategy distributed_arithmetic alone; strategy is "
+            f"{strategy}. Allowed: that strategy, or backend: Vitis."
         )
     if not method.chooses_values and not alkaid and "distributed_arithmetic" in by_adders:
         raise SpecError(

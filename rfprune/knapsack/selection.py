@@ -72,9 +72,12 @@ class MenuSelection(Certified):
 
     Attributes:
         choice: (G,) index among all entries; ``cost[choice].sum(0) <= budget`` holds always.
+        removed: (N,) neurons that are removed, where there are any to remove. What writes to one
+            takes an entry that holds nothing and counts as its most valuable one.
     """
 
     choice: Ints
+    removed: Bools | None = None
 
     def __repr__(self) -> str:
         """Return one line: how many groups, worth, certificate, prices."""

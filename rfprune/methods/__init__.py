@@ -39,7 +39,11 @@ METHODS = Registry(
         ),
         "widths": Entry(
             "rfprune.methods.named_methods:WIDTHS",
-            "a value from a menu for every weight, a width for every activation, in LUTs of adders",
+            "a value from a menu for every weight, a width for every type, in LUTs (and DSPs)",
+        ),
+        "ebops": Entry(
+            "rfprune.methods.named_methods:EBOPS",
+            "a width for every weight and activation, learned by gradient as HGQ does",
         ),
         "none": Entry("rfprune.methods.named_methods:NONE", "no pruning: the dense network"),
     },

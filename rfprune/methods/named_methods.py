@@ -7,6 +7,7 @@ from rfprune.methods.knapsack import knapsack
 from rfprune.methods.problem import Method
 
 __all__ = [
+    "EBOPS",
     "GREEDY",
     "HLS4ML_GREEDY",
     "KNAPSACK",
@@ -31,5 +32,5 @@ L1 = Method(
     baselines.magnitude, structure="weight", penalty="weight", counts=True, kernel_score="l1"
 )
 NONE = Method(baselines.keep_all, penalty="none", prunes=False)
-# What it selects is values, in `Prunable.level`; asked for groups, it keeps them all.
-WIDTHS = Method(baselines.keep_all, penalty="none", chooses_values=True, needs=("da4ml",))
+# What they select is values, in `Prunable.level`; asked for groups, they keep them all.
+WIDTHS = EBOPS = Method(baselines.keep_all, penalty="none", chooses_values=True, needs=("da4ml",))

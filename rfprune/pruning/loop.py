@@ -167,7 +167,7 @@ def _chosen_and_trained(
         before = session.budget(reached) if reached > 0 else None
         trained = session.prunable.level(session, index, session.budget(progress), before)
         keep = session.prunable.kept(trained.masks)
-        gap = float(np.median(trained.gaps))
+        gap = float(np.median(trained.gaps)) if trained.gaps else None
         return Choice(keep, trained.prices, gap, trained.gaps), trained.masks
     choice = session.select(index, progress)
     masks = session.prunable.masks(choice.keep)

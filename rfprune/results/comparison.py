@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from rfprune.core.arrays import BoolArray, FloatArray
 from rfprune.core.quantities import Quantity
 from rfprune.errors import RunsError
 from rfprune.results.dominance import pareto_mask
-from rfprune.results.folders import SweepFolder
+from rfprune.results.folders import folder_of
 from rfprune.results.front import Front, read_front
 from rfprune.results.hypervolume import hypervolume, point_behind
 from rfprune.results.points import Candidate, losses
@@ -101,8 +100,8 @@ def compare(*sweeps: Any) -> SweepComparison:
         [(each.label, each.hypervolume) for each in found.sweeps]
 
     Args:
-        sweeps: two or more: folders of runs (paths), `SweepFolder`, `Front`, or anything that has
-            such a folder as its attribute ``folder``.
+        sweeps: two or more: folders of runs (paths), `SweepFolder`, `Front`, or what
+            ``rfprune.sweep`` and ``rfprune.open`` return.
 
     Raises:
         RunsError: fewer than two, one that is no sweep or has no front, or no objective in common.
@@ -142,8 +141,7 @@ def compare(*sweeps: Any) -> SweepComparison:
 def _front(sweep: Any) -> Front:
     if isinstance(sweep, Front):
         return sweep
-    folder = getattr(sweep, "folder", sweep)
-    return read_front(folder if isinstance(folder, SweepFolder) else SweepFolder(Path(folder)))
+    return read_front(folder_of(sweep))
 
 
 def _common(fronts: Sequence[Front]) -> tuple[dict[str, str], tuple[str, ...]]:

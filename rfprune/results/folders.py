@@ -36,7 +36,7 @@ from rfprune.results.records import StepRecord, TrialResult
 from rfprune.spec import SweepSpec, TrialSpec
 from rfprune.spec.yaml_files import parse_spec
 
-__all__ = ["SweepFolder", "TrialFolder", "find_sweep"]
+__all__ = ["SweepFolder", "TrialFolder", "find_sweep", "folder_of"]
 
 
 class TrialFolder:
@@ -240,3 +240,18 @@ def find_sweep(runs: Path, name: str) -> SweepFolder:
     known = sorted(p.parent.name for p in runs.glob("*/sweep.json"))
     listed = f" Known: {', '.join(known)}." if known else " No sweep has run there yet."
     raise RunsError(f"no sweep '{name}' under {runs}.{nearest(name, known)}{listed}")
+
+
+def folder_of(sweep: Any) -> SweepFolder:
+    """Return the folder of a sweep: of a path, or of anything that has one as ``path``.
+
+    Raises:
+        RunsError: it is neither.
+    """
+    path = getattr(sweep, "path", sweep)
+    if not isinstance(path, str | Path):
+        raise RunsError(
+            f"{type(sweep).__name__}: is no sweep. Allowed: its folder, or what rfprune.sweep and "
+            "rfprune.open return."
+        )
+    return SweepFolder(Path(path))

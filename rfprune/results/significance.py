@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from rfprune.core.arrays import FloatArray
 from rfprune.core.registry import nearest
 from rfprune.errors import RunsError, SpecError, UnknownNameError
-from rfprune.results.folders import SweepFolder
+from rfprune.results.folders import folder_of
 from rfprune.results.points import Candidate, SweepView, TrialView, losses, read_sweep
 from rfprune.results.statistics import Contrast, Variance, analysis_of_variance, contrast, holm
 from rfprune.spec import Condition, parse_condition
@@ -112,8 +111,8 @@ def compare_trials(
         found.table[["first", "second", "p_holm"]]
 
     Args:
-        sweeps: folders of runs (paths), `SweepFolder`, or anything that has such a folder as its
-            attribute ``folder``.
+        sweeps: folders of runs (paths), `SweepFolder`, or what ``rfprune.sweep`` and
+            ``rfprune.open`` return.
         metric: a quantity, e.g. ``accuracy``.
         by: a searched key, e.g. ``prune.method``, whose values are the groups; None = every sweep
             is one.
@@ -182,8 +181,7 @@ def _large_enough(values: Groups, metric: str, against: str | None) -> Groups:
 
 
 def _view(sweep: Any) -> SweepView:
-    folder = getattr(sweep, "folder", sweep)
-    return read_sweep(folder if isinstance(folder, SweepFolder) else SweepFolder(Path(folder)))
+    return read_sweep(folder_of(sweep))
 
 
 def _pairing_keys(views: Sequence[SweepView], by: str | None) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from rfprune.core.added_keys import added
 from rfprune.core.registry import nearest
 from rfprune.spec.agent import AgentSpec
 from rfprune.spec.base import StrictSpec
+from rfprune.spec.ebops import EbopsSpec
 from rfprune.spec.targets import TARGETS
 from rfprune.spec.widths import WidthsSpec
 
@@ -226,6 +227,7 @@ class PruneSpec(StrictSpec):
     regularizer: RegularizerSpec = RegularizerSpec()
     agent: AgentSpec = Field(AgentSpec(), description="settings of the method akperl")
     widths: WidthsSpec = added(WidthsSpec(), description="settings of the method widths")
+    ebops: EbopsSpec = added(EbopsSpec(), description="settings of the method ebops")
     layers: dict[str, LayerPruning] = Field(default_factory=dict)
 
     @field_validator("budget")

@@ -87,7 +87,7 @@ def test_a_sweep_beside_itself(run, finished: Path) -> None:
 
 
 def test_in_python(finished: Path, other: Path) -> None:
-    found = rfprune.compare(finished, SweepFolder(other))
+    found = rfprune.compare(rfprune.open(finished), SweepFolder(other))
     assert [sweep.label for sweep in found.sweeps] == ["tiny", "other"]
     assert dict(found.objectives) == GOALS
     with pytest.raises(RunsError, match="needs two sweeps or more, not 1"):

@@ -85,7 +85,7 @@ def test_without_pairs_the_spread_of_the_seeds_hides_it(run: Command, grid: Path
 
 
 def test_conditions_choose_the_step_by_validation_rows(grid: Path) -> None:
-    last = rfprune.compare_trials(grid, metric="accuracy", by="prune.method")
+    last = rfprune.compare_trials(rfprune.open(grid), metric="accuracy", by="prune.method")
     loose = rfprune.compare_trials(grid, metric="accuracy", by="prune.method", where="dsp<=99")
     dearer = loose.groups["greedy"] - last.groups["greedy"]
     steps = len((grid / "trials" / "0000" / "steps.jsonl").read_text().splitlines())
@@ -141,5 +141,7 @@ def test_pairs_that_are_none_are_refused_when_asked_for(finished: Path, grid: Pa
     asked: dict[str, Any] = {"metric": "accuracy", "paired": True}
     with pytest.raises(RunsError, match="are no pairs"):
         rfprune.compare_trials(finished, grid, **asked)
+    with pytest.raises(RunsError, match="int: is no sweep"):
+        rfprune.compare_trials(7, grid, metric="accuracy")
     with pytest.raises(SpecError, match="where"):
         rfprune.compare_trials(grid, grid, metric="accuracy", where="dsp!")

@@ -14,7 +14,7 @@ from rfprune.methods import METHODS, Choice, Problem, check_choice, find_method
 from rfprune.methods.baselines import greedy, hls4ml_greedy, magnitude, random, uniform
 from rfprune.spec import AgentSpec
 
-SELECTING = sorted(set(METHODS) - {"none", "widths"})  # which keep all groups
+SELECTING = sorted(set(METHODS) - {"none", "widths", "ebops"})  # which keep all groups
 
 
 def problem(seed: int, groups: int = 40, floor: int = 1, share: float = 0.4) -> Problem:

@@ -29,7 +29,7 @@ from rfprune.exporting.onnx import write_onnx
 from rfprune.tasks import Task
 from rfprune.training import outputs_of
 
-__all__ = ["LIMITS", "write_device_files"]
+__all__ = ["LIMITS", "controller_values", "write_device_files"]
 
 #: Within which the device learns. `shift`: how far the score of a level may move from its
 #: validation score; `ratio`: the same for its energy, as a factor; `explore`: share of batches
@@ -71,17 +71,31 @@ def write_device_files(
         least_accuracy: what is good enough, as in `TableRule`.
     """
     network = network.to("cpu")
-    confidence = _confidence(network, rows, task) if task.has_confidence else None
     for level in range(len(network.levels)):
         shape = network.levels.kernels.input_shape
         write_onnx(folder / f"level{level}.onnx", network.at(level), shape)
+    values = controller_values(network, table, readings, rows, data, task, least_accuracy)
+    write_json(folder / "controller.json", values)
+    shutil.copyfile(str(runner.__file__), folder / "runner.py")
+
+
+def controller_values(
+    network: SlimmableNetwork,
+    table: LevelTable,
+    readings: list[Readings],
+    rows: Mapping[str, Tensor],
+    data: Dataset,
+    task: Task,
+    least_accuracy: float,
+) -> dict[str, Any]:
+    """Return what ``controller.json`` holds; arguments as `write_device_files`."""
     values: dict[str, Any] = {
         "conditions": list(table.conditions),
         "statistics": list(table.statistics),
         "mean": table.mean.tolist(),
         "scale": table.scale.tolist(),
         "accuracy": table.accuracy.tolist(),
-        "confidence": confidence,
+        "confidence": _confidence(network, rows, task) if task.has_confidence else None,
         "power_mw": table.power_mw.tolist(),
         "energy_mj": [found.energy.value for found in readings],
         "ms": [found.time.value * 1e3 for found in readings],
@@ -93,8 +107,7 @@ def write_device_files(
     }
     # A state that was learned from another table is none of this one.
     values["digest"] = sha256_of(json.dumps(values, sort_keys=True))
-    write_json(folder / "controller.json", values)
-    shutil.copyfile(str(runner.__file__), folder / "runner.py")
+    return values
 
 
 def _confidence(

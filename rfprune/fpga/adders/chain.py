@@ -128,8 +128,8 @@ def chain_of(network: Network) -> Chain:
                 f"{operation.name}: method widths takes Linear layers with ReLUs and batch norms "
                 f"between them, one after the other or in branches that are heads, and this "
                 f"operation ({operation.type or 'another one'}) is none of these or not where one "
-                f"may be. Allowed: such a network, or another prune.method with another "
-                f"hardware.strategy."
+                f"may be. Allowed: such a network; hardware.backend: alkaid or hardware.strategy: "
+                f"latency, which take what hls4ml takes; or another prune.method."
             )
     return Chain(tuple(reading.found), reading.outputs(network.outputs), network.output_keys)
 

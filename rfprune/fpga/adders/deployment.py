@@ -17,6 +17,7 @@ from rfprune.errors import NetworkError, SimulationError, SpecError
 from rfprune.fpga.adders.chain import chain_of, without_bias
 from rfprune.fpga.adders.digits import digit_counts
 from rfprune.fpga.adders.graph import mapped_lut
+from rfprune.fpga.adders.learned import LearnedPrunable
 from rfprune.fpga.adders.numbers import constants
 from rfprune.fpga.adders.prunable import AdderPrunable
 from rfprune.fpga.emulator import write_circuit_emulator
@@ -64,7 +65,8 @@ class AdderDeployment(Deployment):
                 f"{lacking}: has no bias that could take over the shift of the batch norm beside "
                 f"it. Allowed with method widths: bias=True."
             )
-        self.prunable = AdderPrunable(chain, spec.prune)
+        learns = spec.prune.method == "ebops"
+        self.prunable = (LearnedPrunable if learns else AdderPrunable)(chain, spec.prune)
         self.prunable.numbers.last_bias = _last_bias(spec)
 
     def notes(self) -> list[str]:
@@ -252,8 +254,8 @@ def _check(spec: TrialSpec) -> None:
     for name in spec.prune.budget:
         if name != "lut":
             raise SpecError(
-                f"prune.budget.{name}: method widths takes a budget of lut so far. Allowed: "
-                f"prune.budget: {{lut: 1000}}, or '10 %'."
+                f"prune.budget.{name}: method {spec.prune.method} takes a budget of lut so far. "
+                f"Allowed: prune.budget: {{lut: 1000}}, or '10 %'."
             )
     if spec.hardware.reuse_factor != 1:
         raise SpecError(
@@ -262,7 +264,9 @@ def _check(spec: TrialSpec) -> None:
         )
     if spec.hardware.layers or spec.prune.layers:
         key = "hardware.layers" if spec.hardware.layers else "prune.layers"
-        raise SpecError(f"{key}: method widths has no settings by layer yet. Allowed: none.")
+        raise SpecError(
+            f"{key}: method {spec.prune.method} has no settings by layer yet. Allowed: none."
+        )
     if spec.train.function is not None:
         raise SpecError(
             "train.function: method widths chooses while it trains, in the training loop of "

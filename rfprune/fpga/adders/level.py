@@ -22,28 +22,22 @@ from rfprune.data import Dataset
 from rfprune.fpga.adders.chain import Chain
 from rfprune.fpga.adders.digits import digit_counts, digit_levels
 from rfprune.fpga.adders.numbers import WIDTHS, CircuitNumbers, Seen, calibrate, forward
+from rfprune.fpga.adders.rung import KEPT, SLACK, Rung
 from rfprune.methods.widths import LayerMenus, WidthChoice, choose_widths
 from rfprune.spec.widths import WidthsSpec
 from rfprune.tasks import Task
-from rfprune.training.penalty import Penalty
 
 __all__ = ["Level"]
 
-#: Rows that integer bits are set by while a network is trained, and that a Fisher matrix takes.
-_CALIBRATED, _FISHER_ROWS = 20_000, 2048
-#: Every how many choices both are taken again, and how much of the Fisher matrix stays then.
-_RENEWED, _KEPT = 4, 0.7
-#: Part of the budget that a choice on the way may leave over; the last one leaves none.
-_SLACK = 0.005
+#: Rows that a Fisher matrix takes.
+_FISHER_ROWS = 2048
 #: A bit of a hidden activation costs so much by itself: its ReLU.
 _OWN = 1.5
 _NEVER_TAKEN = 1e30
-#: The weights are averaged over the last part of a step.
-_AVERAGED = 0.75
 
 
 @dataclass
-class Level:
+class Level(Rung):
     """One step; `before` and `after` are called around every update.
 
     Attributes:
@@ -70,62 +64,10 @@ class Level:
     gaps: list[float] = field(default_factory=list)
     _fisher: list[FloatArray] = field(default_factory=list)
     _input_fisher: list[FloatArray] = field(default_factory=list)
-    _factor: list[Tensor] = field(default_factory=list)
-    _left: list[Tensor] = field(default_factory=list)
-    _average: list[Tensor] = field(default_factory=list)
-    _pressing: bool = True
 
     def __post_init__(self) -> None:
         """Seed what is drawn."""
-        self._random = torch.Generator().manual_seed(self.seed)
-
-    @property
-    def penalty(self) -> Penalty | None:
-        """L1 on every weight, by what a digit of it costs, while weights are chosen."""
-        if not self.spec.l1:
-            return None
-
-        def add_gradient() -> None:
-            if not self._pressing:
-                return
-            weights = self._weights()
-            gradients = [weight.grad for weight in weights if weight.grad is not None]
-            pressed = torch._foreach_sign([weight.detach() for weight in weights])
-            torch._foreach_mul_(pressed, self._factor)
-            torch._foreach_add_(gradients, list(pressed))
-
-        return Penalty(add_gradient, lambda rate: None, proximal=False)
-
-    def before(self, update: int, updates: int) -> None:
-        """Choose again where it is time to."""
-        self._pressing = update < self.spec.choosing * updates
-        last = int(np.ceil(self.spec.choosing * updates)) - 1
-        due = update % self.spec.reselect_every == 0
-        if not (self._pressing and due) and update != last:
-            return
-        # As the training itself, the choice must not depend on gradients of other rows.
-        if update % (self.spec.reselect_every * _RENEWED) == 0 or not self._fisher:
-            self.calibrate(self.data.x_train[:_CALIBRATED])
-            for _ in range(1 if self._fisher else 4):
-                self._measure_fisher()
-        share = min(1.0, update / max(1.0, self.spec.falling * updates))
-        now = self.first * (self.budget / self.first) ** share
-        self._choose(now, 0.0 if update == last else _SLACK)
-
-    def after(self, update: int, updates: int) -> None:
-        """Let zeros decay, and average the last part."""
-        with torch.no_grad():
-            torch._foreach_mul_(self._weights(), self._left)
-            if not self.spec.average or update < _AVERAGED * updates:
-                return
-            parameters = list(self.model.parameters())
-            if not self._average:
-                self._average = [each.detach().clone() for each in parameters]
-            now = [each.detach() for each in parameters]
-            torch._foreach_lerp_(self._average, now, 1 - self.spec.average)
-            if update == updates - 1:
-                for parameter, average in zip(parameters, self._average, strict=True):
-                    parameter.copy_(average)
+        self._begin(self.seed)
 
     def calibrate(self, x: Any, widens: bool = False) -> None:
         """Set the integer bits so that none of these rows wraps; bits stay if it `widens`."""
@@ -157,21 +99,13 @@ class Level:
                 self._input_fisher.append(found[1])
             else:
                 before = self._fisher[index], self._input_fisher[index]
-                self._fisher[index] = _KEPT * before[0] + (1 - _KEPT) * found[0]
-                self._input_fisher[index] = _KEPT * before[1] + (1 - _KEPT) * found[1]
+                self._fisher[index] = KEPT * before[0] + (1 - KEPT) * found[0]
+                self._input_fisher[index] = KEPT * before[1] + (1 - KEPT) * found[1]
 
-    def _drawn(self, output: Any, y: Any) -> Any:
-        """Return labels drawn from the network itself, which make it the Fisher matrix proper.
-
-        Where the targets are no labels they are taken as they are.
-        """
-        if _are_classes(output, y):
-            chances = torch.softmax(output.detach(), dim=1).cpu()
-            return torch.multinomial(chances, 1, generator=self._random)[:, 0].to(output.device)
-        if isinstance(output, Tensor) and self.task.spec.name == "binary":
-            chances = torch.sigmoid(output.detach()).cpu().reshape(y.shape)
-            return torch.bernoulli(chances, generator=self._random).to(y)
-        return y
+    def _choose_at(self, share: float, last: bool) -> None:
+        """Choose under the budget at `share` of its fall."""
+        now = self.first * (self.budget / self.first) ** share
+        self._choose(now, 0.0 if last else SLACK)
 
     def _choose(self, budget: float, slack: float) -> None:
         """Choose digits and widths at once, and take them over."""
@@ -243,18 +177,6 @@ class Level:
             menu.digits[:, unread] = 0.0
             found.append(unread)
         return found
-
-
-def _are_classes(output: Any, y: Any) -> bool:
-    """Return whether a network puts out a number per class, and `y` says which class it is."""
-    return (
-        isinstance(output, Tensor)
-        and isinstance(y, Tensor)
-        and not y.is_floating_point()
-        and y.dim() == 1
-        and output.dim() == 2
-        and output.shape[1] > 1
-    )
 
 
 def _apart_from_bias(a: Tensor, dz: Tensor) -> Tensor:

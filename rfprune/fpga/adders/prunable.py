@@ -22,6 +22,7 @@ from rfprune.fpga.estimators.da4ml import AdderGraph
 from rfprune.pruning import Masks, Prunable, Purpose, Session, Trained, Values
 from rfprune.spec.pruning import PruneSpec
 from rfprune.training import Fit
+from rfprune.training.penalty import Penalty, Watcher
 
 __all__ = ["AdderPrunable", "rung_epochs"]
 
@@ -157,53 +158,81 @@ class AdderPrunable(Prunable):
         self, session: Session, step: int, budget: FloatArray, before: FloatArray | None
     ) -> Trained:
         """Train one rung: choose under the model of costs, then correct it by the built graph."""
-        numbers, data = self.numbers, session.data
+        numbers = self.numbers
         end = float(budget[_LUT]) * numbers.scale
-        first = numbers.reached or max(
-            end * _FROM_ABOVE, _FROM_DENSE * self.model_cost(session.model)
-        )
-        if not numbers.reached:
-            fold_norms(self.chain, session.model)
-            calibrate(self.chain, session.model, numbers, data.x_train[:_CALIBRATED])
-            numbers.reached = first
+        first = self.begun(session, end)
         level = Level(
             self.chain,
             session.model,
             numbers,
-            data,
+            session.data,
             session.task,
             self.spec.widths,
             end,
             max(first, end),
             session.seed(step, Purpose.SELECT),
         )
-        rate = self.spec.learning_rate or session.spec.train.learning_rate
-        usual = self.spec.learning_rate_schedule or "cosine"
-        how = Fit(
-            epochs=rung_epochs(self.spec, step),
-            learning_rate=rate,
-            train=session.spec.train.model_copy(update={"learning_rate_schedule": usual}),
-            seed=session.seed(step, Purpose.MASKED),
-            penalty=level.penalty,
-            teacher=session.teacher,
-            distillation=self.spec.distillation,
-        )
-        session.fit(replace(how, watcher=level), None)
-        for rows in (data.x_train, data.x_val):
-            level.calibrate(rows, widens=rows is data.x_val)
+        self.fit(session, step, level, level.penalty)
+        self.calibrate(session)
         numbers.reached = end
         assert level.choice is not None
         # In the model's units the choice also holds the activations' own cost.
-        numbers.scale = level.choice.cost / max(mapped_lut(self.graph(session.model)), 1)
-        masks = {
-            layer.name: torch.from_numpy(weight != 0).float()
-            for layer, weight, _ in constants(self.chain, session.model, numbers)
-        }
-        session.masks = masks
+        self.correct(session, level.choice.cost)
+        masks = self.live_masks(session)
         prices = np.zeros(len(RESOURCES))
         # In loss per LUT of the graph, not per unit of the model.
         prices[_LUT] = level.choice.price * numbers.scale
         return Trained(masks, prices, tuple(level.gaps))
+
+    def begun(self, session: Session, end: float) -> float:
+        """Return where a rung's budget falls from, in the model's units; fold norms at the first.
+
+        Args:
+            session: whose model is trained.
+            end: the budget at the end of the rung.
+        """
+        numbers = self.numbers
+        if numbers.reached:
+            return numbers.reached
+        first = max(end * _FROM_ABOVE, _FROM_DENSE * self.model_cost(session.model))
+        fold_norms(self.chain, session.model)
+        calibrate(self.chain, session.model, numbers, session.data.x_train[:_CALIBRATED])
+        numbers.reached = first
+        return first
+
+    def fit(self, session: Session, step: int, watcher: Watcher, penalty: Penalty | None) -> None:
+        """Train the epochs of a rung."""
+        usual = self.spec.learning_rate_schedule or "cosine"
+        how = Fit(
+            epochs=rung_epochs(self.spec, step),
+            learning_rate=self.spec.learning_rate or session.spec.train.learning_rate,
+            train=session.spec.train.model_copy(update={"learning_rate_schedule": usual}),
+            seed=session.seed(step, Purpose.MASKED),
+            penalty=penalty,
+            teacher=session.teacher,
+            distillation=self.spec.distillation,
+        )
+        session.fit(replace(how, watcher=watcher), None)
+
+    def calibrate(self, session: Session) -> None:
+        """Set the integer bits so that no training or validation row wraps."""
+        data = session.data
+        for rows in (data.x_train, data.x_val):
+            widens = rows is data.x_val
+            calibrate(self.chain, session.model, self.numbers, rows, widens)
+
+    def correct(self, session: Session, cost: float) -> None:
+        """Correct the model of costs by the built graph."""
+        self.numbers.scale = cost / max(mapped_lut(self.graph(session.model)), 1)
+
+    def live_masks(self, session: Session) -> Masks:
+        """Return which weights are not zero, which is all that the session is told."""
+        masks = {
+            layer.name: torch.from_numpy(weight != 0).float()
+            for layer, weight, _ in constants(self.chain, session.model, self.numbers)
+        }
+        session.masks = masks
+        return masks
 
 
 def rung_epochs(spec: PruneSpec, step: int) -> int:

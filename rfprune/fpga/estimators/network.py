@@ -17,6 +17,7 @@ from rfprune.fpga.estimators.design import Design, LayerDesign
 from rfprune.fpga.estimators.live_weights import live_weights
 from rfprune.fpga.estimators.weights import weight_statistics
 from rfprune.fpga.layers import LayerPlan, Operation, Plan
+from rfprune.spec.hardware import LayerHardware
 
 __all__ = ["design_of"]
 
@@ -43,7 +44,9 @@ def design_of(plan: Plan, model: nn.Module, name: str = "design") -> Design:
         operation = replace(traced, in_shapes=shapes, out_shape=_features_first(placed.shape))
         # One matrix of multipliers for every weight that the operation holds.
         own = [planned for planned in plan.layers if planned.layer.operation == traced.name]
-        layers += [_weighted(operation, one, model, weights[one.name]) for one in own]
+        for one in own:
+            typed = hardware.layers.get(one.name, LayerHardware()).precision is not None
+            layers.append(_weighted(operation, one, model, weights[one.name], typed))
         if not own:
             layers.append(_glue(operation))
     return Design(
@@ -63,7 +66,11 @@ def _features_first(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _weighted(
-    operation: Operation, plan: LayerPlan, model: nn.Module, weight_hls: NDArray[Any]
+    operation: Operation,
+    plan: LayerPlan,
+    model: nn.Module,
+    weight_hls: NDArray[Any],
+    typed: bool,
 ) -> LayerDesign:
     layer = plan.layer
     module = model.get_submodule(layer.path)
@@ -82,6 +89,8 @@ def _weighted(
         bias_precision=str(plan.result),
         input_precision=str(plan.data),
         output_precision=str(plan.result),
+        # Where layers have types of their own, that of the network says nothing of their sums.
+        accum_precision=str(plan.accumulator) if typed else None,
         kernel_height=kernel[0] if len(kernel) == 2 else 1,
         kernel_width=kernel[-1] if kernel else 1,
         stride=module.stride[0] if kernel else 1,  # type: ignore[index]

@@ -30,7 +30,7 @@ from rfprune.spec.hardware import HardwareSpec, LayerHardware
 from rfprune.trial.proof import Asked
 from rfprune.trial.target import Bundle, ExportedParts, Measured
 
-__all__ = ["UnrolledDeployment", "check_unrolled"]
+__all__ = ["UnrolledDeployment", "check_unrolled", "check_unrolled_trial"]
 
 _ESTIMATORS = ("adders", "yosys")
 #: Products that are unrolled: alkaid takes about a millisecond for each.
@@ -49,15 +49,7 @@ class UnrolledDeployment(FpgaDeployment):
             SpecError: a setting that has none.
             NetworkError: more products than alkaid can unroll.
         """
-        _check(spec)
-        for layer in planned.layers:
-            products = layer.layer.n_weights * layer.layer.positions
-            if products > _MOST_PRODUCTS:
-                raise NetworkError(
-                    f"{layer.name}: {products:,} products, all unrolled. Allowed with backend "
-                    f"alkaid: {_MOST_PRODUCTS:,}, which take it about a minute; use hls4ml "
-                    "(backend Vitis) with a reuse factor."
-                )
+        check_unrolled_trial(spec, planned)
         super().__init__(spec, planned, structure)
 
     def graph(self, model: nn.Module) -> UnrolledGraph:
@@ -227,8 +219,21 @@ _CIRCUIT = bullets(
 )
 
 
-def _check(spec: TrialSpec) -> None:
-    """Refuse what has no meaning here, before anything is trained."""
+def check_unrolled_trial(spec: TrialSpec, planned: Plan) -> None:
+    """Refuse what has no meaning here, before anything is trained.
+
+    Raises:
+        SpecError: a setting that has none.
+        NetworkError: more products than alkaid can unroll.
+    """
+    for layer in planned.layers:
+        products = layer.layer.n_weights * layer.layer.positions
+        if products > _MOST_PRODUCTS:
+            raise NetworkError(
+                f"{layer.name}: {products:,} products, all unrolled. Allowed with backend "
+                f"alkaid: {_MOST_PRODUCTS:,}, which take it about a minute; use hls4ml "
+                "(backend Vitis) with a reuse factor."
+            )
     for name in spec.prune.budget:
         if name != "lut":
             raise SpecError(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
 
 from rfprune.errors import BudgetError, DataError, SolverError
-from rfprune.knapsack.instance import Ints
+from rfprune.knapsack.instance import Floats, Ints
 from rfprune.knapsack.menus.dual import minimise
 from rfprune.knapsack.menus.every_choice import MOST_CHOICES, enumerate_choices
 from rfprune.knapsack.menus.instance import MenuInstance, read_menus
 from rfprune.knapsack.menus.open_menus import MenuFloor, open_menus
+from rfprune.knapsack.menus.precedence import choose_connected, read_neurons
 from rfprune.knapsack.menus.refine import refine_menus
 from rfprune.knapsack.prices import ROUNDING
 from rfprune.knapsack.refine import Limits
@@ -30,6 +32,8 @@ def solve_menu(
     layer: Any = None,
     floor: Any = None,
     kept: Any = None,
+    reads: Any = None,
+    writes: Any = None,
     max_gap: float | None = None,
     max_nodes: int = 50_000,
 ) -> MenuSelection:
@@ -50,6 +54,9 @@ def solve_menu(
         layer: (G,) layer of each group, 0 to L - 1; only with `floor`.
         floor: (L,) fewest groups of each layer that take an entry that counts as kept.
         kept: (E,) booleans, which entries count as kept; those that hold anything unless given.
+        reads: (G,) the neuron that each group reads, -1 for none; with it or `writes` neurons may
+            be removed, as `rfprune.knapsack.menus.precedence` says. Not together with `floor`.
+        writes: (G,) the neuron that each group writes to, -1 for none.
         max_gap: stop at this relative gap; 0 asks for the optimum. Unless given, 0 up to 2000
             groups and 1e-6 above.
         max_nodes: most nodes of one run of CBC on what is open after the search of this package;
@@ -64,15 +71,36 @@ def solve_menu(
         BudgetError: a budget is negative or NaN, or cannot be met by any choice.
         SolverError: budgets that a choice may or may not meet could be neither met nor refuted.
     """
+    _check_limits(max_gap, max_nodes)
+    instance = read_menus(value, cost, budget, start, layer, floor, kept)
+    if max_gap is None:
+        max_gap = 0.0 if instance.size <= PROVE_UP_TO else GAP
+    limits = Limits(max_gap, max_nodes)
+    if reads is None and writes is None:
+        _check_reach(instance)
+        return _with_floors(instance, limits)
+    if instance.needs:
+        raise DataError("floor and reads or writes are both given; allowed is one of them.")
+    neurons = read_neurons(reads, writes, instance)
+    return choose_connected(instance, neurons, max_gap, _plainly(limits))
+
+
+def _check_limits(max_gap: float | None, max_nodes: int) -> None:
     if max_gap is not None and not 0 <= max_gap < 1:
         raise DataError(f"max_gap is {max_gap}; allowed are 0 <= max_gap < 1.")
     if max_nodes < 0:
         raise DataError(f"max_nodes is {max_nodes}; allowed are integers >= 0.")
-    instance = read_menus(value, cost, budget, start, layer, floor, kept)
-    if max_gap is None:
-        max_gap = 0.0 if instance.size <= PROVE_UP_TO else GAP
-    _check_reach(instance)
-    return _with_floors(instance, Limits(max_gap, max_nodes))
+
+
+def _plainly(limits: Limits) -> Callable[[Floats, Floats, Floats, Ints], MenuSelection]:
+    """Return what solves menus without neurons within the same limits."""
+
+    def solve_plainly(value: Floats, cost: Floats, budget: Floats, start: Ints) -> MenuSelection:
+        instance = read_menus(value, cost, budget, start, None, None, None)
+        _check_reach(instance)
+        return _with_floors(instance, limits)
+
+    return solve_plainly
 
 
 def _with_floors(instance: MenuInstance, limits: Limits) -> MenuSelection:

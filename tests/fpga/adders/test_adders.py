@@ -6,6 +6,7 @@ import copy
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from rfprune.fpga.adders.chain import Chain, chain_of, fold_norms, without_bias
 from rfprune.fpga.adders.digits import digit_counts, digit_levels
 from rfprune.fpga.adders.graph import build_graph
 from rfprune.fpga.adders.level import Level
-from rfprune.fpga.adders.numbers import Circuit, CircuitNumbers, calibrate, forward
+from rfprune.fpga.adders.numbers import Circuit, CircuitNumbers, calibrate, constants, forward
 from rfprune.fpga.adders.prunable import AdderPrunable, rung_epochs
 from rfprune.fpga.adders.straight import StraightThrough
 from rfprune.fpga.estimating import estimate_folder
@@ -31,6 +32,8 @@ from rfprune.results import StepRecord, TrialFolder
 from rfprune.spec import TrialSpec
 from rfprune.spec.pruning import PruneSpec
 from rfprune.spec.widths import WidthsSpec
+from rfprune.tasks import make_task
+from rfprune.tasks.spec import TaskSpec
 from rfprune.trial import prepare, restore
 from rfprune.trial.run import run_trial
 
@@ -426,7 +429,7 @@ def test_the_count_of_a_trial_again(trial: TrialFolder) -> None:
     ("changes", "message"),
     [
         ({"prune": {"method": "widths", "budget": {"dsp": 0.3}}}, r"prune\.budget\.dsp: method"),
-        ({"hardware": {"strategy": "latency"}}, r"hardware\.strategy: is latency, and prune\.met"),
+        ({"hardware": {"strategy": "resource"}}, r"hardware\.strategy: is resource, and prune\."),
         ({"prune": {"method": "knapsack", "budget": {"lut": 9}}}, r"has no multipliers"),
         ({"hardware": {"reuse_factor": 2}}, r"hardware\.reuse_factor: is 2"),
         ({"hardware": {"layers": {"fc0": {}}}}, r"hardware\.layers: method widths has no"),
@@ -445,3 +448,51 @@ def test_a_network_that_is_no_chain_is_refused_by_its_first_other_operation() ->
     model = nn.Sequential(nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 2))
     with pytest.raises(NetworkError, match="takes Linear layers with ReLUs"):
         chain_of(trace(model, (4,)))
+
+
+#: Made by the first version of the method; a change of how it is computed must not change it.
+GOLDEN: dict[str, Any] = {
+    "digits": [
+        [
+            [0, 1, 1, 1, 1, 0],
+            [0, 0, 0, 1, 1, 0],
+            [0, 1, 0, 0, 1, 1],
+            [2, 1, 1, 0, 1, 1],
+            [0, 1, 2, 1, 1, 2],
+        ],
+        [[2, 1, 1, 1, 1], [1, 1, 1, 2, 2], [0, 0, 0, 1, 2]],
+    ],
+    "fraction": [[3, 1, 3, 2, 2, 2], [3, 2, 3, 3, 5]],
+    "integer": [[2, 2, 2, 2, 2, 1], [1, 1, 1, 1, 1]],
+    "weights": [
+        [
+            [0, -32, 16, 16, -32, 0],
+            [0, 0, 0, 32, 32, 0],
+            [0, -32, 0, 0, 16, -32],
+            [48, -32, 32, 0, 32, 16],
+            [0, 8, 40, 16, 32, -40],
+        ],
+        [[56, -16, -32, -16, -32], [32, -32, -32, 48, 56], [0, 0, 0, 32, -56]],
+    ],
+}
+
+
+def test_choices_of_a_small_network_stay_what_they_are() -> None:
+    """Of one level from seeded weights and rows: digits, widths and masks, as first measured."""
+    torch.manual_seed(7)
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    chain = chain_of(trace(model, (6,)))
+    numbers = CircuitNumbers.widest(chain, 4, 7)
+    x = torch.randn(64, 6)
+    rows = SimpleNamespace(x_train=x, y_train=x[:, :3].argmax(1), x_val=x)
+    spec = WidthsSpec(reselect_every=4)
+    task = make_task(TaskSpec())
+    level = Level(chain, model, numbers, rows, task, spec, 250.0, 700.0, 3)  # type: ignore[arg-type]
+    for update in range(16):
+        level.before(update, 20)
+        level.after(update, 20)
+    assert [part.tolist() for part in numbers.digits] == GOLDEN["digits"]
+    assert [part.tolist() for part in numbers.fraction] == GOLDEN["fraction"]
+    assert [part.tolist() for part in numbers.integer] == GOLDEN["integer"]
+    weights = [weight for _, weight, _ in constants(chain, model, numbers)]
+    assert [(weight * 2**7).astype(int).tolist() for weight in weights] == GOLDEN["weights"]

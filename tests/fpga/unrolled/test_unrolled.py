@@ -22,6 +22,7 @@ from rfprune.fpga.unrolled.deployment import UnrolledDeployment
 from rfprune.fpga.unrolled.proof import flat_inputs, in_types, prove_unrolled
 from rfprune.fpga.unrolled.sources import write_sources
 from rfprune.fpga.unrolled.test_bench import write_bench
+from rfprune.fpga.values.deployment import UnrolledValues
 from rfprune.methods import find_method
 from rfprune.spec import HardwareSpec, TrialSpec
 from rfprune.trial.proof import Asked
@@ -122,8 +123,11 @@ def test_budgets_and_estimators() -> None:
         deployment({}, prune={"budget": {"dsp": 0.5}})
     with pytest.raises(SpecError, match="Allowed with backend alkaid: adders, yosys"):
         deployment({}, estimator="analytic")
-    with pytest.raises(SpecError, match="another method than widths"):
-        deployment({}, prune={"method": "widths", "budget": {"lut": 0.5}})
+    with pytest.raises(SpecError, match="distributed_arithmetic alone; strategy is latency"):
+        deployment({"strategy": "latency"})
+    # With a method that chooses values it is another deployment of the same kind.
+    chosen = deployment({}, prune={"method": "widths", "budget": {"lut": 0.5}})
+    assert isinstance(chosen, UnrolledValues)
 
 
 def deployment(hardware: dict[str, Any], **more: Any) -> UnrolledDeployment:

@@ -7,7 +7,9 @@ every point they draw is in the table.
 
 import csv
 import itertools
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rfprune.results import StepRecord, SweepFolder
+from rfprune.results import StepRecord, SweepFolder, TrialFolder
 from rfprune.results.dominance import pareto_mask
 from rfprune.results.hypervolume import hypervolume
 from rfprune.results.points import losses
-from rfprune.spec import EarlyStopSpec, SweepSpec
+from rfprune.spec import EarlyStopSpec, SweepSpec, TrialSpec
 from rfprune.spec.yaml_files import parse_spec, read_yaml
 from rfprune.study import Space, expand
 from rfprune.study.parameters import Scalar
@@ -33,6 +35,8 @@ from rfprune.study.warm_start import EarlierTrial
 HERE = Path(__file__).parent
 TABLES = HERE.parents[1] / "docs" / "results" / "search_quality"
 TASKS = ("digits", "jets")
+#: Tables of the same networks whose trials walk the budgets, by task.
+WALKED = {"digits": "digits_walk"}
 #: Shape of each layer's weight matrix, (n_in, n_out).
 LAYERS = {
     "digits": {"fc1": (64, 64), "fc2": (64, 32), "fc3": (32, 32), "output": (32, 10)},
@@ -63,7 +67,12 @@ def read_task(name: str) -> tuple[SweepSpec, Space]:
     """Return the sweep of a task and its space."""
     path = HERE / f"{name}.yml"
     spec = parse_spec(SweepSpec, read_yaml(path), path.name)
-    return spec, expand(spec, LAYERS[name])
+    return spec, expand(spec, LAYERS[task_of(name)])
+
+
+def task_of(table: str) -> str:
+    """Return the task that a table is of."""
+    return next((task for task, walked in WALKED.items() if walked == table), table)
 
 
 def axes_of(space: Space) -> dict[str, tuple[Scalar, ...]]:
@@ -106,8 +115,6 @@ def _read_rows(
 
 def tabulate(name: str, work: Path) -> Iterator[str]:
     """Run the trials that the table lacks, in a scratch folder; yield a line for each."""
-    from rfprune.trial.run import run_trial
-
     spec, space = read_task(name)
     axes = axes_of(space)
     done = _read_rows(name, axes)
@@ -119,9 +126,8 @@ def tabulate(name: str, work: Path) -> Iterator[str]:
         if point in done:
             continue
         trial = folder.trial(number)
-        trial.path.mkdir(parents=True, exist_ok=True)
         resolved = space.resolve(spec, dict(zip(axes, point, strict=True)))
-        run_trial(resolved, trial, dense_dir=folder.dense_dir, base_dir=HERE)
+        run_timed(resolved, trial, folder)
         lines = [] if path.exists() else [",".join([*axes, *_FACTS, *_MEASURED])]
         for step in trial.steps():
             facts = [str(int(getattr(step, fact))) for fact in _FACTS]
@@ -131,6 +137,38 @@ def tabulate(name: str, work: Path) -> Iterator[str]:
         with path.open("a", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
         yield f"{number + 1}/{len(points)}"
+
+
+def run_timed(spec: TrialSpec, trial: TrialFolder, folder: SweepFolder) -> float:
+    """Run a trial on a dense network that is there, or is trained first; return its CPU seconds."""
+    from rfprune.trial.run import run_trial
+
+    trial.path.mkdir(parents=True, exist_ok=True)
+    began = time.process_time()
+    run_trial(spec, trial, dense_dir=folder.dense_dir, base_dir=HERE)
+    return time.process_time() - began
+
+
+def time_trials(tables: Sequence[str], work: Path, n: int) -> dict[str, dict[str, float]]:
+    """Run `n` trials of each table again, in turn; return the CPU seconds of a step of each."""
+    rng = np.random.default_rng(0)
+    took: dict[str, float] = dict.fromkeys(tables, 0.0)
+    steps: dict[str, int] = dict.fromkeys(tables, 0)
+    for number in range(n + 1):
+        for table in tables:
+            spec, space = read_task(table)
+            point = {
+                path: values[rng.integers(len(values))] for path, values in axes_of(space).items()
+            }
+            folder = SweepFolder(work / f"{table}-timed")
+            trial = folder.trial(number)
+            shutil.rmtree(trial.path, ignore_errors=True)
+            seconds = run_timed(space.resolve(spec, point), trial, folder)
+            # The first one trains the dense network, which all share.
+            if number:
+                took[table] += seconds
+                steps[table] += len(trial.steps())
+    return {t: {"trials": n, "steps": steps[t], "cpu_seconds": took[t] / steps[t]} for t in tables}
 
 
 Array = NDArray[np.float64]
@@ -165,7 +203,7 @@ def search(
     with tempfile.TemporaryDirectory() as name:
         folder = SweepFolder(Path(name) / spec.name)
         with lock(folder):
-            study = open_study(spec, folder, LAYERS[task])
+            study = open_study(spec, folder, space.layers)
             point = reference(task, lookup)
             record = Record(spec, folder, space, study, point, earlier=earlier)
             while not record.finished:

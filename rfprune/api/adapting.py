@@ -34,7 +34,7 @@ def adapt(
     A sweep contributes its best dense network, an export the smaller network that was exported. All
     levels share one set of weights. As ``rfprune adapt`` does::
 
-        found = rfprune.adapt("runs/edge", "adaptive", levels=(0, 0.25, 0.5), epochs=1)
+        found = rfprune.adapt("runs/edge", "adaptive", levels=(0, 0.5), epochs=1, onnx=True)
         found.validation.accuracy  # (conditions, levels)
 
     Args:

@@ -105,6 +105,10 @@ def compare_trials(
 
     A trial stands for its accepted, pruned step of the best validation score that meets `where`;
     without `where`, for its last one. So nothing is chosen by test rows, whatever `metric` is.
+    Example::
+
+        found = rfprune.compare_trials("runs/mine", "runs/other", metric="val_accuracy")
+        found.table[["first", "second", "p_holm"]]
 
     Args:
         sweeps: folders of runs (paths), `SweepFolder`, or what ``rfprune.sweep`` and

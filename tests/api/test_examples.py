@@ -19,7 +19,7 @@ from tests.cli.test_calibrate import project
 ROOT = Path(__file__).parents[2]
 NAMES = [name for name in rfprune.__all__ if not name.startswith("__")]
 #: What others read is made first, and a folder is left before it is cleaned.
-FIRST, LAST = ["sweep", "prune", "Point", "submit"], ["clean"]
+FIRST, LAST = ["sweep", "prune", "Point", "submit", "adapt"], ["clean"]
 
 #: What the examples take for granted.
 SCENE = """
@@ -75,6 +75,23 @@ rfprune.open("edge").best().export("edge_out")
 """
 
 
+#: What two devices have learned.
+LIVED = """
+import json
+from pathlib import Path
+
+from rfprune.edge.adaptive.runner import Controller
+
+for device, seed in (("a", 0), ("b", 1)):
+    Path(device).mkdir()
+    table = json.loads(Path("adaptive/controller.json").read_text())
+    controller = Controller(table, Path(device) / "state.json")
+    for batch in range(30):
+        level = controller.decide(images[:8])
+        controller.learn(level, 7.0, None, None, 0.5)
+"""
+
+
 def examples(name: str) -> list[str]:
     """Return the blocks of code in the docstring of a public name."""
     text = f"{inspect.getdoc(getattr(rfprune, name))}\n"
@@ -102,7 +119,8 @@ def test_the_examples_run(tmp_path: Path) -> None:
         port = probe.getsockname()[1]
     order = [*FIRST, *(name for name in NAMES if name not in FIRST + LAST), *LAST]
     parts = [f"print({name!r}, flush=True)\n{examples(name)[0]}" for name in order]
-    program = "\n".join([SCENE, parts[0], BESIDE, *parts[1:]])
+    lived = len(FIRST)
+    program = "\n".join([SCENE, parts[0], BESIDE, *parts[1:lived], LIVED, *parts[lived:]])
     (tmp_path / "examples.py").write_text(program.replace("port=5001", f"port={port}"))
     environment = {
         **os.environ,

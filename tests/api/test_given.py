@@ -17,6 +17,8 @@ from rfprune.api.identity import identity, is_own_module
 from rfprune.core.given import given_files
 from rfprune.core.registry import importable, resolve
 from rfprune.errors import DataError, SpecError
+from rfprune.spec import SweepSpec
+from rfprune.spec.yaml_files import parse_spec
 
 
 class Net(nn.Module):
@@ -200,3 +202,22 @@ def test_what_is_no_data_is_one_sentence(data: Any, tmp_path: Path) -> None:
         hand_over({"data": data}, tmp_path, tmp_path / "home"),
     ):
         pass
+
+
+def test_several_networks_are_called_what_their_objects_are(tmp_path: Path) -> None:
+    choices = [Net(), Net(8), {"name": Net, "args": {"width": 2}, "label": "thin"}, "mlp"]
+    values = {
+        "name": "several",
+        "model": {"choices": choices},
+        "data": {"name": "digits"},
+        "search": {"prune.budget.dsp": {"low": 0.1, "high": 0.5}},
+    }
+    with hand_over(values, tmp_path, tmp_path / "home") as given:
+        spec = parse_spec(SweepSpec, given.values, "several")
+        assert list(spec.models) == ["Net-1", "Net-2", "thin", "mlp"]
+        with importable(given.base_dir):
+            made = [resolve(model.name)() for model in list(spec.models.values())[:2]]
+        # All objects travel with the sweep.
+        files = {name for name in given_files(spec.canonical()) if name.endswith(".pkl")}
+    assert [network.fc.out_features for network in made] == [4, 8]
+    assert len(files) == 3

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -141,3 +145,27 @@ def test_what_a_killed_process_left_behind_is_cleared_away(
     assert not (workplace / "runs" / "moved" / "trials" / "0009").exists()
     with lock(SweepFolder(workplace / "runs" / "moved")), allowing_code(False):
         pass
+
+
+@pytest.mark.slow
+def test_a_retarget_that_is_killed_leaves_nothing_half_done(
+    finished: Path, workplace: Path
+) -> None:
+    moved = workplace / "runs" / "moved"
+    command = [sys.executable, "-m", "rfprune", "retarget", "tiny", "--set", PART]
+    command += ["--name", "moved", "--no-track"]
+    for number in range(4):
+        running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        # Struck when the new folder begins to fill, a little later each time.
+        while running.poll() is None and not list((workplace / "runs").glob(".moved.partial/*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.1 * number)
+        running.kill()
+        running.communicate()
+        assert not moved.exists() or len(list(SweepFolder(moved).trials())) == 3
+        shutil.rmtree(moved, ignore_errors=True)
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert count_trials(read_study(SweepFolder(moved))).complete == 3
+    assert not (workplace / "runs" / ".moved.partial").exists()

@@ -22,6 +22,7 @@ from rfprune.results import SweepFolder
 from rfprune.study import count_trials, read_study
 from rfprune.tracking.client import connect
 from rfprune.tracking.config import TrackingConfig
+from rfprune.tracking.trial_run import STATUS
 
 HERE = Path(__file__).parents[1] / "study"
 ROOT = HERE.parents[1]
@@ -40,7 +41,7 @@ pytestmark = [
 class Driver:
     """The sweep's command, running."""
 
-    def __init__(self, runs: Path) -> None:
+    def __init__(self, runs: Path, wanted: int) -> None:
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -52,7 +53,7 @@ class Driver:
         self.log = runs / "driver.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, HERE / "drive_demo.py", runs, str(WANTED), STEP_SECONDS, "track"],
+                [sys.executable, HERE / "drive_demo.py", runs, str(wanted), STEP_SECONDS, "track"],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
@@ -132,12 +133,12 @@ def strike(driver: Driver, fault: str, moments: random.Random) -> bool:
 
 
 @pytest.fixture
-def drivers(tmp_path: Path) -> Iterator[Callable[[], Driver]]:
+def drivers(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
     """Yield a function that starts the sweep or goes on with it; none of them outlives the test."""
     started: list[Driver] = []
 
-    def start() -> Driver:
-        started.append(Driver(tmp_path))
+    def start(wanted: int = WANTED) -> Driver:
+        started.append(Driver(tmp_path, wanted))
         return started[-1]
 
     yield start
@@ -170,6 +171,42 @@ def test_twenty_faults_lose_and_repeat_nothing(
     told = check_study(folder)
     check_folders(folder, told)
     check_mlflow(folder, told, tmp_path)
+
+
+def test_kills_of_paused_and_promoted_trials_lose_and_repeat_nothing(
+    tmp_path: Path, drivers: Callable[..., Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEMO_PROMOTE", "1")
+    moments, wanted = random.Random(3), 20
+    faults = ["worker", "driver", "worker", "interrupt", "worker", "driver"]
+    driver = drivers(wanted)
+    while faults:
+        if driver.ended:
+            assert driver.process.returncode != 0, f"the sweep ended before {faults}"
+            driver = drivers(wanted)
+        driver.wait_for_trials()
+        time.sleep(moments.uniform(0.0, 0.8))
+        if strike(driver, faults[-1], moments):
+            faults.pop()
+    if driver.ended:
+        driver = drivers(wanted)
+    assert driver.wait() == 0, driver.log.read_text()
+    folder = SweepFolder(tmp_path / "demo")
+    counts = count_trials(read_study(folder))
+    assert counts.complete + counts.paused == wanted
+    assert (counts.failed, counts.running, counts.waiting) == (0, 0, 0)
+    assert counts.paused > 0
+    numbers = []
+    for trial in folder.trials():
+        steps, result = [step.step for step in trial.steps()], trial.result()
+        assert steps == list(range(len(steps)))
+        assert result is not None
+        assert (result.state, result.stopped == "paused") == (
+            ("complete", False) if steps[-1] == 3 else ("stopped", True)
+        )
+        numbers.append(trial.number)
+    assert len(numbers) == wanted
+    check_mlflow(folder, numbers, tmp_path)
 
 
 def check_study(folder: SweepFolder) -> dict[int, tuple[int, list[float]]]:
@@ -210,9 +247,12 @@ def check_mlflow(folder: SweepFolder, numbers: Iterable[int], runs: Path) -> Non
     assert len(parents) == 1
     assert sorted(int(run.data.tags["trial_number"]) for run in children) == sorted(numbers)
     for run in children:
-        assert run.info.status == "FINISHED"
-        assert run.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
         number = int(run.data.tags["trial_number"])
+        result = folder.trial(number).result()
+        assert result is not None
+        # A trial that waits for ever at a rung has been ended, as MLflow puts it.
+        assert run.info.status == STATUS[result.state]
+        assert run.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
         # At the end of a sweep a run shows its trial's point on the front.
         steps = folder.trial(number).steps()
         shown, _, _ = run.data.tags.get("shown_step", str(steps[-1].step)).partition("/")

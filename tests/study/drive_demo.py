@@ -1,9 +1,9 @@
 """A driver as a program of its own, to be killed: ``drive_demo.py RUNS TRIALS SECONDS_PER_STEP``.
 
 With ``track`` as a fourth argument it writes to MLflow, as the environment says where. The study is
-in ``$DEMO_STORAGE`` if that is set; all but the first trials wait for the file ``$DEMO_GATE``.
-Prints one line per event; ends with 130 if a signal ended the sweep, with 1 if it did not reach its
-end, or with the error's status and sentence.
+in ``$DEMO_STORAGE`` if that is set; all but the first trials wait for the file ``$DEMO_GATE``; with
+``$DEMO_PROMOTE`` trials pause and are promoted. Prints one line per event; ends with 130 if a
+signal ended the sweep, with 1 if it did not reach its end, or with the error's status and sentence.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ def main(runs: str, trials: str, seconds: str, track: str = "") -> int:
         "trials": int(trials),
         "retries": 9,
     }
+    if os.environ.get("DEMO_PROMOTE"):
+        values["early_stop"] = {"first_step": 1, "factor": 2, "promote": True}
     if storage := os.environ.get("DEMO_STORAGE"):
         values["storage"] = storage
     if gate := os.environ.get("DEMO_GATE"):

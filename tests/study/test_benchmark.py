@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import benchmarks
+import benchmarks.search_price.__main__ as search_price
 from benchmarks.search_quality.lookup import (
     LAYERS,
     Lookup,
@@ -72,3 +73,24 @@ def test_an_early_stop_saves_steps_and_says_so(digits: Lookup) -> None:
     assert whole.n_stopped == 0
     assert short.n_stopped > 0
     assert short.n_steps < whole.n_steps
+
+
+def test_a_step_is_paid_once_also_by_a_trial_that_pauses(digits: Lookup) -> None:
+    tables = {"digits": digits, "digits_walk": read_lookup("digits_walk")}
+    costs = {"digits": {"cpu_seconds": 1.0}, "digits_walk": {"cpu_seconds": 1.0}}
+    rule = {"first_step": 1, "factor": 2, "promote": True}
+    for case in (
+        search_price.Case("", False, "random"),
+        search_price.Case("", True, "random"),
+        search_price.Case("", False, "random", rule),
+    ):
+        volumes, spent = search_price.run_case("digits", tables, case, 0, costs, digits, 8)
+        assert (np.diff(volumes) >= 0).all()
+        # A step costs 1 here, so that all of them are whole numbers, and none is negative.
+        assert (np.diff(spent) > 0).all()
+        assert spent[-1] == int(spent[-1])
+        if case.early_stop is None:
+            assert len(volumes) == 8
+        else:
+            # Every part of a trial that paused is counted by itself.
+            assert len(volumes) > 8

@@ -1,7 +1,7 @@
 """A value for every weight and a width for every type, under several budgets at once, with a bound.
 
 A place is where numbers are rounded to one type: what a layer's activations, or the network's
-inputs, have in common. At prices p (R,) on one unit of each resource the problem falls apart by
+inputs, have in common. At prices p (R,) on one unit of each resource the problem splits by
 place: for each width b, every weight that reads it takes its own best entry, and the best width is
 the least of ::
 

@@ -2,7 +2,7 @@
 
 A weight that is a constant costs adders: its signed digits times the bits of what it reads. An
 activation's bits cost what its readers' digits make of them. With a price p on one unit of cost the
-problem falls apart by neuron: for each width b of neuron i, every weight that reads it takes its
+problem splits by neuron: for each width b of neuron i, every weight that reads it takes its
 own best entry, and the best width is then the least of ::
 
     loss_i(b) + p own b  +  sum_{w reads i} min_e  loss_w(e) + p digits_w(e) (b + overhead)

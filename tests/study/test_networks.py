@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import optuna
 import pytest
 
 from rfprune.errors import SpecError
@@ -19,6 +18,7 @@ from rfprune.study.record import Ended, Record
 from rfprune.study.space import Space
 from rfprune.study.study import lock, open_study
 from rfprune.study.warm_start import read_warm_start
+from tests.study.test_space import points
 
 RF = "hardware.layers.{}.reuse_factor".format
 SMALL = {"fc1": (16, 8), "output": (8, 5)}
@@ -41,16 +41,6 @@ def sweep(search: dict[str, Any] | None = None, **keys: Any) -> SweepSpec:
         **keys,
     }
     return parse_spec(SweepSpec, values, "demo.yml")
-
-
-def points(space: Space, n: int) -> list[dict[str, Any]]:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
-    drawn = []
-    for _ in range(n):
-        trial = study.ask()
-        drawn.append(space.suggest(trial))
-        study.tell(trial, 0.0)
-    return drawn
 
 
 def test_each_network_is_searched_as_it_would_be_alone() -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
-from typing import Any, ClassVar
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
-from rfprune.core.arrays import BoolArray, FloatArray, IntArray
+from rfprune.core.arrays import BoolArray, FloatArray
 from rfprune.core.quantities import RESOURCES
-from rfprune.fpga.adders.prunable import rung_epochs
 from rfprune.fpga.fixed_point import deployed
 from rfprune.fpga.layers import Plan
 from rfprune.fpga.values.costs import value_costs
@@ -21,9 +18,9 @@ from rfprune.fpga.values.numbers import ValueNumbers, finals, training_graph
 from rfprune.fpga.values.places import typed_sites
 from rfprune.fpga.values.readers import pairs_of
 from rfprune.fpga.values.rung import ValueRung
-from rfprune.pruning import Masks, Prunable, Purpose, Session, Trained, Values
+from rfprune.fpga.weight_values import WeightValues
+from rfprune.pruning import Purpose, Session, Trained
 from rfprune.spec.pruning import PruneSpec
-from rfprune.training import Fit
 
 __all__ = ["ValuePrunable"]
 
@@ -32,11 +29,10 @@ __all__ = ["ValuePrunable"]
 _FROM_ABOVE, _FROM_DENSE = 1.3, 0.25
 
 
-class ValuePrunable(Prunable):
-    """Every weight is a group of its own, which has a menu of values."""
+class ValuePrunable(WeightValues):
+    """The weights and types of a planned network."""
 
-    coupled: ClassVar[bool] = False
-    zeroes: ClassVar[bool] = True
+    numbers: ValueNumbers
 
     def __init__(
         self,
@@ -56,11 +52,10 @@ class ValuePrunable(Prunable):
             built: returns (R,) what a network takes in its present numbers.
             quickly: whether `built` is quick enough to be asked within a step.
         """
-        self.file, self.spec, self._dense = file, spec, dense
-        self.resources = RESOURCES
-        self.layers = tuple(layer.name for layer in file.layers)
-        self.sizes = (1,) * len(self.layers)
-        self.weights = ()
+        super().__init__(
+            spec, {layer.name: tuple(layer.layer.weight_shape) for layer in file.layers}
+        )
+        self.file, self._dense = file, dense
         self.typed = typed_sites(file.network, file.hardware, spec.widths.activations)
         self.numbers = ValueNumbers.widest(
             file, self.typed, spec.widths.digits, spec.widths.fraction_bits
@@ -75,29 +70,9 @@ class ValuePrunable(Prunable):
         return self.numbers.planned(self.file, self.typed, room=False)
 
     @property
-    def counts(self) -> IntArray:
-        """(L,) weights of each layer."""
-        return np.array([layer.layer.n_weights for layer in self.file.layers], dtype=np.int64)
-
-    @property
-    def floor(self) -> IntArray:
-        """(L,) zeros: what nothing flows through is found by the tolerance."""
-        return np.zeros(len(self.layers), dtype=np.int64)
-
-    @property
-    def fixed(self) -> FloatArray:
-        """(R,) zeros."""
-        return np.zeros(len(RESOURCES))
-
-    @property
     def dense(self) -> dict[str, float]:
         """What the dense network takes, by the estimator's rules."""
         return self._dense
-
-    @property
-    def least(self) -> dict[str, float]:
-        """Nothing: every weight may be zero."""
-        return dict.fromkeys(RESOURCES, 0.0)
 
     def counts_all_of(self, resource: str) -> bool:
         """Return whether the weights hold all of a resource; ReLUs and sums hold LUTs."""
@@ -115,32 +90,6 @@ class ValuePrunable(Prunable):
             each = value_costs(layer, [layer.data.width], most)[0].max(axis=0)
             parts.append(np.broadcast_to(each, (layer.layer.n_weights, len(RESOURCES))))
         return np.concatenate(parts)
-
-    def used(self, keep: BoolArray) -> FloatArray:
-        """Return (R,) the same of all weights in `keep` (G,)."""
-        return np.asarray(self.cost(keep)[keep].sum(axis=0))
-
-    def masks(self, keep: BoolArray) -> Masks:
-        """Return masks of the weights in `keep` (G,), by layer name."""
-        parts = np.split(keep, np.cumsum(self.counts)[:-1])
-        return {
-            layer.name: torch.from_numpy(part.reshape(layer.layer.weight_shape)).float()
-            for layer, part in zip(self.file.layers, parts, strict=True)
-        }
-
-    def kept(self, masks: Masks | None) -> BoolArray:
-        """Return (G,) which weights a mask leaves; None = all."""
-        if masks is None:
-            return np.ones(int(self.counts.sum()), dtype=bool)
-        return np.concatenate([masks[name].cpu().numpy().reshape(-1) != 0 for name in self.layers])
-
-    def by_parameter(self, masks: Masks) -> dict[str, Tensor]:
-        """Nothing: weights that are zero now keep a value from which they can come back."""
-        return {}
-
-    def masked(self, model: nn.Module, masks: Masks) -> AbstractContextManager[Any]:
-        """The numbers say what is zero."""
-        return nullcontext()
 
     @contextmanager
     def rounded(self, model: nn.Module) -> Iterator[None]:
@@ -167,15 +116,6 @@ class ValuePrunable(Prunable):
     def deployed(self, model: nn.Module) -> nn.Module:
         """Return `model` as it will be built."""
         return deployed(self.final(model), self.plan)
-
-    def values(self) -> Values | None:
-        """Return the numbers as tensors by name."""
-        return self.numbers.saved()
-
-    def take(self, values: Values | None) -> None:
-        """Go back to numbers that were saved."""
-        if values is not None:
-            self.numbers.take(values)
 
     def level(
         self, session: Session, step: int, budget: FloatArray, before: FloatArray | None
@@ -204,17 +144,7 @@ class ValuePrunable(Prunable):
             (lambda: self._built(model)) if self._quickly else None,
             session.seed(step, Purpose.SELECT),
         )
-        usual = self.spec.learning_rate_schedule or "cosine"
-        how = Fit(
-            epochs=rung_epochs(self.spec, step),
-            learning_rate=self.spec.learning_rate or session.spec.train.learning_rate,
-            train=session.spec.train.model_copy(update={"learning_rate_schedule": usual}),
-            seed=session.seed(step, Purpose.MASKED),
-            penalty=rung.penalty,
-            teacher=session.teacher,
-            distillation=self.spec.distillation,
-        )
-        session.fit(replace(how, watcher=rung), None)
+        self.fit(session, step, rung, rung.penalty)
         rung.finish()
         return self._trained(session, rung, budget)
 

@@ -23,10 +23,11 @@ from rfprune.fpga.adders.digits import digit_counts, digit_levels
 from rfprune.fpga.adders.graph import build_graph
 from rfprune.fpga.adders.level import Level
 from rfprune.fpga.adders.numbers import Circuit, CircuitNumbers, calibrate, constants, forward
-from rfprune.fpga.adders.prunable import AdderPrunable, rung_epochs
+from rfprune.fpga.adders.prunable import AdderPrunable
 from rfprune.fpga.adders.straight import StraightThrough
 from rfprune.fpga.estimating import estimate_folder
 from rfprune.fpga.layers import trace
+from rfprune.fpga.weight_values import rung_epochs
 from rfprune.models import load_checkpoint
 from rfprune.results import StepRecord, TrialFolder
 from rfprune.spec import TrialSpec

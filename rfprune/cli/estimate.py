@@ -32,7 +32,7 @@ def estimate(
         typer.Argument(
             metavar="TARGET",
             help="A design file, the folder of a trial or one of its .pt files, or an exported "
-            "folder.",
+            "folder; with --by yosys or nextpnr also one in which a vendor's HLS has run.",
             show_default=False,
         ),
     ],
@@ -53,12 +53,16 @@ def estimate(
 
     Every figure of the analytic estimator has an interval that holds nine of ten designs of other
     people. With lists of reuse factors, clocks or parts it prints one row for each combination.
+    --by yosys synthesises RTL, --by nextpnr places and routes it on an ECP5: that of an export of
+    graphs of adders, or of a vendor's HLS (syn/verilog). What was measured before comes from the
+    cache.
 
     Example: rfprune estimate design.yml --reuse-factor 1,4,16 --clock 2.5,5 --png what_if.png
     """
     from rfprune.api.estimating import estimate_target
-    from rfprune.cli.common import naming, print_json, stdout
+    from rfprune.cli.common import naming, print_json, stderr, stdout
     from rfprune.core.own_code import allowing_code
+    from rfprune.core.progress import saying
     from rfprune.core.registry import importable
     from rfprune.fpga.estimators import check_estimator
     from rfprune.fpga.estimators.estimate_table import table
@@ -70,7 +74,13 @@ def estimate(
     # An estimator may be a function in a module of the user's, beside where the command is called.
     with importable():
         check_estimator(by)
-    with naming(str(target), "design"), allowing_code(run_code):
+    with (
+        naming(str(target), "design"),
+        allowing_code(run_code),
+        # Tools that place and route take minutes.
+        stderr().status("estimating") as status,
+        saying(lambda text: status.update(f"{text} ...")),
+    ):
         found, device = estimate_target(target, by, step, run_code)
     if as_json:
         print_json(found.to_json(device))

@@ -64,7 +64,7 @@ def estimate(
     from rfprune.core.own_code import allowing_code
     from rfprune.core.progress import saying
     from rfprune.core.registry import importable
-    from rfprune.fpga.estimators import check_estimator
+    from rfprune.fpga.estimators import check_estimator, measures_rtl
     from rfprune.fpga.estimators.estimate_table import table
 
     lists = {"--reuse-factor": reuse_factor, "--clock": clock, "--part": part}
@@ -73,7 +73,8 @@ def estimate(
         return
     # An estimator may be a function in a module of the user's, beside where the command is called.
     with importable():
-        check_estimator(by)
+        if not measures_rtl(by):
+            check_estimator(by)
     with (
         naming(str(target), "design"),
         allowing_code(run_code),

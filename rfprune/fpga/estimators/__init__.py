@@ -130,7 +130,11 @@ def needs_project(by: str) -> bool:
 
 
 def measures_rtl(by: str) -> bool:
-    """Return whether estimator `by` measures RTL, see `measure_rtl`."""
+    """Return whether estimator `by` measures RTL, see `measure_rtl`.
+
+    Of RTL that is there already it says itself which tool is missing, before it begins; what
+    `check_estimator` asks for besides is for networks that have none yet.
+    """
     row = _own_row(by)
     return row is not None and bool(row.rtl)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from rfprune.core.quantities import Resources
 from rfprune.errors import ReportError
-from rfprune.fpga.estimators import da4ml
+from rfprune.fpga.estimators import da4ml, yosys
 from rfprune.fpga.estimators.design import Design
 from rfprune.fpga.estimators.open_tools import (
     Program,
@@ -62,8 +62,8 @@ _CELLS = {"MULT18X18D": "dsp", "DP16KD": "bram18", "TRELLIS_COMB": "lut", "TRELL
 
 
 def check_installed() -> None:
-    """Raise a MissingExtraError if Yosys or nextpnr is not installed."""
-    find_yosys()
+    """Raise a MissingExtraError if Yosys, nextpnr or da4ml is not installed."""
+    yosys.check_installed()
     find_program(NEXTPNR)
 
 
@@ -76,7 +76,7 @@ def estimate(design: Design, project: Path) -> Estimate:
         ReportError: the project's weights cannot be read.
         WorkError: a tool failed or ran out of time.
     """
-    check_installed()
+    find_program(NEXTPNR)
     with tempfile.TemporaryDirectory(prefix="rfprune-") as scratch:
         return measure(da4ml.rtl_of(design, project, Path(scratch)))
 
@@ -89,7 +89,7 @@ def measure(rtl: Rtl) -> Estimate:
         WorkError: a tool failed (the design is larger than the device), or ran out of time.
         ReportError: files are missing.
     """
-    check_installed()
+    versions = [version_of(find_yosys()), version_of(find_program(NEXTPNR))]
     command = f"synth_ecp5 -top {rtl.top} -noiopad -json network.json"
     frequency = f"{1000 / rtl.clock_ns:.3f}"
 
@@ -100,7 +100,6 @@ def measure(rtl: Rtl) -> Estimate:
         run_program(NEXTPNR, [*files, *_ARGUMENTS], work, rtl.folder)
         return read_report(work / "report.json")
 
-    versions = [version_of(find_yosys()), version_of(find_program(NEXTPNR))]
     found = kept_or_measured(rtl, [*versions, command, frequency, *_ARGUMENTS], run)
     total = Resources(**found["resources"])
     reached = found["reachable_ns"]

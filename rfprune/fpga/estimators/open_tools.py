@@ -7,6 +7,7 @@ the version of the tools and what they were asked.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil

@@ -90,7 +90,8 @@ _ADDERS = _Beside(
 
 
 def check_installed() -> None:
-    """Raise a MissingExtraError if Yosys is not installed."""
+    """Raise a MissingExtraError if Yosys, or da4ml for a network without RTL, is not installed."""
+    da4ml.check_installed()
     find_yosys()
 
 

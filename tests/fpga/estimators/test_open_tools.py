@@ -18,10 +18,10 @@ from rfprune.cli.app import app
 from rfprune.core.progress import saying
 from rfprune.errors import MissingExtraError, ReportError, RunsError, WorkError
 from rfprune.fpga.estimating import estimate_folder
-from rfprune.fpga.estimators import measure_rtl, nextpnr, yosys
+from rfprune.fpga.estimators import nextpnr, yosys
 from rfprune.fpga.estimators.open_tools import find_program, run_program
 from rfprune.fpga.estimators.ports import measure_graph
-from rfprune.fpga.estimators.rtl import Rtl, find_hls_output, needed_files
+from rfprune.fpga.estimators.rtl import find_hls_output, needed_files
 from rfprune.fpga.layers import plan, trace
 from rfprune.fpga.unrolled.circuit import build_unrolled
 from rfprune.fpga.unrolled.deployment import UnrolledDeployment
@@ -94,17 +94,6 @@ def test_files_are_what_the_module_needs(tmp_path: Path) -> None:
     assert b'$readmemh("myproject_w2_rom.dat", ram)' in found.files["myproject_w2.v"]
 
 
-def changed(text: str, change: Callable[[Path], object], tmp_path: Path) -> None:
-    syn = write_hls_output(tmp_path)
-    change(syn)
-    with pytest.raises(ReportError, match=text) as caught:
-        found = find_hls_output(tmp_path)
-        assert found is not None
-        assert found.files
-    assert str(caught.value).count(". ") <= 1
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("text", "change"),
     [
@@ -117,9 +106,14 @@ def changed(text: str, change: Callable[[Path], object], tmp_path: Path) -> None
     ],
 )
 def test_bad_input_is_one_sentence(
-    text: str, change: Callable[[Path], object], tmp_path: Path
+    text: str, change: Callable[[Path], object], tmp_path: Path, fake: Callable[..., Path]
 ) -> None:
-    changed(text, change, tmp_path)
+    fake()
+    change(write_hls_output(tmp_path))
+    with pytest.raises(ReportError, match=text) as caught:
+        estimate_folder(tmp_path, "yosys", None)
+    assert str(caught.value).count(". ") <= 1
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("by", ["yosys", "nextpnr"])
@@ -243,11 +237,14 @@ def test_the_interval_of_a_graph_holds_what_yosys_measures(kind: str) -> None:
         pytest.skip("Yosys is not installed")
     pytest.importorskip("alkaid")
     model, shape = networks()[kind]
-    values = {"backend": "alkaid", "strategy": "distributed_arithmetic"}
-    values |= {"precision": "fixed<8,3,RND,SAT>", "part": "xcvu9p"}
-    hardware = HardwareSpec.model_validate(values)
-    spec = TrialSpec.model_validate({"hardware": hardware, "estimator": "adders"})
-    deployment = UnrolledDeployment(spec, plan(trace(model.eval(), shape), hardware), None)
+    content = {"model": {"name": "mlp"}, "data": {"name": "digits"}, "estimator": "adders"}
+    hardware = {"backend": "alkaid", "strategy": "distributed_arithmetic"}
+    hardware |= {"precision": "fixed<8,3,RND,SAT>", "part": "xcvu9p"}
+    spec = TrialSpec.model_validate(
+        {**content, "prune": {"budget": {"lut": 0.5}}, "hardware": hardware}
+    )
+    planned = plan(trace(model.eval(), shape), spec.hardware)
+    deployment = UnrolledDeployment(spec, planned, None)
     low, high = deployment.estimate(model, "adders").intervals["lut"]
     measured = deployment.estimate(model, "yosys")
     assert measured.total.lut is not None
@@ -274,19 +271,3 @@ def test_a_network_is_placed_and_routed() -> None:
     assert found.to_json(part)["part"] == "LFE5U-85F"
     assert found.fits(part) == (found.reachable_ns <= 5.0)
     assert any("nextpnr has run" in text for text in said)
-
-
-@pytest.mark.slow
-def test_what_does_not_fit_is_said_by_the_tool(tmp_path: Path) -> None:
-    if not has(nextpnr.check_installed):
-        pytest.skip("nextpnr is not installed")
-    (tmp_path / "network.v").write_text(
-        "module network (input clk, input [17:0] a, output reg [35:0] y);\n"
-        "wire [35:0] p [0:199];\ngenvar i;\ngenerate for (i = 0; i < 200; i = i + 1) begin : each\n"
-        "reg [17:0] b; reg [35:0] q;\nalways @(posedge clk) begin b <= a + 7 * i; "
-        "q <= b * b + (i == 0 ? 0 : p[(i + 199) % 200]); end\nassign p[i] = q;\nend endgenerate\n"
-        "always @(posedge clk) y <= p[199];\nendmodule\n"
-    )
-    rtl = Rtl(tmp_path, "network", find_part("xcvu9p"), 5.0, "hand")
-    with pytest.raises(WorkError, match=r"nextpnr failed: ERROR: .*MULT18X18D"):
-        measure_rtl(rtl, "nextpnr")

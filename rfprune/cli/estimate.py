@@ -13,6 +13,15 @@ from rfprune.errors import SpecError
 __all__ = ["estimate"]
 
 N = TypeVar("N", int, float)
+Target = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TARGET",
+        help="A design file, the folder of a trial or one of its .pt files, or an exported folder; "
+        "with --by yosys or nextpnr also one in which a vendor's HLS has run.",
+        show_default=False,
+    ),
+]
 ReuseFactors = Annotated[
     str | None,
     typer.Option("--reuse-factor", metavar="1,2,4", help="What if: of every layer."),
@@ -27,15 +36,7 @@ Plot = Annotated[Path | None, typer.Option("--png", help="What if: write a plot 
 
 
 def estimate(
-    target: Annotated[
-        Path,
-        typer.Argument(
-            metavar="TARGET",
-            help="A design file, the folder of a trial or one of its .pt files, or an exported "
-            "folder; with --by yosys or nextpnr also one in which a vendor's HLS has run.",
-            show_default=False,
-        ),
-    ],
+    target: Target,
     by: Annotated[str, typer.Option(help="Estimator; see 'rfprune list estimators'.")] = "analytic",
     step: Annotated[
         int | None, typer.Option(help="Step of a trial; default: the last accepted one.")

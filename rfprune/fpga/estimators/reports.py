@@ -420,7 +420,8 @@ def _report_files(folder: Path) -> dict[Kind, list[Path]]:
     }
     found: dict[Kind, list[Path]] = {}
     for kind, candidates in patterns.items():
-        files = [path for pattern in candidates for path in sorted(folder.glob(pattern))]
+        paths = [path for pattern in candidates for path in sorted(folder.glob(pattern))]
+        files = [path for path in paths if not _is_overview(path)]
         if files:
             # That of the top function: named as the project, or else highest up and shortest; the
             # others are of its kernels.
@@ -430,6 +431,14 @@ def _report_files(folder: Path) -> dict[Kind, list[Path]]:
     if not found:
         raise ReportError(f"{folder}: holds no report of Vivado HLS, Vitis HLS or Vivado.")
     return found
+
+
+def _is_overview(path: Path) -> bool:
+    """Return whether a file is the overview that Vitis HLS writes beside its reports."""
+    if path.name != "csynth.rpt":
+        return False
+    with path.open("rb") as file:
+        return b"== Synthesis Summary Report of" in file.read(1000)
 
 
 def to_estimate(

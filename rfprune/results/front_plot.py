@@ -178,14 +178,17 @@ def _error_bars(panel: Axes, front: Front, x: str, y: str) -> None:
 
 def _intervals(panel: Axes, front: Front, x: str, y: str) -> None:
     """Draw what holds nine of ten designs around the costs of the front."""
-    view = panel.get_xlim()
+    from matplotlib.collections import LineCollection
+
+    bars = []
     for point in front.points:
         height, ends = point.metrics.get(y), point.between(x)
         if ends is not None and height is not None:
-            panel.hlines(height, *ends, color=_FRONT, linewidth=1, alpha=0.35, zorder=2)
-            panel.plot(ends, [height] * 2, "|", color=_FRONT, alpha=0.35, markersize=5, zorder=2)
-    # An interval may be far wider than the front: what is outside is cut off.
-    panel.set_xlim(view)
+            bars.append([(end, height) for end in ends])
+    if bars:
+        lines = LineCollection(bars, colors=_FRONT, linewidths=1.2, alpha=0.4, zorder=2)
+        # An interval may be far wider than the front: what is outside is cut off.
+        panel.add_collection(lines, autolim=False)
 
 
 def _xy(points: Sequence[Candidate], x: str, y: str) -> tuple[list[float], list[float]]:

@@ -136,11 +136,7 @@ def front_table(front: Front, width: int | None = None) -> Table:
     for name in names:
         pairs = [point.between(name) for point in points]
         if any(pairs):
-            quantity = view.quantities[name]
-            cells = [
-                "-" if e is None else " to ".join(number(quantity, v) for v in e) for e in pairs
-            ]
-            columns.append(Column(f"{name} 90 %", [*cells, *last]))
+            columns.append(Column(f"{name} 90 %", [*_spans(view.quantities[name], pairs), *last]))
     words = [*(marks(front, point) for point in points), *(["untouched"] if untouched else [])]
     if any(words):
         # Right behind trial, step and the objectives.

@@ -6,7 +6,6 @@ recurrent layer hls4ml gives both weights one reuse factor, though its code has 
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from importlib.resources import files
 from math import ceil, log2
@@ -115,19 +114,27 @@ def _give_both_reuse_factors() -> None:
     get_backend("Vivado").register_pass(name, _BothReuseFactors, flow="vivado:optimize")
 
 
-#: A line of ``lstm`` in hls4ml 1.3's ``nnet_recurrent.h``, and what it has to be.
-_LSTM_SUMS = re.compile(r"(?<=nnet::dense<data_T, )res_T(?=, typename CONFIG_T::mult_config[12]>)")
+#: Two lines of ``lstm`` in hls4ml 1.3's ``nnet_recurrent.h``, and what they have to be.
+_LSTM_SUMS = {
+    f"nnet::dense<data_T, res_T, typename CONFIG_T::mult_config{number}>": (
+        f"nnet::dense<{reads}, typename CONFIG_T::accum_t, typename CONFIG_T::mult_config{number}>"
+    )
+    for number, reads in ((1, "data_T"), (2, "res_T"))
+}
 
 
 def copy_sources(graph: Any, project: Path) -> None:
     """Write the C++ of these layers into a project that has any of them.
 
     The kernel of an LSTM is written twice, and the one that is never called does not compile where
-    sums and states have other types: it puts sums into states. There the type is corrected.
+    data, sums and states have other types: it takes one for the other. There it is corrected.
     """
     if any(node.class_name in ("GRU", "LSTM") for node in graph.get_layers()):
         header = project / "firmware" / "nnet_utils" / "nnet_recurrent.h"
-        header.write_text(_LSTM_SUMS.sub("typename CONFIG_T::accum_t", header.read_text()))
+        text = header.read_text()
+        for written, meant in _LSTM_SUMS.items():
+            text = text.replace(written, meant)
+        header.write_text(text)
     if any(node.class_name in ("Gather", "Sum") for node in graph.get_layers()):
         source = files("rfprune.fpga.hls").joinpath("cpp", _HEADER).read_text(encoding="ascii")
         (project / "firmware" / "nnet_utils" / _HEADER).write_text(source, encoding="ascii")

@@ -93,8 +93,10 @@ def weighted(call: Call) -> Lowered:
 
 def recurrent(call: Call) -> Lowered:
     """Keep a recurrent layer, which puts out its sequence; its state is the last step of it."""
-    if len(call.node.all_input_nodes) > 1 or len(call.node.args) + len(call.node.kwargs) > 1:
-        raise call.refused("with a state to begin with (hls4ml begins at 0; leave it out)")
+    for state in call.node.all_input_nodes[1:]:
+        value = state.meta["value"]
+        if not state.meta["constant"] or isinstance(value, nn.Parameter) or value.any():
+            raise call.refused("with a state to begin with (hls4ml begins at 0; leave it out)")
     if len(call.in_shape) != 2:
         raise call.refused(f"of rows of shape {call.in_shape} (steps and features alone)")
     return weighted(call)

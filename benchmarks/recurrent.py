@@ -25,7 +25,6 @@ from rfprune.fpga.fixed_point import deployed
 from rfprune.fpga.hls import compiled, convert, outputs_of_cpp
 from rfprune.fpga.layers import Plan, fold_batch_norm
 from rfprune.fpga.proof.hls import prove_paths
-from rfprune.fpga.prunable import GroupPrunable
 from rfprune.fpga.target import FpgaDeployment
 from rfprune.pruning import Session, dense_step, steps
 from rfprune.spec import TrialSpec
@@ -181,5 +180,8 @@ if __name__ == "__main__":
         measure,
         page,
         packages=("rfprune", "numpy", "torch", "hls4ml"),
-        options={"--layers": (listed(CASES), ",".join(CASES), "with commas")},
+        options={
+            "--layers": (listed(CASES), ",".join(CASES), "with commas"),
+            "--seed": (int, 0, "of networks and trainings"),
+        },
     ).run()

@@ -472,7 +472,7 @@ class _WeightLayer(Narrowing):
 
 
 class _RecurrentLayer(_WeightLayer):
-    """A GRU or LSTM: both weights and both biases rounded, and every step as the C++ computes it."""
+    """A GRU or LSTM: weights and biases rounded, and every step as the C++ computes it."""
 
     def __init__(
         self,

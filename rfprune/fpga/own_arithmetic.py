@@ -115,6 +115,7 @@ class Table(nn.Module):
         self.register_buffer("table", table_entries(row), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the entries, or what the table stands for where it is not read."""
         row, held = self._row, x.detach()
         per_unit = TABLE_SIZE / (row.high - row.low)
         # As the C++ casts to int: toward zero, and then shifted.

@@ -104,9 +104,7 @@ def _weighted(
     )
 
 
-def _recurrent(
-    plan: Plan, own: list[LayerPlan], weights_hls: list[NDArray[Any]]
-) -> LayerDesign:
+def _recurrent(plan: Plan, own: list[LayerPlan], weights_hls: list[NDArray[Any]]) -> LayerDesign:
     """Return a GRU or LSTM; its weights are counted together."""
     inputs, states = own
     operation = inputs.layer.operation

@@ -1,7 +1,7 @@
 """What hls4ml lacks, in its extension interface: a gather, a sum, and a second reuse factor.
 
-``cpp/nnet_wires.h`` is the C++ of the two layers; a project that has one of them gets the file. Of a
-recurrent layer hls4ml gives both weights one reuse factor, though its code has one for each.
+``cpp/nnet_wires.h`` is the C++ of the two layers; a project that has one of them gets the file.
+Both weights of a recurrent layer get one reuse factor of hls4ml, though its code has one for each.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ class _Recurrent(nn.RNNBase):
         return zeros, (parameters, self.bias, 1, 0.0, False, False, True)
 
 
-class GRU(_Recurrent, nn.GRU):
+class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
     """A GRU, made of torch's own with the same parameters."""
 
     def _states(self, x: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ class GRU(_Recurrent, nn.GRU):
         return torch.gru(x, zeros, *rest)[0]
 
 
-class LSTM(_Recurrent, nn.LSTM):
+class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]
     """An LSTM, made of torch's own with the same parameters."""
 
     def _states(self, x: Tensor) -> Tensor:

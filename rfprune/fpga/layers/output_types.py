@@ -3,9 +3,9 @@
 A weight layer whose result goes to an operation that rounds (an activation, pooling, a sum of two)
 stays exact: hls4ml's accumulator is as wide as its products need (``infer_precision.py``). One that
 goes straight to something else is rounded itself, or what reads it would grow with the
-accumulator's width; so is that of a recurrent layer, whose state it is. Products and sums over axes stay exact, too, as wide as they need to be, unless
-a weight layer reads them. The network's outputs stay exact,
-unless the file gives the layer an ``output_precision``.
+accumulator's width; so is that of a recurrent layer, whose state it is. Products and sums over axes
+stay exact, too, as wide as they need to be, unless a weight layer reads them. The network's outputs
+stay exact, unless the file gives the layer an ``output_precision``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a recurrent layer of torch returns, and what of it is built.
 
-``out, h = gru(x)`` and ``out, (h, c) = lstm(x)``: hls4ml's kernels put out the sequence or its last
-step (``nnet_recurrent.h``). The state `h` of one layer is that last step; its axis of the rows comes
-second, so that it is read as ``h[-1]``. The cell's state `c` stays in the kernel.
+``out, h = gru(x)`` and ``out, (h, c) = lstm(x)``: hls4ml's kernels put out the sequence or its
+last step (``nnet_recurrent.h``). The state `h` of one layer is that last step; its axis of the rows
+comes second, so that it is read as ``h[-1]``. The cell's state `c` stays in the kernel.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def only_last_steps(graph: fx.GraphModule) -> None:
 
 def _read_last(graph: fx.GraphModule, node: fx.Node, user: fx.Node, begin: int) -> None:
     """Let a view of the last step of a sequence be one of the step."""
-    index = graph.get_submodule(str(user.target)).index - begin  # type: ignore[operator]
+    view = graph.get_submodule(str(user.target))
+    assert isinstance(view, Gather)
+    index = view.index - begin
     units = shape_of_node(node)
     if index.shape == units and torch.equal(index, torch.arange(prod(units))):
         user.replace_all_uses_with(node)

@@ -236,7 +236,9 @@ def network_of(graph: fx.GraphModule, input_shape: InputShape) -> Network:
     """Return a lowered network as a chain of operations; see `trace`."""
     operations, layers = _operations(graph)
     if not layers:
-        raise NetworkError("the network holds no Linear, Conv1d, Conv2d, GRU or LSTM layer to prune.")
+        raise NetworkError(
+            "the network holds no Linear, Conv1d, Conv2d, GRU or LSTM layer to prune."
+        )
     outputs, keys = _outputs(graph)
     inputs = {n.name: shape_of_node(n) for n in graph.graph.nodes if n.op == "placeholder"}
     network = Network(operations, layers, input_shape, inputs, outputs, keys)

@@ -4,7 +4,7 @@ hls4ml streams the weights of a layer in *HLS order*, output index slowest, chan
 (`hls4ml/model/optimizer/passes/convert_to_channels_last.py`, then
 `backends/vivado/passes/resource_strategy.py`). A row says how many products an output takes
 (``n_in``), how many outputs there are (``n_out``), the permutation from HLS order to torch order,
-and which parameters of the module are such weights. A layer with several, as recurrent ones have, is
+and which parameters of the module are such weights. A layer with several, as recurrent ones are, is
 several matrices to the hardware, each with multipliers of its own.
 """
 

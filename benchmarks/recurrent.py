@@ -79,8 +79,8 @@ def trial(case: dict[str, Any], seed: int) -> TrialSpec:
     """Return the trial that trains and prunes one network."""
     inputs, states = case["reuse factors"]
     layers = {
-        "cells.weight_ih_l0": {"reuse_factor": inputs},
-        "cells.weight_hh_l0": {"reuse_factor": states},
+        "cells-weight_ih_l0": {"reuse_factor": inputs},
+        "cells-weight_hh_l0": {"reuse_factor": states},
     }
     model = {"args": {"kind": case["kind"], "units": case["units"], "n_inputs": 10}}
     own = {"seed": seed, "model": model, "hardware": {"layers": layers}}

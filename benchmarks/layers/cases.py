@@ -549,7 +549,7 @@ _case(
 
 R = "Recurrent layers and attention"
 _BY_HLS4ML = "refused: is built by hls4ml alone"
-_TURNS = {"r.weight_ih_l0": {"reuse_factor": 3}, "r.weight_hh_l0": {"reuse_factor": 2}}
+_TURNS = {"r-weight_ih_l0": {"reuse_factor": 3}, "r-weight_hh_l0": {"reuse_factor": 2}}
 _MORE = {"alkaid": _BY_HLS4ML}
 
 

@@ -107,7 +107,7 @@ def _layers(code: Sequence[LayerCode], record: StepRecord, parity: Parity | None
 
     def error_of(name: str) -> float | None:
         # Both weights of a recurrent layer are in one layer of the C++.
-        return errors.get(name, errors.get(name.rpartition(".")[0]))
+        return errors.get(name, errors.get(name.rpartition("-")[0]))
 
     columns = ["layer", "strategy", "reuse factor", "multipliers", "of dense", "products"]
     rows = [

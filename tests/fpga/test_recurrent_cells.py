@@ -125,8 +125,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "constants": {},
     "turns": {
         "layers": {
-            "cells.weight_ih_l0": {"reuse_factor": 2},
-            "cells.weight_hh_l0": {"reuse_factor": 9 * UNITS // 3},
+            "cells-weight_ih_l0": {"reuse_factor": 2},
+            "cells-weight_hh_l0": {"reuse_factor": 9 * UNITS // 3},
         }
     },
     "stream": {"io_type": "io_stream", "precision": "fixed<12,4,RND,SAT>"},

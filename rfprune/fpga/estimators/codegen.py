@@ -35,7 +35,7 @@ def estimate(design: Design, project: Path) -> Estimate:
     counts: Counter[str] = Counter()
     for generated in read_project(project):
         # Both weights of a recurrent layer count for it.
-        whole = generated.name.rpartition(".")[0]
+        whole = generated.name.rpartition("-")[0]
         name = whole if whole in layers else generated.name
         counts[name] += generated.live_multipliers
     for name, live in counts.items():

@@ -90,7 +90,7 @@ def read_project(folder: Path) -> list[LayerCode]:
             name = comment
         elif "multiplier_limit" in body:
             part = _MATRIX.fullmatch(struct)
-            own = f"{name}.{_MATRICES[part.group(1)]}" if part else name
+            own = f"{name}-{_MATRICES[part.group(1)]}" if part else name
             found.append(_layer(own, body, generated))
     if not found:
         raise ReportError(f"{folder}: parameters.h holds no layer with weights.")

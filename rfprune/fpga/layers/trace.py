@@ -329,7 +329,10 @@ def _axes(module: nn.Module) -> tuple[int, ...]:
 
 
 def _weight_layers(operation: Operation, module: nn.Module) -> list[WeightLayer]:
-    """Return every weight of a layer; its name alone is that of the layer if it is the only one."""
+    """Return every weight of a layer; its name alone is that of the layer if it is the only one.
+
+    A dash is in no name of torch, and does not part the path of a key.
+    """
     kind = kind_of(module, operation.in_shape)
     weights = weights_of(module)
     for weight in weights.values():
@@ -348,7 +351,7 @@ def _weight_layers(operation: Operation, module: nn.Module) -> list[WeightLayer]
         shape = tuple(weight.shape)
         found.append(
             WeightLayer(
-                name=operation.name if len(weights) == 1 else f"{operation.name}.{parameter}",
+                name=operation.name if len(weights) == 1 else f"{operation.name}-{parameter}",
                 operation=operation.name,
                 path=operation.path,
                 kind=kind,

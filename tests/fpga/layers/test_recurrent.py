@@ -109,7 +109,7 @@ def test_settings_are_those_of_the_layer_or_of_one_weight() -> None:
     found = planned(
         layers={
             "cells": {"reuse_factor": 2, "precision": "fixed<12,4>"},
-            "cells.weight_hh_l0": {"reuse_factor": 3, "weight_precision": "fixed<8,1>"},
+            "cells-weight_hh_l0": {"reuse_factor": 3, "weight_precision": "fixed<8,1>"},
         }
     )
     inputs, states, _ = found.layers
@@ -132,14 +132,14 @@ def test_the_type_of_the_gates_loses_nothing() -> None:
 
 
 FAULTS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "reuse factor": ({"cells.weight_hh_l0": {"reuse_factor": 4}}, ReuseFactorError, "6x18"),
+    "reuse factor": ({"cells-weight_hh_l0": {"reuse_factor": 4}}, ReuseFactorError, "6x18"),
     "one of each": (
-        {"cells.weight_hh_l0": {"reuse_factor": 2}},
+        {"cells-weight_hh_l0": {"reuse_factor": 2}},
         SpecError,
         "both weights of a recurrent layer are built in one strategy",
     ),
     "output of a weight": (
-        {"cells.weight_hh_l0": {"output_precision": "fixed<8,2>"}},
+        {"cells-weight_hh_l0": {"output_precision": "fixed<8,2>"}},
         SpecError,
         "Take hardware.layers.cells.output_precision",
     ),
@@ -158,7 +158,7 @@ def test_settings_that_hls4ml_or_rfprune_cannot_have(case: str) -> None:
 
 def test_each_weight_has_groups_and_the_estimate_sees_both() -> None:
     model = Recurrent("GRU", last)
-    layers = {"cells.weight_ih_l0": {"reuse_factor": 4}, "cells.weight_hh_l0": {"reuse_factor": 3}}
+    layers = {"cells-weight_ih_l0": {"reuse_factor": 4}, "cells-weight_hh_l0": {"reuse_factor": 3}}
     found = plan(trace(model, (5, 4)), HardwareSpec.model_validate({"layers": layers}))
     groups = build_groups(found, PruneSpec())
     assert [layer.count for layer in groups.layers] == [18, 36, 12]

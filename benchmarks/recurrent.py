@@ -39,7 +39,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 class Words(nn.Module):
-    """A recurrent layer over the steps of a recording, and a Linear behind the last one."""
+    """A recurrent layer over the steps of a recording, and a Linear behind their mean."""
 
     def __init__(self, n_inputs: int, n_outputs: int, kind: str, units: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Words(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, classes) of (N, steps, features)."""
         steps, _ = self.cells(x)
-        logits: Tensor = self.output(steps[:, -1])
+        logits: Tensor = self.output(steps.mean(1))
         return logits
 
 

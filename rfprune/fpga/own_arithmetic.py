@@ -25,7 +25,7 @@ __all__ = [
     "TABLES",
     "TABLE_SIZE",
     "TABLE_TYPE",
-    "Table",
+    "ActivationTable",
     "TableRow",
     "eight_bits",
     "fraction_of",
@@ -100,7 +100,7 @@ def table_entries(row: TableRow) -> Tensor:
     return TABLE_TYPE.quantize(torch.from_numpy(entries).double())
 
 
-class Table(nn.Module):
+class ActivationTable(nn.Module):
     """An activation that hls4ml reads from a table.
 
     The index is the input times the entries per unit, cut off toward zero, and held within the
@@ -193,11 +193,11 @@ def _argument(node: fx.Node, module: nn.Module | None, name: str, usual: float) 
 
 
 def _table(name: str) -> _Made:
-    return lambda node, module, plan: Table(TABLES[name])
+    return lambda node, module, plan: ActivationTable(TABLES[name])
 
 
 def _elu(node: fx.Node, module: nn.Module | None, plan: Plan) -> nn.Module:
-    return Table(TABLES["elu"], eight_bits(_argument(node, module, "alpha", 1.0)))
+    return ActivationTable(TABLES["elu"], eight_bits(_argument(node, module, "alpha", 1.0)))
 
 
 def _leaky(node: fx.Node, module: nn.Module | None, plan: Plan) -> nn.Module:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rfprune.fpga.layers.operators import GRU
-from rfprune.fpga.own_arithmetic import TABLE_TYPE, TABLES, Table, straight, through
+from rfprune.fpga.own_arithmetic import TABLE_TYPE, TABLES, ActivationTable, straight, through
 from rfprune.hardware.precision import FixedType
 
 __all__ = ["Recurrence"]
@@ -31,7 +31,10 @@ class Recurrence(nn.Module):
         self._is_gru, self._units = isinstance(module, GRU), int(module.hidden_size)
         self._last = bool(module.last)
         self._gates, self._state = gates, state
-        self._sigmoid, self._tanh = Table(TABLES["sigmoid"]), Table(TABLES["tanh"])
+        self._sigmoid, self._tanh = (
+            ActivationTable(TABLES["sigmoid"]),
+            ActivationTable(TABLES["tanh"]),
+        )
 
     def forward(self, x: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Return (N, units) or (N, T, units) of rows (N, T, features)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,17 +13,12 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["PASSWORD", "Postgres", "free_port"]
+from benchmarks.ports import free_port
+
+__all__ = ["PASSWORD", "Postgres"]
 
 #: With what an address has to escape.
 PASSWORD = "not/4@you:%7"
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _programs() -> Path:

@@ -99,7 +99,7 @@ def project(runs: Path, trials: int) -> dict[str, Any]:
 
 def table_of_the_ui(environment: dict[str, str]) -> dict[str, Any]:
     """Return how long the server of ``rfprune ui`` takes for the rows of its table."""
-    from benchmarks.faults.ports import free_port
+    from benchmarks.ports import free_port
 
     port = free_port()
     command = [sys.executable, "-m", "rfprune", "ui", "--port", str(port)]

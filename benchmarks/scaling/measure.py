@@ -20,6 +20,7 @@ from typing import Any
 import ray
 
 from benchmarks.engine.measure import LAYERS, run_apart, run_sleeping, sweep_values
+from benchmarks.ports import free_port
 from benchmarks.report import ROOT
 from benchmarks.scaling.files import measure_commits, measure_data
 from benchmarks.scaling.model import Costs, Load, saturation, simulate
@@ -39,9 +40,7 @@ def ray_nodes(folder: Path, n_nodes: int) -> Iterator[str]:
     """Start a head without CPUs and nodes with one each, connect to it; yield its address."""
     from rfprune.execution.cluster import cluster, quiet_environment
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     address = f"127.0.0.1:{port}"
     own = ("--num-cpus=0", "--node-ip-address=127.0.0.1", "--include-dashboard=false")
     nodes = [_node(folder, "--head", f"--port={port}", *own)]

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+from benchmarks.ports import free_port
 from rfprune.tracking import TrackingConfig
 from rfprune.tracking.config import ServerConfig
 
@@ -57,9 +57,7 @@ def open_page(width: int = 1440, height: int = 900) -> Iterator[Page]:
 @contextmanager
 def mlflow_server(config: TrackingConfig) -> Iterator[str]:
     """Yield the address of a server as ``rfprune ui`` starts it, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     chosen = config.model_copy(update={"server": ServerConfig(port=port)})
     server = subprocess.Popen(
         [sys.executable, "-c", _SERVE, chosen.model_dump_json()],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from textwrap import dedent
 import pytest
 
 import rfprune
+from benchmarks.ports import free_port
 from tests.cli.test_calibrate import project
 
 ROOT = Path(__file__).parents[2]
@@ -114,9 +114,7 @@ def test_every_public_name_has_an_example_that_uses_it(name: str) -> None:
 def test_the_examples_run(tmp_path: Path) -> None:
     """One after the other, in a folder and a process of their own."""
     project(tmp_path / "projects", lut=20_000)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     order = [*FIRST, *(name for name in NAMES if name not in FIRST + LAST), *LAST]
     parts = [f"print({name!r}, flush=True)\n{examples(name)[0]}" for name in order]
     lived = len(FIRST)

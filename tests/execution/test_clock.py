@@ -20,7 +20,7 @@ HERE = Path(__file__).parents[1] / "study"
 ROOT = HERE.parents[1]
 WANTED = 6
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.flaky(reruns=1)]
 
 #: Stands before the C library: adds the seconds in a file to the wall clock, and to that alone.
 SHIFTED = r"""

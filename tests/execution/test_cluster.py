@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ports import free_port
 from rfprune.results import SweepFolder
 from rfprune.study import count_trials, read_study
 
@@ -20,7 +20,7 @@ HERE = Path(__file__).parents[1] / "study"
 ROOT = HERE.parents[1]
 RAY = Path(sys.executable).with_name("ray")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.flaky(reruns=1)]
 
 
 def _environment() -> dict[str, str]:
@@ -64,16 +64,10 @@ def _end(node: subprocess.Popen[str]) -> None:
         os.killpg(node.pid, signal.SIGKILL)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def cluster_of_two(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
     """Start a head without CPUs and two nodes with one each; yield address and nodes."""
-    port = _free_port()
+    port = free_port()
     address = f"127.0.0.1:{port}"
     head = _node(
         tmp_path,

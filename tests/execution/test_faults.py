@@ -33,6 +33,7 @@ START_SECONDS = 240.0
 END_SECONDS = 180.0
 
 pytestmark = [
+    pytest.mark.flaky(reruns=1),
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # from within mlflow
 ]

@@ -89,6 +89,7 @@ def test_a_killed_driver_is_continued_and_a_second_one_refused(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.flaky(reruns=1)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_ends_the_driver_in_good_order(tmp_path: Path, number: int) -> None:
     first = start(tmp_path, 6, 0.3)
@@ -127,6 +128,7 @@ def test_a_signal_while_ray_starts(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.flaky(reruns=1)
 def test_an_interrupted_long_trial_does_not_hold_the_driver_up(tmp_path: Path) -> None:
     first = start(tmp_path, 4, 30.0)
     read_until(first, "started", 2)
@@ -136,6 +138,7 @@ def test_an_interrupted_long_trial_does_not_hold_the_driver_up(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.flaky(reruns=1)
 @pytest.mark.parametrize("seed", range(2))
 def test_drivers_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
     moments = random.Random(seed)
@@ -151,6 +154,7 @@ def test_drivers_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.flaky(reruns=1)
 def test_killed_workers_are_replaced(tmp_path: Path) -> None:
     moments = random.Random(3)
     driver = start(tmp_path, 16, 0.1)

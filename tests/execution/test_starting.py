@@ -71,6 +71,7 @@ def test_why_ray_did_not_start(cause: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.flaky(reruns=1)
 def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     program = (
         "from rfprune.execution.cluster import cluster, quiet_environment\n"

@@ -23,7 +23,7 @@ from rfprune.study.record import Ended
 
 from .conftest import FUNCTION, HERE, SpecMaker
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.slow, pytest.mark.flaky(reruns=1)]
 
 
 @pytest.fixture

@@ -97,6 +97,7 @@ def test_who_looks_keeps_no_driver_out(inline: Callable[..., Inline], make_spec:
 
 
 @pytest.mark.slow
+@pytest.mark.flaky(reruns=1)
 def test_another_shell_follows_a_real_sweep(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
     environment.pop("RAY_ADDRESS", None)

@@ -22,7 +22,7 @@ from rfprune.tracking.ids import sweep_id
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.flaky(reruns=1)]
 EXPERIMENT = "1"
 TRIALS = 6
 

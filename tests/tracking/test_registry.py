@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.ports import free_port
 from rfprune.errors import InputError, RunsError, WorkError
 from rfprune.exporting.onnx import write_onnx_of_heads
 from rfprune.models import architecture, build, save_checkpoint
@@ -90,6 +90,7 @@ def test_no_export_and_no_server_are_sentences(exported, tmp_path, config, monke
 
 
 @pytest.mark.slow
+@pytest.mark.flaky(reruns=1)
 def test_loaded_in_a_fresh_process(exported, config, tmp_path) -> None:
     from rfprune.exporting import load
 
@@ -150,6 +151,7 @@ print(json.dumps({
 
 
 @pytest.mark.slow
+@pytest.mark.flaky(reruns=1)
 @pytest.mark.parametrize(
     ("network", "shape"), [("two", {"jets": (2, 2), "muon": (1,)}), ("pair", (5,))]
 )
@@ -208,13 +210,12 @@ def invoke(port: int, x: np.ndarray) -> list | None:
 
 
 @pytest.mark.slow
+@pytest.mark.flaky(reruns=1)
 def test_served_by_mlflow(exported, config, tmp_path) -> None:
     from rfprune.exporting import load
 
     register_model(exported, "jets", config)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/jets@champion"]
     # MLflow starts uvicorn by its bare name, which an activated environment would have found.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

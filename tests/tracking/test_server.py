@@ -14,15 +14,10 @@ import time
 
 import pytest
 
+from benchmarks.ports import free_port
 from rfprune.errors import InputError
 from rfprune.tracking import TrackingConfig, project, serve
 from rfprune.tracking.config import ServerConfig
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def on_port(config: TrackingConfig, **server) -> TrackingConfig:
@@ -76,6 +71,7 @@ def group_is_empty(leader: int) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.flaky(reruns=1)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_real_server_serves_the_runs_and_ends_whole(make, config, number) -> None:
     folder = make.sweep(trials=2)

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from benchmarks.ports import free_port
 from rfprune.tracking import Tracker, TrackingConfig, project
 
 
@@ -15,9 +16,7 @@ from rfprune.tracking import Tracker, TrackingConfig, project
 def dead_server(monkeypatch: pytest.MonkeyPatch) -> TrackingConfig:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     return TrackingConfig(tracking_uri=f"http://127.0.0.1:{port}")
 
 

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from benchmarks.ports import free_ports
 
 _UP_SECONDS = 120
 
@@ -29,17 +30,6 @@ class Head:
     cluster: str
     token_file: Path
     folder: Path
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago, outside the range that Ray's workers take."""
-    sockets = [socket.socket() for _ in range(count)]
-    for taken in sockets:
-        taken.bind(("127.0.0.1", 0))
-    ports = [taken.getsockname()[1] for taken in sockets]
-    for taken in sockets:
-        taken.close()
-    return ports
 
 
 def descendants(process: int) -> list[int]:

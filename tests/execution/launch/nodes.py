@@ -17,7 +17,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .conftest import descendants, end_marked, free_ports
+from benchmarks.ports import free_ports
+
+from .conftest import descendants, end_marked
 
 _UP_SECONDS = 180
 #: Ends well if a server answers, be it with a refusal.

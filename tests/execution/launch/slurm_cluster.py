@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .conftest import end_marked, end_tree, free_ports
+from benchmarks.ports import free_ports
+
+from .conftest import end_marked, end_tree
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol", "scancel", "srun")
 _SBIN = "/usr/sbin"

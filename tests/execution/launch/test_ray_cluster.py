@@ -15,7 +15,7 @@ from rfprune.results import SweepFolder
 from .conftest import Head
 from .users import ROOT, User
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.flaky(reruns=1)]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from .slurm_cluster import SlurmCluster
 from .users import ROOT, User
 
 pytestmark = [
+    pytest.mark.flaky(reruns=1),
     pytest.mark.slow,
     pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing() or "none"),
 ]

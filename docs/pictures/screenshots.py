@@ -114,7 +114,8 @@ def main() -> None:
             runs = scratch / "runs"
             rfprune(scratch, "sweep", str(ROOT / "sweeps" / f"{SWEEP}.yml"))
         where = ("--runs", str(runs.resolve()))
-        rfprune(scratch, "pareto", SWEEP, *where, "--html", "front.html")
+        picture = ("--png", str(IMAGES / "front.png"))
+        rfprune(scratch, "pareto", SWEEP, *where, "--html", "front.html", *picture)
         rfprune(scratch, "export", SWEEP, *where, "--where", "fits==1", "--out", "best")
         part = ("--set", f"hardware.part={OTHER_PART}")
         if not (runs / BESIDE).exists():

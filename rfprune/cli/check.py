@@ -13,7 +13,6 @@ from rfprune.cli.common import (
     RunsOption,
     SetOption,
     SweepArgument,
-    runs_option,
 )
 from rfprune.core.tables import Column, make_table
 
@@ -53,6 +52,7 @@ def check(
         note,
         print_json,
         read_sweep_file,
+        runs_option,
         say,
         stdout,
     )

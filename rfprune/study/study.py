@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,7 @@ def open_study(
             if not rebuild:
                 _check_folder_is_new(folder, where)
             study.set_user_attr(_MARK, fresh)
+            _name_objectives(study, spec)
         else:
             if rebuild and n_trials:
                 raise RunsError(
@@ -174,6 +176,14 @@ def open_study(
         study.close()
         raise
     return study
+
+
+def _name_objectives(study: Study, spec: SweepSpec) -> None:
+    """Name the objectives for Optuna's own pages, which would call them by their numbers."""
+    with warnings.catch_warnings():
+        # The names are experimental to Optuna; nothing here rests on them.
+        warnings.simplefilter("ignore")
+        study.set_metric_names(list(spec.objectives))
 
 
 def _n_run(trials: Sequence[FrozenTrial]) -> int:

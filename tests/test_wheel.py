@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.flaky(reruns=1),
     pytest.mark.skipif(
         importlib.util.find_spec("hatchling") is None
         or importlib.util.find_spec("nbclient") is None,
@@ -77,23 +79,19 @@ def test_one_cell_in_a_fresh_environment_to_a_front(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import nbformat
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
     for name in [name for name in os.environ if name.startswith("PYTHON")]:
         monkeypatch.delenv(name)
+    kernel = tmp_path / "jupyter" / "kernels" / "fresh"
+    kernel.mkdir(parents=True)
+    argv = [str(fresh), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    about = {"argv": argv, "display_name": "fresh", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(about))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL.strip())])
-    manager = AsyncKernelManager()
-    manager._kernel_spec = KernelSpec(
-        argv=[str(fresh), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        display_name="fresh",
-        language="python",
-    )
-    client = NotebookClient(
-        made, km=manager, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
-    )
-    client.execute()
+    place = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(made, timeout=300, kernel_name="fresh", resources=place).execute()
     outputs = made.cells[0].outputs
     said = "".join(o.text for o in outputs if o.output_type == "stream" and o.name == "stdout")
     file, trials, points = said.split()

@@ -85,7 +85,8 @@ def front_figure(
     columns = min(len(pairs), per_row)
     rows = -(-len(pairs) // columns)
     # Figure without pyplot: no global state, so that it may be drawn outside the main thread.
-    figure = Figure(figsize=(max(5.6 * columns, 7.0), 4.4 * rows + 0.9), dpi=130)
+    size = (max(5.6 * columns, 7.0), 4.4 * rows + 0.9)
+    figure = Figure(figsize=size, dpi=100 if per_row == 1 else 130)
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, (x, y) in zip(panels, pairs, strict=False):

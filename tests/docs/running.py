@@ -13,6 +13,8 @@ __all__ = ["check_a_run_of", "slow_notebooks"]
 
 slow_notebooks = [
     pytest.mark.slow,
+    # Ray may take longer to start than it allows itself.
+    pytest.mark.flaky(reruns=1),
     pytest.mark.skipif(
         importlib.util.find_spec("nbclient") is None, reason="extra notebook is missing"
     ),

@@ -11,11 +11,13 @@ from typing import Any
 
 from pydantic import Field
 
+from benchmarks.faults.driver import PROMOTED
 from benchmarks.faults.kills import KINDS, SECONDS, TRIALS, campaign
+from benchmarks.faults.retargets import measure as measure_retargets
 from benchmarks.faults.scale import measure as measure_scale
 from benchmarks.report import ROOT, Kept, Study, read_cases, render, sentence, table
 
-PARTS = ("kills", "faults", "scale")
+PARTS = ("kills", "promoted", "retargets", "faults", "scale")
 
 
 def by_their_tests() -> list[dict[str, Any]]:
@@ -46,7 +48,7 @@ def _found(case: ElementTree.Element | None) -> str:
 
 def page(result: dict[str, Any]) -> str:
     """Return the page; parts that were not run have a dash."""
-    sweeps, faults = result["kills"], result["faults"]
+    sweeps, faults = result["kills"] + result["promoted"], result["faults"]
     totals = Counter[str]()
     for row in sweeps:
         totals.update(row["kills"])
@@ -65,8 +67,21 @@ def page(result: dict[str, Any]) -> str:
         sums=", ".join(f"{number} {name}" for name, number in sums.items()),
         by_kind=table(by_kind),
         sweeps=table(
-            rows, ["sweep", "kills", "starts", "wanted", "complete", "lost", "doubled", "running"]
+            rows,
+            [
+                "sweep",
+                "kills",
+                "starts",
+                "wanted",
+                "complete",
+                "paused",
+                "lost",
+                "doubled",
+                "running",
+            ],
         ),
+        retargets=", ".join(f"{number} {what}" for what, number in result["retargets"].items())
+        or "not measured for this page",
         faults=table(
             {name: row[name] for name in ("fault", "expected", "found", "before")} for row in faults
         ),
@@ -81,6 +96,8 @@ class Found(Kept):
     """What has been found so far, so that a long study can be resumed."""
 
     kills: list[dict[str, Any]] = Field(default_factory=list)
+    promoted: list[dict[str, Any]] = Field(default_factory=list)
+    retargets: dict[str, int] = Field(default_factory=dict)
     faults: list[dict[str, Any]] = Field(default_factory=list)
     scale: dict[str, Any] = Field(default_factory=dict)
 
@@ -95,7 +112,13 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         found.scale = measure_scale(given.trials)
         found.write(given.kept)
     if "kills" in given.parts:
-        campaign(given.kills, given.seed, found.kills, lambda: found.write(given.kept))
+        campaign("sweep", given.kills, given.seed, found.kills, lambda: found.write(given.kept))
+    if "promoted" in given.parts:
+        more = (given.further, given.seed, found.promoted, lambda: found.write(given.kept))
+        campaign(PROMOTED, *more)
+    if "retargets" in given.parts and not found.retargets:
+        found.retargets = measure_retargets(given.further, given.seed)
+        found.write(given.kept)
     return found.model_dump()
 
 
@@ -113,6 +136,7 @@ if __name__ == "__main__":
         options={
             "--parts": (_parts, list(PARTS), f"some of: {', '.join(PARTS)}"),
             "--kills": (int, 200, "how many kills"),
+            "--further": (int, 20, "how many of promoted trials, and of retargeting"),
             "--trials": (int, 1000, "how many trials the long sweep has"),
             "--kept": (Path, None, "a file that keeps what was found, to resume from"),
             "--seed": (int, 0, "of the moments and the kinds"),

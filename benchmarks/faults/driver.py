@@ -17,11 +17,15 @@ from rfprune.spec import SweepSpec
 from rfprune.spec.yaml_files import parse_spec
 from rfprune.study import SweepEvent, expand
 
+PROMOTED = "promoted"
 LAYERS = {"fc1": (16, 64), "fc2": (64, 32)}
 
 
 def spec_of(name: str, trials: int, seconds: float) -> SweepSpec:
-    """Return the sweep: reuse factor and budget of a small network, two objectives."""
+    """Return the sweep: reuse factor and budget of a small network, two objectives.
+
+    In one that is called `PROMOTED` with a number, trials pause and the best are promoted.
+    """
     values: dict[str, Any] = {
         "name": name,
         "model": {"name": "mlp", "args": {"seconds": seconds}},
@@ -35,6 +39,8 @@ def spec_of(name: str, trials: int, seconds: float) -> SweepSpec:
         # A trial may be hit many times here.
         "retries": 50,
     }
+    if name.startswith(PROMOTED):
+        values["early_stop"] = {"first_step": 1, "factor": 2, "promote": True}
     return parse_spec(SweepSpec, values, "benchmarks/faults/driver.py")
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.faults.driver import spec_of
 from benchmarks.faults.trials import STEPS, checkpoint, step_at
 from benchmarks.report import ROOT
+from rfprune.results import TrialFolder
 
 #: What is done, how often in relation, and with what status the driver may end (None: it goes on).
 KINDS: dict[str, tuple[int, tuple[int, ...] | None]] = {
@@ -149,11 +150,11 @@ def strike(driver: Driver, kind: str, moments: random.Random) -> bool:
     return True
 
 
-def one_sweep(number: int, n_kills: int, moments: random.Random) -> dict[str, Any]:
+def one_sweep(name: str, n_kills: int, moments: random.Random) -> dict[str, Any]:
     """Run a sweep to its end with about so many kills; return what was done and what was found."""
     kinds = [kind for kind, (weight, _) in KINDS.items() for _ in range(weight)]
     done: Counter[str] = Counter()
-    began, starts, name = time.monotonic(), 0, f"sweep{number}"
+    began, starts = time.monotonic(), 0
     with tempfile.TemporaryDirectory(prefix="rfprune-faults-") as folder:
         runs = Path(folder)
         while True:
@@ -182,34 +183,48 @@ def compare(runs: Path, name: str) -> dict[str, int]:
     """Count what is lost, doubled and running in the study, in the run folders and in MLflow."""
     from rfprune.results import SweepFolder
     from rfprune.study import count_trials, read_study
+    from rfprune.study.trials import PAUSED
 
     folder, spec = SweepFolder(runs / name), spec_of(name, TRIALS, SECONDS)
     study = read_study(folder)
     counts = count_trials(study)
-    complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
-    numbers = {int(trial.user_attrs["folder"]) for trial in complete}
-    keys = {trial.user_attrs["key"] for trial in complete}
-    wrong = 0
-    for number in numbers:
-        trial = folder.trial(number)
-        steps, result, own = trial.steps(), trial.result(), trial.spec()
-        same = [step.values for step in steps] == [
-            step_at(own, index).values for index in range(STEPS + 1)
-        ]
-        files = [
-            trial.checkpoint(index).read_bytes() == checkpoint(own, index)
-            for index in range(STEPS + 1)
-        ]
-        wrong += not (same and all(files) and result is not None and result.state == "complete")
+    followed = {trial.user_attrs.get("retry_of") for trial in study.trials}
+    ended = [
+        trial
+        for trial in study.trials
+        if trial.number not in followed
+        and (trial.state.name == "COMPLETE" or trial.user_attrs.get("reason") == PAUSED)
+    ]
+    numbers = {int(trial.user_attrs["folder"]) for trial in ended}
+    keys = {trial.user_attrs["key"] for trial in ended}
+    wrong = sum(not as_undisturbed(folder.trial(number)) for number in numbers)
     stray = len({trial.number for trial in folder.trials()} - numbers)
     runs_lost, runs_doubled, runs_open = compare_runs(runs, numbers)
     return {
         "wanted": spec.trials,
         "complete": counts.complete,
+        "paused": counts.paused,
         "lost": spec.trials - len(numbers) + wrong + stray + runs_lost + counts.failed,
-        "doubled": len(complete) - len(keys) + runs_doubled,
+        "doubled": len(ended) - len(keys) + runs_doubled,
         "running": counts.running + counts.waiting + runs_open,
     }
+
+
+def as_undisturbed(trial: TrialFolder) -> bool:
+    """Return whether a trial's folder holds what one has that nobody touched.
+
+    One that is paused has its first steps, as far as its rung.
+    """
+    steps, result, own = trial.steps(), trial.result(), trial.spec()
+    if result is None:
+        return False
+    whole = result.state == "complete" and len(steps) == STEPS + 1
+    paused = result.stopped == "paused" and 1 < len(steps) <= STEPS
+    return (whole or paused) and all(
+        step.values == step_at(own, index).values
+        and trial.checkpoint(index).read_bytes() == checkpoint(own, index)
+        for index, step in enumerate(steps)
+    )
 
 
 def compare_runs(runs: Path, numbers: set[int]) -> tuple[int, int, int]:
@@ -229,6 +244,7 @@ def compare_runs(runs: Path, numbers: set[int]) -> tuple[int, int, int]:
 
 
 def campaign(
+    name: str,
     n_kills: int,
     seed: int,
     rows: list[dict[str, Any]],
@@ -237,6 +253,7 @@ def campaign(
     """Run sweeps, each with some twenty kills, until there were `n_kills`.
 
     Args:
+        name: of the sweeps, before their number.
         n_kills: how many.
         seed: of the moments and the kinds.
         rows: what was found so far; each sweep adds one.
@@ -244,6 +261,6 @@ def campaign(
     """
     moments = random.Random(f"{seed}.{len(rows)}" if rows else seed)
     while (total := sum(sum(row["kills"].values()) for row in rows)) < n_kills:
-        rows.append(one_sweep(len(rows), min(25, n_kills - total), moments))
+        rows.append(one_sweep(f"{name}{len(rows)}", min(25, n_kills - total), moments))
         print(f"{total} of {n_kills} kills before {rows[-1]}", file=sys.stderr, flush=True)
         keep()

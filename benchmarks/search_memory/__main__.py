@@ -1,8 +1,8 @@
 """Warm starts and stagnation on tables of real trials, seed by seed, through a sweep's own record.
 
-The earlier search is a random one with another seed, whose validation accuracies carry the noise of
-the validation rows, as those of another seed would. The unrelated one has the same points with the
-results of others, drawn at random.
+The earlier search is a sweep as the product makes it, or a random one, with another seed; its
+validation accuracies carry the noise of the validation rows, as those of another seed would. The
+unrelated one has the random one's points with the results of others, drawn at random.
 """
 
 import argparse
@@ -26,6 +26,8 @@ from rfprune.study.warm_start import EarlierTrial
 NOISE = {"digits": 0.014, "jets": 0.008}
 #: Earlier searches have other seeds than those that they are to help.
 _OTHER_SEEDS = 1000
+#: Kinds of earlier searches.
+EARLIER = ("a sweep", "random", "unrelated")
 #: Trials after which what one more hour would bring is compared with what came.
 _FORESEEN = (40, 60, 100)
 
@@ -58,14 +60,18 @@ def unrelated(lookup: Lookup, found: Searched, seed: int) -> list[EarlierTrial]:
 
 
 def warm(task: str, lookup: Lookup, seeds: int, trials: int) -> dict[str, Array]:
-    """Return the curves (seeds, trials) of a cold search, and of two that begin with another."""
-    curves: dict[str, list[Array]] = {"cold": [], "related": [], "unrelated": []}
+    """Return the curves (seeds, trials) of a cold search, and of those that begin with another."""
+    curves: dict[str, list[Array]] = {name: [] for name in ("cold", *EARLIER)}
     for seed in range(seeds):
-        before = run_search(task, lookup, "random", _OTHER_SEEDS + seed, trials)
+        sweep, drawn = (
+            run_search(task, lookup, sampler, _OTHER_SEEDS + seed, trials)
+            for sampler in ("auto", "random")
+        )
         told: dict[str, Sequence[EarlierTrial]] = {
             "cold": (),
-            "related": related(task, before, seed),
-            "unrelated": unrelated(lookup, before, seed),
+            "a sweep": related(task, sweep, seed),
+            "random": related(task, drawn, seed),
+            "unrelated": unrelated(lookup, drawn, seed),
         }
         for name, earlier in told.items():
             found = run_search(task, lookup, "auto", seed, trials, earlier=earlier)
@@ -76,7 +82,7 @@ def warm(task: str, lookup: Lookup, seeds: int, trials: int) -> dict[str, Array]
 def compare(task: str, curves: dict[str, Array]) -> Iterator[dict[str, Any]]:
     """Yield one row per kind of earlier search: when it was where the cold one ended."""
     cold = curves["cold"]
-    for name in ("related", "unrelated"):
+    for name in EARLIER:
         there = curves[name] >= cold[:, -1:]
         trials = np.where(there.any(axis=1), there.argmax(axis=1) + 1, cold.shape[1] + 1)
         ahead, behind = (
@@ -156,7 +162,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 def draw(result: dict[str, Any], folder: Path) -> None:
     """Draw the mean curves, one panel per task."""
-    colors = {"cold": GREY, "related": BLUE, "unrelated": "#c4573f"}
+    colors = {"cold": GREY, "a sweep": BLUE, "random": "#3f9a8c", "unrelated": "#c4573f"}
     with picture(folder / "curves.png", len(result["curves"])) as panels:
         for axis, (task, kinds) in zip(panels, result["curves"].items(), strict=True):
             for name, rows in kinds.items():

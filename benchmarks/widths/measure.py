@@ -38,6 +38,7 @@ from rfprune.trial.run import run_trial
 _LISTED = read_cases("widths")
 CASES = {name: case for name, case in _LISTED.items() if not name.startswith(".")}
 ABLATIONS: dict[str, dict[str, Any]] = _LISTED[".ablations"]
+METHODS: dict[str, dict[str, Any]] = _LISTED[".methods"]
 #: LUTs that are counted by Yosys: larger graphs take minutes each, and no crossing lies outside.
 YOSYS = (350, 5000)
 
@@ -57,7 +58,7 @@ def _of(values: list[Any], index: int) -> Any:
     return values[min(index, len(values) - 1)]
 
 
-def points(task: str, seed: int, home: Path, yosys: bool, without: str = "") -> Points:
+def points(task: str, seed: int, home: Path, yosys: bool, other: str = "") -> Points:
     """Return the dense network and the points of one trial on the rows that are left.
 
     What has been run before is read again.
@@ -67,17 +68,17 @@ def points(task: str, seed: int, home: Path, yosys: bool, without: str = "") -> 
         seed: of the trial.
         home: where it is kept.
         yosys: whether its points are counted by Yosys, too.
-        without: what is left out of the method, one of `ABLATIONS`.
+        other: what is changed, one of `ABLATIONS` or `METHODS`.
     """
-    folder = home / task / (without.replace(" ", "-") or ".")
+    folder = home / task / (other.replace(" ", "-") or ".")
     known = folder / f"{seed:04d}.json"
     if not known.exists():
-        change = settings({"seed": seed}, ABLATIONS.get(without) or {})
+        change = settings({"seed": seed}, (ABLATIONS | METHODS).get(other) or {})
         spec = TrialSpec.model_validate(settings(CASES[task], change))
-        with _without(without):
+        with _without(other):
             cpu = _run(spec, TrialFolder(folder / f"{seed:04d}"), home / task / "dense")
         trial = TrialFolder(folder / f"{seed:04d}")
-        whole = {"tool": without or OURS, "task": task, "seed": seed, "cpu_seconds": cpu}
+        whole = {"tool": other or OURS, "task": task, "seed": seed, "cpu_seconds": cpu}
         dense = home / task / "dense"
         write_json(known, [whole | line for line in _judged(spec, trial, dense, yosys)])
     found: Points = json.loads(known.read_text())
@@ -197,6 +198,13 @@ def measure(options: Namespace) -> dict[str, Any]:
             for index, task in enumerate(options.tasks)
             for seed in range(_of(options.seeds, index))
             for row in points(task, seed, home, options.yosys)
+        ]
+        rows += [
+            row
+            for index, task in enumerate(options.tasks)
+            for method in METHODS
+            for seed in range(_of(options.methods, index))
+            for row in points(task, seed, home, options.yosys, method)
         ]
         if options.hgq2:
             for index in range(len(options.tasks)):

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from rfprune.core.files import write_json
-from rfprune.fpga.estimators.yosys import synthesise
+from rfprune.fpga.estimators.rtl import Rtl
+from rfprune.fpga.estimators.yosys import measure
+from rfprune.hardware.parts import find_part
 
 #: Of beta, from and to: its authors' for jets, a shorter one, and one that begins later.
 RAMPS = ((5e-7, 1e-3), (1e-6, 4e-4), (3e-6, 3e-4))
@@ -56,8 +58,10 @@ def points(
         each = [json.loads(line) for line in (out / "points.jsonl").read_text().splitlines()]
         for point in each:
             if yosys[0] <= point["lut"] <= yosys[1]:
-                sources = out / f"{point['index']:03d}" / "src"
-                point["yosys_lut"] = synthesise(sources, "network").lut
+                sources, part = out / f"{point['index']:03d}" / "src", find_part("xcvu9p")
+                point["yosys_lut"] = measure(
+                    Rtl(sources, "network", part, 5.0, "da4ml", adders=True)
+                ).total.lut
         write_json(out / "counted.json", each)
     known = json.loads((out / "counted.json").read_text())
     return [{"seed": seed, **point, "ramp": list(ramp)} for point in known]

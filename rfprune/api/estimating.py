@@ -52,12 +52,13 @@ def estimate(
     """
     from rfprune.core.own_code import allowing_code
     from rfprune.core.registry import importable
-    from rfprune.fpga.estimators import check_estimator
+    from rfprune.fpga.estimators import check_estimator, measures_rtl
     from rfprune.fpga.estimators import estimate as run
     from rfprune.fpga.estimators.design import Design
 
     with importable():
-        check_estimator(by)
+        if not measures_rtl(by):
+            check_estimator(by)
     if isinstance(design, Design):
         return run(design, by)
     if isinstance(design, str | Path):

@@ -13,6 +13,15 @@ from rfprune.errors import SpecError
 __all__ = ["estimate"]
 
 N = TypeVar("N", int, float)
+Target = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TARGET",
+        help="A design file, the folder of a trial or one of its .pt files, or an exported folder; "
+        "with --by yosys or nextpnr also one in which a vendor's HLS has run.",
+        show_default=False,
+    ),
+]
 ReuseFactors = Annotated[
     str | None,
     typer.Option("--reuse-factor", metavar="1,2,4", help="What if: of every layer."),
@@ -27,15 +36,7 @@ Plot = Annotated[Path | None, typer.Option("--png", help="What if: write a plot 
 
 
 def estimate(
-    target: Annotated[
-        Path,
-        typer.Argument(
-            metavar="TARGET",
-            help="A design file, the folder of a trial or one of its .pt files, or an exported "
-            "folder.",
-            show_default=False,
-        ),
-    ],
+    target: Target,
     by: Annotated[str, typer.Option(help="Estimator; see 'rfprune list estimators'.")] = "analytic",
     step: Annotated[
         int | None, typer.Option(help="Step of a trial; default: the last accepted one.")
@@ -53,14 +54,18 @@ def estimate(
 
     Every figure of the analytic estimator has an interval that holds nine of ten designs of other
     people. With lists of reuse factors, clocks or parts it prints one row for each combination.
+    --by yosys synthesises RTL, --by nextpnr places and routes it on an ECP5: that of an export of
+    graphs of adders, or of a vendor's HLS (syn/verilog). What was measured before comes from the
+    cache.
 
     Example: rfprune estimate design.yml --reuse-factor 1,4,16 --clock 2.5,5 --png what_if.png
     """
     from rfprune.api.estimating import estimate_target
-    from rfprune.cli.common import naming, print_json, stdout
+    from rfprune.cli.common import naming, print_json, stderr, stdout
     from rfprune.core.own_code import allowing_code
+    from rfprune.core.progress import saying
     from rfprune.core.registry import importable
-    from rfprune.fpga.estimators import check_estimator
+    from rfprune.fpga.estimators import check_estimator, measures_rtl
     from rfprune.fpga.estimators.estimate_table import table
 
     lists = {"--reuse-factor": reuse_factor, "--clock": clock, "--part": part}
@@ -69,8 +74,15 @@ def estimate(
         return
     # An estimator may be a function in a module of the user's, beside where the command is called.
     with importable():
-        check_estimator(by)
-    with naming(str(target), "design"), allowing_code(run_code):
+        if not measures_rtl(by):
+            check_estimator(by)
+    with (
+        naming(str(target), "design"),
+        allowing_code(run_code),
+        # Tools that place and route take minutes.
+        stderr().status("estimating") as status,
+        saying(lambda text: status.update(f"{text} ...")),
+    ):
         found, device = estimate_target(target, by, step, run_code)
     if as_json:
         print_json(found.to_json(device))

@@ -1,4 +1,4 @@
-"""Estimating what is already in a folder: a trial at one of its steps, or an exported network."""
+"""Estimating what is already in a folder: a trial at one of its steps, an export, RTL of HLS."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ from rfprune.core.files import read_json
 from rfprune.errors import RunsError
 from rfprune.exporting.loading import load_layers
 from rfprune.fpga.adders.deployment import AdderDeployment
-from rfprune.fpga.estimators import Estimate, estimate, needs_project
+from rfprune.fpga.estimators import (
+    Estimate,
+    estimate,
+    measure_rtl,
+    measures_rtl,
+    needs_project,
+)
 from rfprune.fpga.estimators.design import Design
 from rfprune.fpga.estimators.network import design_of
+from rfprune.fpga.estimators.rtl import Rtl, find_hls_output
 from rfprune.fpga.hls import convert
 from rfprune.fpga.layers import Plan, fold_batch_norm, plan, trace
+from rfprune.fpga.proof.circuit import TOP
 from rfprune.fpga.target import FPGA, FpgaDeployment
 from rfprune.fpga.unrolled.deployment import UnrolledDeployment
 from rfprune.fpga.values.deploying import deploy_values
-from rfprune.hardware.parts import Part
+from rfprune.hardware.parts import Part, find_part
 from rfprune.models import load_checkpoint
 from rfprune.results import TrialFolder
 from rfprune.spec import TrialSpec
@@ -37,15 +45,27 @@ def estimate_folder(
 ) -> tuple[Estimate, Part]:
     """Return the estimate of a trial or an exported network, and its part.
 
+    An estimator that measures RTL takes the RTL that the folder holds, if it holds any.
+
     Args:
-        folder: a trial's run folder, or a folder made by ``rfprune export``.
+        folder: a trial's run folder, a folder made by ``rfprune export``, or one in which a
+            vendor's HLS has run where `by` measures RTL.
         by: name of the estimator.
         step: of a trial; its last accepted one if None.
         run_code: let an exported network be built by the function that its file names.
 
     Raises:
-        RunsError: the folder is neither of the two.
+        RunsError: the folder is none of these.
     """
+    measures = measures_rtl(by)
+    rtl = _rtl_in(folder) if measures and step is None else None
+    if rtl is not None:
+        return measure_rtl(rtl, by), rtl.part
+    if measures and not (_is_trial(folder) or _is_export(folder)):
+        raise RunsError(
+            f"{folder}: holds no RTL. Allowed with --by {by}: an export, a trial, or a folder in "
+            "which Vivado HLS or Vitis HLS has written syn/verilog."
+        )
     found, model = network_of(folder, step, run_code)
     if isinstance(found, Circuits):
         return found.estimate(model, by), found.part
@@ -65,9 +85,9 @@ def design_of_folder(folder: Path, step: int | None = None, run_code: bool = Fal
 
 def network_of(folder: Path, step: int | None, run_code: bool) -> tuple[Plan | Circuits, nn.Module]:
     """Return a trial's or an export's network, planned; arguments and errors as above."""
-    if (folder / "steps.jsonl").exists():
+    if _is_trial(folder):
         return _of_trial(TrialFolder(folder), step)
-    if (folder / "model.pt").exists() and (folder / "spec.json").exists():
+    if _is_export(folder):
         return _of_export(folder, run_code)
     raise RunsError(
         f"{folder}: is neither a trial nor an exported network. Allowed: a folder like "
@@ -83,6 +103,33 @@ def estimate_network(planned: Plan, model: nn.Module, by: str) -> Estimate:
     with tempfile.TemporaryDirectory() as scratch:
         project = convert(model, planned, Path(scratch) / "hls").write()
         return estimate(design, by, project)
+
+
+def _is_trial(folder: Path) -> bool:
+    return (folder / "steps.jsonl").exists()
+
+
+def _is_export(folder: Path) -> bool:
+    return (folder / "model.pt").exists() and (folder / "spec.json").exists()
+
+
+def _rtl_in(folder: Path) -> Rtl | None:
+    """Return the RTL of a graph of adders in an export, or what a vendor's HLS wrote, or None."""
+    sources = folder / "rtl" / "src"
+    if not (_is_export(folder) and sources.is_dir()):
+        return find_hls_output(folder)
+    spec = parse_spec(TrialSpec, read_json(folder / "spec.json"), str(folder / "spec.json"))
+    stated = read_json(folder / "estimate.json").get("total", {})
+    return Rtl(
+        folder=sources,
+        top=TOP,
+        part=find_part(spec.hardware.part),
+        clock_ns=spec.hardware.clock_ns,
+        writer="alkaid" if spec.hardware.backend == "alkaid" else "da4ml",
+        adders=True,
+        latency_cycles=stated.get("latency_cycles"),
+        ii_cycles=stated.get("ii_cycles"),
+    )
 
 
 def _of_trial(trial: TrialFolder, step: int | None) -> tuple[Plan | Circuits, nn.Module]:

@@ -23,7 +23,7 @@ from rfprune.study.space import Space
 from rfprune.study.study import free_name, lock, open_study
 from rfprune.study.trials import RETRIED
 
-__all__ = ["Rebuilt", "point_of", "rebuild_study"]
+__all__ = ["Rebuilt", "point_of", "rebuild_locked", "rebuild_study"]
 
 #: Reasons that stand before the colon in the error of a failed trial's result.
 _REASONS = (*RETRIED, "missing", "nan")
@@ -56,33 +56,37 @@ def rebuild_study(spec: SweepSpec, folder: SweepFolder, space: Space) -> Rebuilt
         RunsError: there are no folders, another driver is at work, or the database holds trials of
             this sweep.
     """
-    if next(folder.trials(), None) is None:
-        raise RunsError(f"{folder.path}: holds no trials that a study could be made of.")
     # A driver that is at work would write to a journal that is being replaced.
     with lock(folder):
-        facts = folder.facts() if (folder.path / "sweep.json").exists() else {}
-        trials, left_out = _readable(folder, space)
-        aside = None
-        if spec.storage is None and folder.study_path.exists():
-            aside = free_name(folder.study_path, "damaged")
-            folder.study_path.rename(aside)
-        study = open_study(spec, folder, space.layers, str(facts.get("sweep_id", "")), rebuild=True)
-        try:
-            # Queued first and drawn afterwards, so that each draw meets exactly one of these
-            # points.
-            for trial, values in trials:
-                point = space.encode(values, str(trial.path))
-                attempt = 0 if (result := trial.result()) is None else result.attempt
-                known = {"queued": point, "folder": trial.number, "attempt": attempt}
-                study.enqueue_trial(point, user_attrs=known)
-            record = Record(spec, folder, space, study, facts.get("reference_point"))
-            for number, _ in trials:
-                record.replay(_end_of(number))
-            # What had not ended is left as a driver's death leaves it, to be resumed.
-            record.orphan_live()
-            record.queue_unknown(first_points(spec, space, record.choice))
-        finally:
-            study.close()
+        return rebuild_locked(spec, folder, space)
+
+
+def rebuild_locked(spec: SweepSpec, folder: SweepFolder, space: Space) -> Rebuilt:
+    """Do what `rebuild_study` does; call with the lock held."""
+    if next(folder.trials(), None) is None:
+        raise RunsError(f"{folder.path}: holds no trials that a study could be made of.")
+    facts = folder.facts() if (folder.path / "sweep.json").exists() else {}
+    trials, left_out = _readable(folder, space)
+    aside = None
+    if spec.storage is None and folder.study_path.exists():
+        aside = free_name(folder.study_path, "damaged")
+        folder.study_path.rename(aside)
+    study = open_study(spec, folder, space.layers, str(facts.get("sweep_id", "")), rebuild=True)
+    try:
+        # Queued first and drawn afterwards, so that each draw meets exactly one of these points.
+        for trial, values in trials:
+            point = space.encode(values, str(trial.path))
+            attempt = 0 if (result := trial.result()) is None else result.attempt
+            known = {"queued": point, "folder": trial.number, "attempt": attempt}
+            study.enqueue_trial(point, user_attrs=known)
+        record = Record(spec, folder, space, study, facts.get("reference_point"))
+        for number, _ in trials:
+            record.replay(_end_of(number))
+        # What had not ended is left as a driver's death leaves it, to be resumed.
+        record.orphan_live()
+        record.queue_unknown(first_points(spec, space, record.choice))
+    finally:
+        study.close()
     return Rebuilt(len(trials), aside, left_out)
 
 

@@ -24,7 +24,7 @@ from rfprune.results.points import raw_spec
 from rfprune.spec import TARGETS, SweepSpec, TrialSpec
 from rfprune.spec.yaml_files import apply_override, parse_spec
 from rfprune.study.outlook import Outlook, outlook
-from rfprune.study.rebuild import point_of, rebuild_study
+from rfprune.study.rebuild import point_of, rebuild_locked, rebuild_study
 from rfprune.study.sampler import choose_sampler
 from rfprune.study.space import Space
 from rfprune.study.study import lock
@@ -183,9 +183,13 @@ def retarget(
         _write_sweep(source, partial, spec, known, base_dir)
         found = Retargeted(folder, trials, left_out)
         write_json(partial.path / LEFT_OUT, found.reasons())
+        if spec.storage is None:
+            # With the folder, so that a kill leaves both or neither.
+            rebuild_locked(spec, partial, known.space)
     remember_code(folder.path, base_dir, spec.canonical())
-    with synced_at_the_end():
-        rebuild_study(spec, folder, known.space)
+    if spec.storage is not None:
+        with synced_at_the_end():
+            rebuild_study(spec, folder, known.space)
     return Retargeted(folder, trials, left_out, time.monotonic() - begun)
 
 
@@ -195,10 +199,9 @@ def _all_or_nothing(folder: SweepFolder) -> Iterator[SweepFolder]:
     partial = SweepFolder(folder.path.with_name(f".{folder.path.name}.partial"))
     with lock(partial):
         try:
-            for path in partial.path.iterdir():
-                # Left behind by a process that was killed.
-                if path.is_dir():
-                    shutil.rmtree(path)
+            # Left behind by a process that was killed; the lock, a hidden file, is held now.
+            for path in partial.path.glob("[!.]*"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
             yield partial
             partial.path.rename(folder.path)
         except BaseException:

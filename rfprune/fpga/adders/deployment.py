@@ -21,9 +21,9 @@ from rfprune.fpga.adders.learned import LearnedPrunable
 from rfprune.fpga.adders.numbers import constants
 from rfprune.fpga.adders.prunable import AdderPrunable
 from rfprune.fpga.emulator import write_circuit_emulator
-from rfprune.fpga.estimators import Estimate, yosys
+from rfprune.fpga.estimators import Estimate, measures_rtl
 from rfprune.fpga.estimators.da4ml import AdderGraph
-from rfprune.fpga.estimators.ports import estimate_of
+from rfprune.fpga.estimators.ports import estimate_of, measure_graph
 from rfprune.fpga.layers import Network
 from rfprune.fpga.proof.circuit import TOP, CircuitPaths, prove_circuit
 from rfprune.hardware.parts import find_part
@@ -35,7 +35,7 @@ from rfprune.trial.target import Bundle, Deployment, ExportedParts, LayerTable, 
 __all__ = ["AdderDeployment"]
 
 _STRATEGY = "distributed_arithmetic"
-_ESTIMATORS = ("adders", "da4ml", "yosys")
+_ESTIMATORS = ("adders", "da4ml", "yosys", "nextpnr")
 #: Bits behind the point of a bias of outputs that are compared with each other.
 _COMPARED_BIAS = 4
 #: Rows whose outputs are compared with torch in an export.
@@ -121,22 +121,22 @@ class AdderDeployment(Deployment):
         )
 
     def estimate(self, model: nn.Module, by: str) -> Estimate:
-        """Return the cost of the adder graph: by its count, corrected or da4ml's own, or by Yosys.
+        """Return the cost of the adder graph: by its count, corrected or da4ml's own, or measured.
 
         Raises:
             SpecError: another estimator.
         """
         _check_estimator(by)
-        graph = self.prunable.graph(model)
+        graph, clock_ns = self.prunable.graph(model), self.spec.hardware.clock_ns
+        notes = (f"Strategy {_STRATEGY}.",)
+        if measures_rtl(by):
+            return measure_graph(graph, by, self.part, clock_ns, notes)
         lut = graph.lut if by == "da4ml" else mapped_lut(graph)
         found = Resources(dsp=0, bram18=0, lut=lut, ff=graph.ff)
         tool = "adder graph, as Yosys maps such"
         if by == "da4ml":
             tool = "da4ml adder graph"
-        if by == "yosys":
-            found, tool = yosys.of_graph(graph, self.spec.hardware.clock_ns)
-        notes = ("Strategy distributed_arithmetic.",)
-        return estimate_of(graph, found, by, tool, self.spec.hardware.clock_ns, notes)
+        return estimate_of(graph, found, by, tool, clock_ns, notes)
 
     def figures(self, model: nn.Module) -> dict[str, float | None]:
         """Return what the adder graph takes by its own count, by quantity."""

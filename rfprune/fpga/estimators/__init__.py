@@ -20,6 +20,7 @@ from rfprune.errors import RfpruneError, SpecError, WorkError
 if TYPE_CHECKING:
     from rfprune.fpga.estimators.design import Design
     from rfprune.fpga.estimators.result import Estimate, LayerEstimate
+    from rfprune.fpga.estimators.rtl import Rtl
 
 __all__ = [
     "ESTIMATORS",
@@ -28,6 +29,8 @@ __all__ = [
     "LayerEstimate",
     "check_estimator",
     "estimate",
+    "measure_rtl",
+    "measures_rtl",
     "needs_project",
 ]
 
@@ -40,9 +43,11 @@ class EstimatorEntry(Entry):
         check: ``module:function`` that raises a MissingExtraError where a package or program that
             the estimator needs is not installed; empty if it needs none, or if only the node that
             runs it can tell.
+        rtl: ``module:function`` that measures RTL, ``(Rtl) -> Estimate``; empty if it cannot.
     """
 
     check: str = ""
+    rtl: str = ""
 
 
 #: A new estimator is one more row here, and the module that it names.
@@ -76,9 +81,16 @@ ESTIMATORS = Registry(
         ),
         "yosys": EstimatorEntry(
             "rfprune.fpga.estimators.yosys:estimate",
-            "LUT and FF of da4ml's Verilog, synthesised by Yosys; a chain of dense and ReLU "
-            "layers (extras 'da4ml' and 'yosys')",
+            "logic synthesis of RTL by Yosys: exports of alkaid or distributed_arithmetic, output "
+            "of HLS, chains of dense layers as adder graphs (extra 'yosys')",
             "rfprune.fpga.estimators.yosys:check_installed",
+            "rfprune.fpga.estimators.yosys:measure",
+        ),
+        "nextpnr": EstimatorEntry(
+            "rfprune.fpga.estimators.nextpnr:estimate",
+            "the same RTL placed and routed on an ECP5: LUT4, FF, DSP and clock (extra 'nextpnr')",
+            "rfprune.fpga.estimators.nextpnr:check_installed",
+            "rfprune.fpga.estimators.nextpnr:measure",
         ),
     },
 )
@@ -115,6 +127,28 @@ def needs_project(by: str) -> bool:
         SpecError: a name of the user's own that is not a function.
     """
     return "project" in _parameters(by)
+
+
+def measures_rtl(by: str) -> bool:
+    """Return whether estimator `by` measures RTL, see `measure_rtl`.
+
+    Of RTL that is there already it says itself which tool is missing, before it begins; what
+    `check_estimator` asks for besides is for networks that have none yet.
+    """
+    row = _own_row(by)
+    return row is not None and bool(row.rtl)
+
+
+def measure_rtl(rtl: Rtl, by: str) -> Estimate:
+    """Return what the open tools of estimator `by` make of RTL: minutes, or what was kept of it.
+
+    Raises:
+        MissingExtraError: a tool is not installed.
+        ReportError: files are missing.
+        WorkError: a tool failed or ran out of time.
+    """
+    function: Callable[[Rtl], Estimate] = resolve(ESTIMATORS[by].rtl)  # type: ignore[attr-defined]
+    return function(rtl)
 
 
 def _own_row(by: str) -> EstimatorEntry | None:

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from rfprune.core.quantities import Resources
 from rfprune.errors import MissingExtraError, ReportError, SpecError
 from rfprune.fpga.estimators.design import MULTIPLYING, Design, LayerDesign
-from rfprune.fpga.estimators.ports import Port, estimate_of
+from rfprune.fpga.estimators.ports import Port, estimate_of, rtl_of_graph
 from rfprune.fpga.estimators.result import Estimate
 from rfprune.fpga.estimators.routed import routed
+from rfprune.fpga.estimators.rtl import Rtl
 from rfprune.hardware.precision import FixedType
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "estimate",
     "notes_on",
     "read_layers",
+    "rtl_of",
     "traced_graph",
 ]
 
@@ -194,6 +196,16 @@ def estimate(design: Design, project: Path) -> Estimate:
     intervals = {name: pair for name, pair in after.intervals.items() if name != "ff"}
     notes = (*estimate.notes, f"Adder graph of cost {graph.lut}; LUT and clock are after routing.")
     return replace(estimate, intervals=intervals, reachable_ns=after.period_ns, notes=notes)
+
+
+def rtl_of(design: Design, project: Path, folder: Path) -> Rtl:
+    """Write a design as distributed arithmetic into `folder`: what open tools measure of it.
+
+    Arguments and errors as `estimate`.
+    """
+    layers = read_layers(design, project)
+    notes = notes_on(design, layers)
+    return rtl_of_graph(build(layers), folder, design.device, design.clock_ns, notes)
 
 
 def notes_on(design: Design, layers: Sequence[DenseLayer]) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ def table(estimate: Estimate, part: Part, width: int | None = None) -> Group:
     from rich.console import Group
     from rich.text import Text
 
+    part = estimate.measured_on or part
     verdict = "fits" if estimate.fits(part) else "does NOT fit"
     head = f"{estimate.source}: {KINDS[estimate.predicts]}, {estimate.tool or 'any tool'}; "
     head += f"{verdict} {part.name} at {estimate.clock_ns:g} ns"
@@ -48,7 +49,9 @@ def table(estimate: Estimate, part: Part, width: int | None = None) -> Group:
 def _reached(estimate: Estimate) -> str:
     low, high = estimate.intervals.get("reachable_ns", (None, None))
     spread = "" if low is None or high is None else f" ({low:.3g} to {high:.3g})"
-    return f"reachable clock in HLS: {estimate.reachable_ns:.3g} ns{spread}"
+    # What knows no C synthesis states the clock of what was routed.
+    stage = "after routing" if estimate.hls is None else "in HLS"
+    return f"reachable clock {stage}: {estimate.reachable_ns:.3g} ns{spread}"
 
 
 def _between(estimate: Estimate, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,24 @@ import numpy as np
 
 from rfprune.core.arrays import BoolArray, FloatArray
 from rfprune.core.quantities import Resources
+from rfprune.fpga.estimators import measure_rtl
 from rfprune.fpga.estimators.result import Estimate
+from rfprune.fpga.estimators.routed import routed
+from rfprune.fpga.estimators.rtl import Rtl
+from rfprune.hardware.parts import Part
 from rfprune.hardware.precision import FixedType
 
-__all__ = ["AdderCircuit", "Port", "estimate_of", "packed", "unpacked"]
+__all__ = [
+    "AdderCircuit",
+    "Port",
+    "estimate_of",
+    "measure_graph",
+    "packed",
+    "rtl_of_graph",
+    "unpacked",
+]
+
+_TOP = "network"
 
 
 @dataclass(frozen=True)
@@ -112,7 +127,11 @@ def estimate_of(
     clock_ns: float,
     notes: tuple[str, ...],
 ) -> Estimate:
-    """Return the estimate of a graph whose resources `tool` has counted, for the asked `source`."""
+    """Return the estimate of a graph whose resources `tool` has counted, for the asked `source`.
+
+    The interval of LUT is that of routed graphs of the same cost.
+    """
+    between = routed(graph.lut).intervals["lut"]
     return Estimate(
         source=source,
         predicts="synthesis",
@@ -122,5 +141,31 @@ def estimate_of(
         clock_ns=clock_ns,
         tool=tool,
         synthesis=found,
+        intervals={"lut": between},
         notes=notes,
     )
+
+
+def rtl_of_graph(
+    graph: AdderCircuit, folder: Path, part: Part, clock_ns: float, notes: tuple[str, ...]
+) -> Rtl:
+    """Write the Verilog of a graph into `folder`, and return it."""
+    return Rtl(
+        folder=graph.write_verilog(folder, _TOP, clock_ns),
+        top=_TOP,
+        part=part,
+        clock_ns=clock_ns,
+        writer=graph.tool,
+        adders=True,
+        latency_cycles=graph.stages,
+        ii_cycles=1,
+        notes=notes,
+    )
+
+
+def measure_graph(
+    graph: AdderCircuit, by: str, part: Part, clock_ns: float, notes: tuple[str, ...]
+) -> Estimate:
+    """Return what the open tools of estimator `by` make of a graph."""
+    with tempfile.TemporaryDirectory(prefix="rfprune-") as scratch:
+        return measure_rtl(rtl_of_graph(graph, Path(scratch), part, clock_ns, notes), by)

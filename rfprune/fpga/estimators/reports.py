@@ -52,6 +52,7 @@ class Report:
         uram: UltraRAMs.
         available: what the part offers.
         modules: functions or instances below the top.
+        top: name of the function that became the design.
         path: the file.
     """
 
@@ -70,6 +71,7 @@ class Report:
     uram: int | None = None
     available: Mapping[str, int] = field(default_factory=dict)
     modules: tuple[Module, ...] = ()
+    top: str | None = None
 
 
 def read_report(path: Path) -> Report:
@@ -159,6 +161,7 @@ def _csynth_xml(path: Path, text: str) -> Report:
         uram=_count(area.findtext("URAM")),
         available={} if available is None else _xml_available(available),
         modules=_xml_modules(path, root),
+        top=root.findtext("UserAssignments/TopModelName"),
     )
 
 
@@ -225,7 +228,7 @@ def _version(text: str | None) -> str | None:
 
 
 def _csynth_text(path: Path, text: str) -> Report:
-    tool = re.search(r"== (V(?:ivado|itis) HLS) Report for", text)
+    tool = re.search(r"== (V(?:ivado|itis) HLS) Report for(?: '(\w+)')?", text)
     clock = re.search(r"^\s*\|\s*ap_clk\s*\|(.+)\|\s*$", text, re.MULTILINE)
     if tool is None or clock is None:
         raise _damaged(path, "no timing summary")
@@ -250,6 +253,7 @@ def _csynth_text(path: Path, text: str) -> Report:
         uram=_count(used.get("URAM")),
         available=available,
         modules=_text_modules(text),
+        top=tool.group(2),
     )
 
 
@@ -416,7 +420,8 @@ def _report_files(folder: Path) -> dict[Kind, list[Path]]:
     }
     found: dict[Kind, list[Path]] = {}
     for kind, candidates in patterns.items():
-        files = [path for pattern in candidates for path in sorted(folder.glob(pattern))]
+        paths = [path for pattern in candidates for path in sorted(folder.glob(pattern))]
+        files = [path for path in paths if not _is_overview(path)]
         if files:
             # That of the top function: named as the project, or else highest up and shortest; the
             # others are of its kernels.
@@ -426,6 +431,14 @@ def _report_files(folder: Path) -> dict[Kind, list[Path]]:
     if not found:
         raise ReportError(f"{folder}: holds no report of Vivado HLS, Vitis HLS or Vivado.")
     return found
+
+
+def _is_overview(path: Path) -> bool:
+    """Return whether a file is the overview that Vitis HLS writes beside its reports."""
+    if path.name != "csynth.rpt":
+        return False
+    with path.open("rb") as file:
+        return b"== Synthesis Summary Report of" in file.read(1000)
 
 
 def to_estimate(

@@ -68,6 +68,7 @@ class Estimate:
             that hold the truth in nine of ten designs; of the analytic estimator.
         reachable_ns: clock period that the tool will state for its schedule, or None.
         power_mw: estimated total power, see `rfprune.fpga.estimators.power`, or None.
+        measured_on: device on which it was measured where that is not the part of the design.
         notes: what a reader must know, one sentence each.
     """
 
@@ -84,6 +85,7 @@ class Estimate:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     reachable_ns: float | None = None
     power_mw: float | None = None
+    measured_on: Part | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -114,8 +116,9 @@ class Estimate:
 
     def utilization(self, part: Part) -> dict[str, float | None]:
         """Return the used fraction of each resource of `part`; None where unknown."""
+        device = self.measured_on or part
         return {
-            name: None if used is None else used / getattr(part, name)
+            name: None if used is None else used / getattr(device, name)
             for name, used in self.total._asdict().items()
         }
 
@@ -139,7 +142,7 @@ class Estimate:
             "source": self.source,
             "predicts": self.predicts,
             "tool": self.tool,
-            "part": part.name,
+            "part": (self.measured_on or part).name,
             "clock_ns": self.clock_ns,
             "total": total,
             "hls": None if self.hls is None else self.hls._asdict(),

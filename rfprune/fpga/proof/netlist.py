@@ -22,13 +22,13 @@ from rfprune.core.arrays import BoolArray
 from rfprune.core.digests import digest_of_file
 from rfprune.core.quantities import Resources
 from rfprune.errors import SimulationError
-from rfprune.fpga.estimators.yosys import find_yosys, needed_files, read_statistics, run_yosys
+from rfprune.fpga.estimators.rtl import needed_files
+from rfprune.fpga.estimators.yosys import find_yosys, read_statistics, run_yosys
 
 __all__ = ["Netlist", "synthesised"]
 
 Words = NDArray[np.uint64]
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
-_SECONDS = 1800
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def synthesised(sources: Path, top: str) -> Netlist:
                 "write_json -selected netlist.json",
             ]
         )
-        run_yosys(script, work, sources, _SECONDS)
+        run_yosys(script, work, sources)
         design = json.loads((work / "netlist.json").read_text())
         ports = design["modules"][top]["ports"]
         return Netlist(

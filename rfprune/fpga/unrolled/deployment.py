@@ -16,8 +16,8 @@ from rfprune.core.markdown import bullets, grid
 from rfprune.core.named import Named
 from rfprune.core.quantities import Resources
 from rfprune.errors import NetworkError, SimulationError, SpecError, WorkError
-from rfprune.fpga.estimators import Estimate, yosys
-from rfprune.fpga.estimators.ports import AdderCircuit, estimate_of
+from rfprune.fpga.estimators import Estimate, measures_rtl
+from rfprune.fpga.estimators.ports import AdderCircuit, estimate_of, measure_graph
 from rfprune.fpga.layers import UNROLLED, Plan
 from rfprune.fpga.proof.circuit import CircuitPaths
 from rfprune.fpga.target import FpgaDeployment
@@ -32,7 +32,7 @@ from rfprune.trial.target import Bundle, ExportedParts, Measured
 
 __all__ = ["UnrolledDeployment", "check_unrolled", "check_unrolled_trial"]
 
-_ESTIMATORS = ("adders", "yosys")
+_ESTIMATORS = ("adders", "yosys", "nextpnr")
 #: Products that are unrolled: alkaid takes about a millisecond for each.
 _MOST_PRODUCTS = 50_000
 #: Test rows whose outputs are compared with torch in an export.
@@ -90,7 +90,7 @@ class UnrolledDeployment(FpgaDeployment):
         return self.estimate(model, "adders").quantities()
 
     def estimate(self, model: nn.Module, by: str) -> Estimate:
-        """Return the cost of the graph of a network, by its own count or by Yosys.
+        """Return the cost of the graph of a network, by its own count or measured.
 
         Raises:
             SpecError: another estimator.
@@ -99,11 +99,11 @@ class UnrolledDeployment(FpgaDeployment):
         return self._estimate(self.graph(model), by)
 
     def _estimate(self, graph: UnrolledGraph, by: str) -> Estimate:
-        found, tool = Resources(dsp=0, bram18=0, lut=graph.lut, ff=graph.ff), "alkaid's graph"
-        if by == "yosys":
-            found, tool = yosys.of_graph(graph, self.spec.hardware.clock_ns)
-        notes = (f"Strategy {UNROLLED}.",)
-        return estimate_of(graph, found, by, tool, self.spec.hardware.clock_ns, notes)
+        clock_ns, notes = self.spec.hardware.clock_ns, (f"Strategy {UNROLLED}.",)
+        if measures_rtl(by):
+            return measure_graph(graph, by, self.part, clock_ns, notes)
+        found = Resources(dsp=0, bram18=0, lut=graph.lut, ff=graph.ff)
+        return estimate_of(graph, found, by, "alkaid's graph", clock_ns, notes)
 
     def figures(self, graph: AdderCircuit) -> dict[str, float | None]:
         """Return what a graph takes by its own count, by quantity."""

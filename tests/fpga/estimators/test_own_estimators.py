@@ -58,7 +58,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ("name", "asks"),
     [
         *(("analytic", False), ("rule4ml", False)),
-        *((name, True) for name in ("adders", "codegen", "csynth", "da4ml", "yosys")),
+        *((name, True) for name in ("adders", "codegen", "csynth", "da4ml", "nextpnr", "yosys")),
         *(("own_rows:counts", True), ("own_rows:may_count", True)),
         ("own_rows:reads_nothing", False),
     ],
@@ -68,7 +68,7 @@ def test_who_has_a_parameter_project_gets_it(own: Path, name: str, asks: bool) -
 
 
 def test_every_row_of_the_table_was_asked() -> None:
-    names = {"adders", "analytic", "codegen", "csynth", "da4ml", "rule4ml", "yosys"}
+    names = {"adders", "analytic", "codegen", "csynth", "da4ml", "nextpnr", "rule4ml", "yosys"}
     assert set(ESTIMATORS) == names
 
 
@@ -103,7 +103,7 @@ def test_a_trial_runs_an_estimator_that_reads_nothing(own: Path) -> None:
 
 
 def test_a_design_file_has_no_project(own: Path) -> None:
-    for name in ("own_rows:counts", "codegen", "csynth", "da4ml", "yosys"):
+    for name in ("own_rows:counts", "codegen", "csynth", "da4ml", "nextpnr", "yosys"):
         with pytest.raises(SpecError, match=f"'{name}' reads the C.. and weights of an hls4ml"):
             estimate(DESIGN, name)
     assert estimate(DESIGN, "own_rows:may_count").source == "None"
@@ -133,7 +133,7 @@ def test_a_missing_package_is_named_before_anything_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "da4ml.trace", None)
-    for name in ("da4ml", "yosys"):
+    for name in ("da4ml", "nextpnr", "yosys"):
         with pytest.raises(MissingExtraError, match=r"rfprune\[da4ml\]"):
             prepare(small(estimator=name), tmp_path)
     monkeypatch.setitem(sys.modules, "rule4ml.models.wrappers", None)

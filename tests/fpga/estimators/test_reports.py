@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rfprune.errors import ReportError
-from rfprune.fpga.estimators.reports import find_reports, read_report, to_estimate
+from rfprune.fpga.estimators.reports import all_reports, find_reports, read_report, to_estimate
+from tests.fpga.estimators.hls_output import write_hls_output
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 SAMPLES = Path(os.environ.get("RFPRUNE_DATA", "../shared/data")) / "report_samples"
@@ -289,3 +290,8 @@ def test_measured_numbers_become_an_estimate(tmp_path: Path) -> None:
     assert (found.latency_cycles, found.ii_cycles) == (22, 9)
     assert found.tool == "Vitis HLS 2023.2 + Vivado 2023.2"
     assert found.layers[0].type == "dense_resource"
+
+
+def test_the_overview_of_vitis_hls_is_no_report(tmp_path: Path) -> None:
+    write_hls_output(tmp_path)
+    assert [report.path.name for report in all_reports(tmp_path)["csynth"]] == ["csynth.xml"]

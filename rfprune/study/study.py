@@ -162,8 +162,7 @@ def open_study(
         if mark is None and not n_trials:
             if not rebuild:
                 _check_folder_is_new(folder, where)
-            study.set_user_attr(_MARK, fresh)
-            _name_objectives(study, spec)
+            _begin(study, fresh, list(spec.objectives))
         else:
             if rebuild and n_trials:
                 raise RunsError(
@@ -178,12 +177,13 @@ def open_study(
     return study
 
 
-def _name_objectives(study: Study, spec: SweepSpec) -> None:
-    """Name the objectives for Optuna's own pages, which would call them by their numbers."""
+def _begin(study: Study, mark: dict[str, Any], objectives: list[str]) -> None:
+    """Name the objectives for Optuna's own pages, and say what the study was made from."""
     with warnings.catch_warnings():
         # The names are experimental to Optuna; nothing here rests on them.
         warnings.simplefilter("ignore")
-        study.set_metric_names(list(spec.objectives))
+        study.set_metric_names(objectives)
+    study.set_user_attr(_MARK, mark)
 
 
 def _n_run(trials: Sequence[FrozenTrial]) -> int:

@@ -244,6 +244,8 @@ class Projection:
             tags |= table_tag(_IMPORTANCES) if shares else {}
             _steady(lambda: self._log(self._parent.run_id, tags=tags))
             paths = list(dict.fromkeys(p for t in front.view.trials for p in t.params))
+            # What decided most goes first: not all have room.
+            paths.sort(key=lambda path: -sum(by.get(path, 0.0) for by in shares.values()))
             view = (self._client, self._experiment, self._sweep_id, self._spec, paths)
             _steady(lambda: remember_view(*view))
             # `set_terminated` also writes an end time.

@@ -548,20 +548,143 @@ _case(
 )
 
 R = "Recurrent layers and attention"
-_STEPS = "refused: take Conv1d"
-for _name in ("GRU", "LSTM", "RNN"):
+_BY_HLS4ML = "refused: is built by hls4ml alone"
+_TURNS = {"r-weight_ih_l0": {"reuse_factor": 3}, "r-weight_hh_l0": {"reuse_factor": 2}}
+_MORE = {"alkaid": _BY_HLS4ML}
+
+
+def _recurrent(way: Callable[..., Any], kind: str = "GRU", **more: Any) -> Callable[[], nn.Module]:
+    """Return what makes a network of one recurrent layer, and a Linear behind what `way` takes."""
+    return lambda: Net(
+        lambda m, x: m.out(way(*m.r(x))),
+        r=getattr(nn, kind)(3, 4, **{"batch_first": True, **more}),
+        out=nn.Linear(4, 2),
+    )
+
+
+def _last(out: Tensor, h: Any) -> Tensor:
+    return out[:, -1]
+
+
+for _name in ("GRU", "LSTM"):
     _case(
-        *(R, f"nn.{_name}, last step",),
-        lambda kind=_name: Net(
-            lambda m, x: m.out(m.r(x)[0][:, -1]),
-            r=getattr(nn, kind)(3, 4, batch_first=True), out=nn.Linear(4, 2),
-        ),
-        (5, 3),
-        _STEPS,
+        *(R, f"nn.{_name}, last step", _recurrent(_last, _name), (5, 3)),
+        **_MORE,
         notes="GRU with a Linear behind: off by 0.90 of 0.38" if _name == "GRU" else "other shape",
+    )
+    _case(
+        *(R, f"nn.{_name}, last step, reuse factors 3 and 2", _recurrent(_last, _name), (5, 3)),
+        **_MORE,
+        hardware={"layers": _TURNS},
+    )
+    _case(
+        *(R, f"nn.{_name}, last step, strategy resource", _recurrent(_last, _name), (5, 3)),
+        alkaid="refused: Allowed with backend alkaid",
+        hardware={"layers": {"r": {"strategy": "resource"}}},
+    )
+    _case(
+        *(R, f"nn.{_name}, last step, types of its own", _recurrent(_last, _name), (5, 3)),
+        **_MORE,
+        hardware={"layers": {"r": {"precision": "fixed<10,3,RND,SAT>"}}},
+    )
+    _case(
+        *(R, f"nn.{_name}, sequence", lambda kind=_name: Net(
+            lambda m, x: m.r(x)[0], r=getattr(nn, kind)(3, 4, batch_first=True)), (5, 3)),
+        **_MORE,
+        notes="last step only",
     )  # fmt: skip
-_case(R, "nn.GRU, sequence", lambda: nn.GRU(3, 4, batch_first=True), (5, 3), _STEPS,
-      notes="last step only")  # fmt: skip
+    _case(
+        *(R, f"nn.{_name}, sequence, a Linear behind", _recurrent(lambda out, h: out, _name)),
+        (5, 3),
+        **_MORE,
+        notes="last step only",
+    )
+    _case(
+        *(R, f"nn.{_name}(bias=False)", _recurrent(_last, _name, bias=False), (5, 3)),
+        **_MORE,
+        notes="reads zeros for three or four numbers a unit from one an input",
+    )
+_case(
+    *(R, "nn.GRU, its state h[-1]", _recurrent(lambda out, h: h[-1]), (5, 3), "rewritten"),
+    **_MORE,
+    becomes="the last step",
+)
+_case(
+    *(R, "nn.LSTM, its state h.squeeze(0)", _recurrent(lambda out, h: h[0].squeeze(0), "LSTM")),
+    *((5, 3), "rewritten"),
+    **_MORE,
+    becomes="the last step",
+)
+_case(
+    *(R, "nn.GRU, last step and mean of all", _recurrent(lambda out, h: out.mean(1) + h[0])),
+    (5, 3),
+    parallel="rewritten",
+    stream="refused: another order",
+    **_MORE,
+    becomes="the sequence, and nn.AvgPool1d",
+)
+_case(
+    *(R, "nn.LSTM from zeros of its own"),
+    lambda: Net(
+        lambda m, x: m.r(x, (torch.zeros(1, len(x), 4), torch.zeros(1, len(x), 4)))[0],
+        r=nn.LSTM(3, 4, batch_first=True),
+    ),
+    (5, 3),
+    "rewritten",
+    **_MORE,
+    becomes="nn.LSTM, which begins at 0",
+)
+_case(
+    *(R, "two nn.GRU, one behind the other"),
+    lambda: Net(
+        lambda m, x: m.b(m.a(x)[0])[0][:, -1],
+        a=nn.GRU(3, 4, batch_first=True),
+        b=nn.GRU(4, 2, batch_first=True),
+    ),
+    (5, 3),
+    **_MORE,
+)
+_case(
+    *(R, "nn.LSTM, the state of its cells", _recurrent(lambda out, h: h[1][0], "LSTM"), (5, 3)),
+    "refused: does not put out",
+)
+_case(
+    *(R, "nn.GRU(num_layers=2)", _recurrent(_last, num_layers=2), (5, 3)),
+    "refused: take one layer after the other",
+)
+_case(
+    *(R, "nn.GRU(bidirectional=True)"),
+    lambda: Net(
+        lambda m, x: m.r(x)[0][:, -1], r=nn.GRU(3, 4, batch_first=True, bidirectional=True)
+    ),
+    (5, 3),
+    "refused: take two layers",
+)
+_case(
+    *(R, "nn.GRU(batch_first=False)"),
+    lambda: Net(lambda m, x: m.r(x)[0], r=nn.GRU(3, 4)),
+    (5, 3),
+    "refused: take batch_first=True",
+)
+_case(
+    *(R, "nn.GRU from a state of its own"),
+    lambda: Net(
+        lambda m, x: m.r(x, torch.ones(1, len(x), 4))[0], r=nn.GRU(3, 4, batch_first=True),
+    ),
+    (5, 3),
+    "refused: with a state to begin with",
+)  # fmt: skip
+_case(
+    *(R, "nn.RNN", _recurrent(_last, "RNN"), (5, 3)),
+    "refused: has no kernel of it",
+    notes="other shape",
+)
+_case(
+    *(R, "nn.GRUCell"),
+    lambda: Net(lambda m, x: m.r(x), r=nn.GRUCell(3, 4)),
+    (3,),
+    "refused: a loop over cells",
+)
 _case(
     *(
         R,

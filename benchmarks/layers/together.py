@@ -56,12 +56,15 @@ def compile_together(folder: Path, names: Sequence[str]) -> Path:
     Raises:
         SimulationError: one of them does not compile.
     """
-    headers = {"nnet_helpers.h", "nnet_code_gen.h"}
+    # Of a project that uses it: they are hls4ml's own, or rfprune's.
+    headers = dict.fromkeys(("nnet_helpers.h", "nnet_code_gen.h"), names[0])
     for name in names:
         parameters = (folder / name / "firmware" / "parameters.h").read_text()
-        headers.update(_INCLUDED.findall(parameters))
-    # Of whichever project has it: they are hls4ml's own, or rfprune's.
-    found = [next(folder.glob(f"*/firmware/nnet_utils/{header}")) for header in sorted(headers)]
+        headers |= dict.fromkeys(_INCLUDED.findall(parameters), name)
+    found = [
+        folder / name / "firmware" / "nnet_utils" / header
+        for header, name in sorted(headers.items())
+    ]
     lines = [f"#include <{header}>" for header in _STANDARD]
     lines += [f'#include "{path}"' for path in found]
     for name in names:

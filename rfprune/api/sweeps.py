@@ -79,8 +79,8 @@ Picture = Literal["front", "layers", "parallel", "hypervolume", "importance"]
 #: What stands below each picture of a page, which nobody is there to explain.
 _CAPTIONS: dict[str, str] = {
     "front": "Accepted pruning steps of all trials; the line is the best score for each cost. "
-    "Vertical bars are one standard error on the validation rows. The line or arrow with a name is "
-    "what the part has.",
+    "Vertical bars are one standard error on the validation rows, horizontal ones hold nine of ten "
+    "designs. The line or arrow with a name is what the part has.",
     "layers": "The score over what is left of each layer; blue points are on the front.",
     "parallel": "One line for each trial, blue if it is on the front: objectives first, with the "
     "best value at the top, then what was searched.",

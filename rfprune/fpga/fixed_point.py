@@ -27,7 +27,8 @@ from rfprune.fpga.layers.operators import Affine, Lookup
 from rfprune.fpga.layers.plan import LayerPlan, Plan
 from rfprune.fpga.layers.taken import type_of
 from rfprune.fpga.layers.weight_kinds import weights_of
-from rfprune.fpga.own_arithmetic import OWN_ARITHMETIC, straight
+from rfprune.fpga.own_arithmetic import OWN_ARITHMETIC, through
+from rfprune.fpga.recurrent_cells import Recurrence
 from rfprune.fpga.single_precision import (
     Grid,
     Narrowing,
@@ -52,19 +53,6 @@ __all__ = [
 
 #: Operations that put out values which they have read, so what was on a grid stays on it.
 _PRESERVING = ("relu", "maxpool", "maximum", "minimum", "dropout", "identity")
-
-
-def through(x: Tensor, kind: FixedType) -> Tensor:
-    """Return `x`, of any shape, on the grid of `kind`.
-
-    Its gradient is that of the identity (Bengio et al. 2013), and 0 where a saturating type clips.
-    """
-    value = kind.quantize(x.detach())
-    if not (torch.is_grad_enabled() and x.requires_grad):
-        return value
-    # Wrapping has a slope of 1 everywhere; where it clips, nothing upstream can change the output.
-    kept = x if kind.saturation == "WRAP" else x.clamp(kind.min, kind.max)
-    return straight(kept, value)
 
 
 @contextmanager
@@ -256,6 +244,10 @@ def _made(
     """Return what computes an operation as hls4ml does; None if torch does it in the same way."""
     default = FixedType.parse(plan.hardware.precision)
     operation = type_of(module)
+    if layers and layers[0].layer.kind.gates:
+        state = plan.types[node.name]
+        assert state is not None
+        return _RecurrentLayer(module, layers, values, plan.gates(node.name), state)
     if layers:
         return _WeightLayer(module, layers, _taken_over(graph, node, folded), values)
     if isinstance(module, Scaling):
@@ -444,10 +436,11 @@ class _WeightLayer(Narrowing):
     def _rounded(self) -> dict[str, Tensor]:
         found = self._parameters_in_floats()
         found |= {name: look_up(found[name]) for name, look_up in self._values.items()}
-        return {
-            name: through(value, self._kinds.get(name, self._result))
-            for name, value in found.items()
-        }
+        return {name: through(value, self._kind_of(name)) for name, value in found.items()}
+
+    def _kind_of(self, parameter: str) -> FixedType:
+        """Return the type of a weight or bias."""
+        return self._kinds.get(parameter, self._result)
 
     def forward(self, x: Tensor) -> Tensor:
         parameters = dict(self._rounded() if self._frozen is None else self._frozen)
@@ -476,6 +469,36 @@ class _WeightLayer(Narrowing):
         parts = [functional_call(self._module, parameters, (part,)) for part in (upper, x - upper)]
         total: Tensor = parts[0].double().add_(parts[1])
         return total
+
+
+class _RecurrentLayer(_WeightLayer):
+    """A GRU or LSTM: weights and biases rounded, and every step as the C++ computes it."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        layers: list[LayerPlan],
+        values: Values,
+        gates: FixedType,
+        state: FixedType,
+    ) -> None:
+        super().__init__(module, layers, (), values)
+        biases = ("bias_ih_l0", "bias_hh_l0")
+        self._biases = {name: one.result for name, one in zip(biases, layers, strict=True)}
+        self._recurrence = Recurrence(module, gates, state)
+
+    def _kind_of(self, parameter: str) -> FixedType:
+        return self._biases.get(parameter) or super()._kind_of(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._places:  # it is only observed
+            assert self._frozen is not None
+            observed: Tensor = functional_call(self._module, dict(self._frozen), (x,))
+            return observed
+        parameters = self._rounded() if self._frozen is None else self._frozen
+        x = x.double() if self._frozen is not None else x
+        found: Tensor = self._recurrence(x, parameters)
+        return found
 
 
 def _sums(

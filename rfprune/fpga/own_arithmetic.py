@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from rfprune.core.arrays import FloatArray
-from rfprune.fpga.layers.plan import Plan
+from rfprune.fpga.layers.plan import TABLE_SIZE, TABLE_TYPE, Plan
 from rfprune.hardware.precision import FixedType
 
 __all__ = [
@@ -25,16 +25,14 @@ __all__ = [
     "TABLES",
     "TABLE_SIZE",
     "TABLE_TYPE",
+    "ActivationTable",
     "TableRow",
     "eight_bits",
     "fraction_of",
     "straight",
     "table_entries",
+    "through",
 ]
-
-#: ``table_size`` and ``table_t`` of every activation (``backends/fpga/fpga_backend.py``).
-TABLE_SIZE = 1024
-TABLE_TYPE = FixedType(18, 8)
 
 
 class _Straight(torch.autograd.Function):
@@ -51,6 +49,19 @@ def straight(tensor: Tensor, value: Tensor) -> Tensor:
     """Return `value`; its gradient is handed to `tensor`, of the same shape, as it is."""
     found: Tensor = _Straight.apply(tensor, value)  # type: ignore[no-untyped-call]
     return found
+
+
+def through(x: Tensor, kind: FixedType) -> Tensor:
+    """Return `x`, of any shape, on the grid of `kind`.
+
+    Its gradient is that of the identity (Bengio et al. 2013), and 0 where a saturating type clips.
+    """
+    value = kind.quantize(x.detach())
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return value
+    # Wrapping has a slope of 1 everywhere; where it clips, nothing upstream can change the output.
+    kept = x if kind.saturation == "WRAP" else x.clamp(kind.min, kind.max)
+    return straight(kept, value)
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ def table_entries(row: TableRow) -> Tensor:
     return TABLE_TYPE.quantize(torch.from_numpy(entries).double())
 
 
-class _Table(nn.Module):
+class ActivationTable(nn.Module):
     """An activation that hls4ml reads from a table.
 
     The index is the input times the entries per unit, cut off toward zero, and held within the
@@ -104,6 +115,7 @@ class _Table(nn.Module):
         self.register_buffer("table", table_entries(row), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the entries, or what the table stands for where it is not read."""
         row, held = self._row, x.detach()
         per_unit = TABLE_SIZE / (row.high - row.low)
         # As the C++ casts to int: toward zero, and then shifted.
@@ -181,11 +193,11 @@ def _argument(node: fx.Node, module: nn.Module | None, name: str, usual: float) 
 
 
 def _table(name: str) -> _Made:
-    return lambda node, module, plan: _Table(TABLES[name])
+    return lambda node, module, plan: ActivationTable(TABLES[name])
 
 
 def _elu(node: fx.Node, module: nn.Module | None, plan: Plan) -> nn.Module:
-    return _Table(TABLES["elu"], eight_bits(_argument(node, module, "alpha", 1.0)))
+    return ActivationTable(TABLES["elu"], eight_bits(_argument(node, module, "alpha", 1.0)))
 
 
 def _leaky(node: fx.Node, module: nn.Module | None, plan: Plan) -> nn.Module:

@@ -104,6 +104,11 @@ def _between(found: Estimate, name: str) -> str:
 
 def _layers(code: Sequence[LayerCode], record: StepRecord, parity: Parity | None) -> str:
     errors = {layer.name: layer.largest_error for layer in parity.layers} if parity else {}
+
+    def error_of(name: str) -> float | None:
+        # Both weights of a recurrent layer are in one layer of the C++.
+        return errors.get(name, errors.get(name.rpartition("-")[0]))
+
     columns = ["layer", "strategy", "reuse factor", "multipliers", "of dense", "products"]
     rows = [
         [
@@ -113,7 +118,7 @@ def _layers(code: Sequence[LayerCode], record: StepRecord, parity: Parity | None
             f"{layer.live_multipliers:,}",
             amount(record.groups.get(layer.name)),
             amount(layer.products),
-            *([amount(errors.get(layer.name))] if parity else []),
+            *([amount(error_of(layer.name))] if parity else []),
         ]
         for layer in code
     ]

@@ -36,12 +36,18 @@ def axis_pairs(front: Front) -> list[tuple[str, str]]:
 
 
 def known_quantities(front: Front) -> list[str]:
-    """Return the quantities that at least one candidate knows, objectives first."""
+    """Return the quantities that at least one candidate knows, objectives first.
+
+    The ends of an interval belong to their quantity, unless the sweep names one.
+    """
     view = front.view
+    named = {*view.objectives, *(condition.name for condition in view.constraints)}
+    ends = {quantity.name for quantity in view.target.ends} - named
     return [
         name
         for name in dict.fromkeys([*view.objectives, *view.quantities])
-        if any(candidate.metrics.get(name) is not None for candidate in view.candidates)
+        if name not in ends
+        and any(candidate.metrics.get(name) is not None for candidate in view.candidates)
     ]
 
 

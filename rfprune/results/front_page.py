@@ -49,6 +49,15 @@ def _payload(front: Front) -> dict[str, Any]:
         "marks": {
             f"{c.trial}.{c.step}": words for c in view.candidates if (words := marks(front, c))
         },
+        # Of the points whose intervals are drawn and listed: low and high end by quantity.
+        "between": {
+            f"{c.trial}.{c.step}": {
+                name: [plain(end) for end in ends]
+                for name in quantities
+                if (ends := c.between(name)) is not None
+            }
+            for c in front.shown
+        },
         "shown": [[c.trial, c.step] for c in front.shown],
         "score": view.score,
         "errors": {

@@ -76,7 +76,8 @@ def front_figure(
     """Return the front as a matplotlib figure; see `front_png`.
 
     Bars are standard errors of the score on the validation rows (and over seeds, where there are
-    several); the line at the right is what the part has.
+    several), and intervals of estimated costs that hold nine of ten designs; the line at the right
+    is what the part has.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -165,7 +166,8 @@ def _panel(panel: Axes, front: Front, x: str, y: str) -> None:
 
 
 def _error_bars(panel: Axes, front: Front, x: str, y: str) -> None:
-    """Draw one standard error around the scores of the front."""
+    """Draw one standard error around the scores of the front, and the intervals of its costs."""
+    _intervals(panel, front, x, y)
     known = [
         (a, b, error)
         for point in front.points
@@ -178,6 +180,21 @@ def _error_bars(panel: Axes, front: Front, x: str, y: str) -> None:
         panel.errorbar(
             across, upward, yerr=errors, fmt="none", ecolor=_FRONT, elinewidth=1, alpha=0.55
         )
+
+
+def _intervals(panel: Axes, front: Front, x: str, y: str) -> None:
+    """Draw what holds nine of ten designs around the costs of the front."""
+    from matplotlib.collections import LineCollection
+
+    bars = []
+    for point in front.points:
+        height, ends = point.metrics.get(y), point.between(x)
+        if ends is not None and height is not None:
+            bars.append([(end, height) for end in ends])
+    if bars:
+        lines = LineCollection(bars, colors=_FRONT, linewidths=1.2, alpha=0.4, zorder=2)
+        # An interval may be far wider than the front: what is outside is cut off.
+        panel.add_collection(lines, autolim=False)
 
 
 def _xy(points: Sequence[Candidate], x: str, y: str) -> tuple[list[float], list[float]]:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rfprune.core.quantities import RESOURCES
+from rfprune.core.quantities import RESOURCES, Quantity
 from rfprune.core.tables import Column, make_table
 from rfprune.results.front import Front, best_per_budget, main_cost
 from rfprune.results.labels import marks, number, plain, reading, summary
@@ -133,6 +133,10 @@ def front_table(front: Front, width: int | None = None) -> Table:
         if untouched:
             cells.append(number(view.quantities[name], untouched.get(name)))
         columns.append(Column(name + arrow, cells, needed=name in view.objectives))
+    for name in names:
+        pairs = [point.between(name) for point in points]
+        if any(pairs):
+            columns.append(Column(f"{name} 90 %", [*_spans(view.quantities[name], pairs), *last]))
     words = [*(marks(front, point) for point in points), *(["untouched"] if untouched else [])]
     if any(words):
         # Right behind trial, step and the objectives.
@@ -145,6 +149,12 @@ def front_table(front: Front, width: int | None = None) -> Table:
         caption="\n".join([summary(front), *reading(front)]),
         styles=[*styles, *(["dim"] if untouched else [])],
     )
+
+
+def _spans(quantity: Quantity, pairs: Sequence[tuple[float, float] | None]) -> list[str]:
+    """Return intervals in words."""
+    ends = [None if pair is None else [number(quantity, end) for end in pair] for pair in pairs]
+    return ["-" if each is None else " to ".join(each) for each in ends]
 
 
 def _untouched(front: Front) -> dict[str, float]:

@@ -81,6 +81,11 @@ class Candidate:
         value = self.metrics.get("fits")
         return None if value is None else value > 0
 
+    def between(self, name: str) -> tuple[float, float] | None:
+        """Return the ends of the 90 % interval of an estimated quantity; None if it has none."""
+        low, high = (self.metrics.get(f"{name}.{end}") for end in ("low", "high"))
+        return None if low is None or high is None else (low, high)
+
 
 @dataclass(frozen=True)
 class TrialView:

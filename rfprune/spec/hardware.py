@@ -67,7 +67,9 @@ class HardwareSpec(StrictSpec):
     weight_precision: str | None = None
     reuse_factor: PositiveInt = 1
     layers: dict[str, LayerHardware] = Field(
-        default_factory=dict, description="settings by layer name"
+        default_factory=dict,
+        description="settings by layer name; of GRU and LSTM, which have two weights, by the "
+        "layer's name, or by weight, e.g. gru-weight_hh_l0",
     )
 
     _check_precision = field_validator("precision", "weight_precision")(_fixed)
@@ -97,9 +99,12 @@ class HardwareSpec(StrictSpec):
         """Return the settings of a layer; what it does not set itself is taken from here.
 
         The first that is set decides the type of its weights: the layer's `weight_precision`, the
-        layer's `precision`, the `weight_precision` of all layers, their `precision`.
+        layer's `precision`, the `weight_precision` of all layers, their `precision`. What one of
+        several weights of a layer (``gru-weight_hh_l0``) does not set is the layer's (``gru``).
         """
-        own = self.layers.get(name, LayerHardware())
+        whole = self.layers.get(name.rpartition("-")[0], LayerHardware())
+        set_itself = self.layers.get(name, LayerHardware()).model_dump(exclude_none=True)
+        own = whole.model_copy(update=set_itself)
         # A layer's own precision counts before the weight_precision of all layers.
         weights = own.weight_precision or own.precision or self.weight_precision or self.precision
         return LayerHardware(

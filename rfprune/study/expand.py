@@ -42,7 +42,6 @@ Layers = Mapping[str, LayerSize]
 
 _SECTIONS = ("hardware.layers", "prune.layers")
 _GLOBAL_REUSE = "hardware.reuse_factor"
-_GLOBAL_STRATEGY = "hardware.strategy"
 
 
 class _NoEffectError(SpecError):
@@ -195,7 +194,7 @@ class _Builder:
     def _strategies(self, layer: str) -> set[str]:
         """Return the strategies that a layer can have in this sweep."""
         entries = self.entries()
-        for path in (f"hardware.layers.{layer}.strategy", _GLOBAL_STRATEGY):
+        for path in _deciding(layer, "strategy"):
             entry, fixed = entries.get(path), get_path(dict(self.base), path)
             if isinstance(entry, Choices):
                 return {*map(str, entry.choices), *([] if fixed is None else [str(fixed)])}
@@ -228,8 +227,8 @@ class _Builder:
         always = {concrete for concrete, entry in self.entries().items() if not entry.when}
         rest = {}
         for name, size in self.layers.items():
-            own = f"hardware.layers.{name}.reuse_factor"
-            if own not in always and get_path(dict(self.base), own) is None:
+            *own, _ = _deciding(name, "reuse_factor")
+            if all(path not in always and get_path(dict(self.base), path) is None for path in own):
                 rest[name] = size
         if not rest:
             raise _NoEffectError(
@@ -258,6 +257,16 @@ def _write_out(path: str, layers: Layers, source: str) -> Iterator[tuple[str, st
         )
     else:
         yield path, names[2]
+
+
+def _deciding(layer: str, key: str) -> list[str]:
+    """Return the paths that decide a key of a layer, the first that is set before the others.
+
+    One of several weights of a layer, ``gru-weight_hh_l0``, has what is set for the layer.
+    """
+    whole = layer.rpartition("-")[0]
+    names = [layer, whole] if whole else [layer]
+    return [*(f"hardware.layers.{name}.{key}" for name in names), f"hardware.{key}"]
 
 
 def _is_reuse_factor(path: str) -> bool:
@@ -342,9 +351,7 @@ def _check(subject: str, size: LayerSize, reuse_factor: int, strategy: str = "au
 
 def _check_layer(space: Space, name: str, size: LayerSize) -> None:
     """Refuse points at which hls4ml would not build layer `name` as requested."""
-    own = f"hardware.layers.{name}."
-    reuse = [f"{own}reuse_factor", _GLOBAL_REUSE]
-    strategy = [f"{own}strategy", _GLOBAL_STRATEGY]
+    reuse, strategy = _deciding(name, "reuse_factor"), _deciding(name, "strategy")
     wanted = {*reuse, *strategy}
     # Everything that decides whether one of these keys is searched belongs to the check.
     for parameter in reversed(space.parameters):

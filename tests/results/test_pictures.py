@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from unittest.mock import patch
 
 import matplotlib.image
@@ -18,7 +19,8 @@ from rfprune.results import read_front
 from rfprune.results.axes import axis_pairs, edge_of_front, known_quantities
 from rfprune.results.front_page import front_html
 from rfprune.results.front_plot import front_png
-from rfprune.results.labels import BETWEEN, summary
+from rfprune.results.front_text import front_table
+from rfprune.results.labels import BETWEEN, number, summary
 
 
 @pytest.fixture
@@ -74,6 +76,55 @@ def test_pictures_of_any_objectives(make, spec_of, objectives) -> None:
     front = read_front(make.sweep(spec_of(objectives=objectives, constraints=[]), trials=4))
     assert (colours(front_png(front)) == (29, 95, 184)).all(axis=1).any()
     assert "__DATA__" not in front_html(front)
+
+
+def estimated(front, wide: float = 2.0):
+    """The same front with intervals around DSPs, as an estimator gives them."""
+
+    def with_ends(point):
+        dsp = point.metrics["dsp"]
+        return replace(
+            point, metrics={**point.metrics, "dsp.low": dsp / wide, "dsp.high": dsp * wide}
+        )
+
+    view = front.view
+    trials = [
+        replace(trial, candidates=[with_ends(point) for point in trial.candidates])
+        for trial in view.trials
+    ]
+    view = replace(view, trials=trials)
+    same = {(point.trial, point.step): point for point in view.candidates}
+    return replace(
+        front,
+        view=view,
+        points=[same[point.trial, point.step] for point in front.points],
+    )
+
+
+def test_intervals_are_bars_columns_and_details(front) -> None:
+    known = estimated(front)
+    point = known.points[0]
+    low, high = point.between("dsp")
+    assert (low, high) == (point.metrics["dsp"] / 2, point.metrics["dsp"] * 2)
+    assert point.between("lut") is None
+    # Bars belong to their quantity: their ends are no axes.
+    assert not [name for name in known_quantities(known) if name.endswith((".low", ".high"))]
+    data = json_of(known)
+    assert data["between"][f"{point.trial}.{point.step}"]["dsp"] == [low, high]
+    assert len(data["between"]) == len(known.shown)
+    assert all(not each for each in json_of(front)["between"].values())
+    bars = (colours(front_png(known)) != colours(front_png(front))).any(axis=1)
+    assert bars.sum() > 50
+    table = front_table(known)
+    (column,) = (each for each in table.columns if each.header == "dsp 90 %")
+    ends = (number(known.view.quantities["dsp"], end) for end in (low, high))
+    assert next(iter(column.cells)) == " to ".join(ends)
+    assert not [each for each in front_table(front).columns if "90 %" in str(each.header)]
+
+
+def json_of(front) -> dict:
+    page = front_html(front)
+    return json.loads(re.search(r'type="application/json">(.*?)</script>', page)[1])
 
 
 def test_pictures_of_a_sweep_without_any_step(make) -> None:

@@ -6,6 +6,7 @@ does not say (LUT, FF, cycles) is the analytic estimate for those counts.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +32,18 @@ def estimate(design: Design, project: Path) -> Estimate:
     from rfprune.fpga.hls.generated_code import read_project
 
     layers = {layer.name: layer for layer in design.layers}
+    counts: Counter[str] = Counter()
     for generated in read_project(project):
-        layer, live = layers.get(generated.name), generated.live_multipliers
+        # Both weights of a recurrent layer count for it.
+        whole = generated.name.rpartition("-")[0]
+        name = whole if whole in layers else generated.name
+        counts[name] += generated.live_multipliers
+    for name, live in counts.items():
+        layer = layers.get(name)
         if layer is None:
             continue
         known = layer.weights or WeightStatistics(count=live, nnz=live)
         counted = known.model_copy(update={"live_groups": live})
-        layers[layer.name] = layer.model_copy(update={"weights": counted})
+        layers[name] = layer.model_copy(update={"weights": counted})
     found = by_rules(design.model_copy(update={"layers": tuple(layers.values())}))
     return replace(found, source="codegen")

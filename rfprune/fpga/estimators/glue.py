@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rfprune.fpga.estimators.fifo import Fifos, fifos
 from rfprune.fpga.estimators.layer_columns import TABLES, Columns, Kinds
-from rfprune.fpga.estimators.terms import Facts, parallel_elements, rule
+from rfprune.fpga.estimators.terms import Facts, dsp_tiles, parallel_elements, rule
 from rfprune.hardware.timing import ROUND_NS
 
 __all__ = ["FF_RATIO", "LUT_RATIO", "Around", "around"]
@@ -41,6 +41,8 @@ _BIT_LUT = 1.0
 #: candidate of a GRU; three gates, the candidate and the output's tanh of an LSTM.
 _LOOKUPS = {"gru": 3.0, "lstm": 5.0}
 _PRODUCTS = 3.0
+#: Bits of an entry of a table of sigmoid or tanh (``table_t``).
+_TABLE_BITS = 18.0
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,14 @@ def _dsp(c: Columns, f: Facts, k: Kinds) -> F:
 
     A softmax multiplies its tables, which are wide whatever the data. A GRU computes ``1 - z`` with
     a 32-bit one, so that this product gets a DSP at any width; one published network of 4-bit types
-    has exactly one DSP per state and class.
+    has exactly one DSP per state and class. Its reset gate multiplies a sum as wide as it is.
     """
     softmax = np.where(k.softmax & (c.binding != 2), c.n_out, 0.0)
     scales = k.batchnorm & f.hls_dsp & (c.binding == 0) & ~f.constant_data
     scaled = np.where(scales, parallel_elements(c) * f.tiles, 0.0)
-    wide = np.where(f.hls_dsp, _PRODUCTS * f.tiles, c.is_type("gru").astype(np.float64))
+    gru = c.is_type("gru").astype(np.float64)
+    reset = gru * (dsp_tiles(c, np.full_like(gru, _TABLE_BITS), c.accum_bits) - f.tiles)
+    wide = np.where(f.hls_dsp, _PRODUCTS * f.tiles + np.maximum(reset, 0.0), gru)
     return softmax + scaled + np.where(k.recurrent, c.n_out * wide, 0.0)
 
 

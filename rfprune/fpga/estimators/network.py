@@ -15,7 +15,7 @@ from torch import nn
 
 from rfprune.fpga.estimators.design import Design, LayerDesign
 from rfprune.fpga.estimators.live_weights import live_weights
-from rfprune.fpga.estimators.weights import weight_statistics
+from rfprune.fpga.estimators.weights import summed, weight_statistics
 from rfprune.fpga.layers import LayerPlan, Operation, Plan
 from rfprune.spec.hardware import LayerHardware
 
@@ -42,8 +42,12 @@ def design_of(plan: Plan, model: nn.Module, name: str = "design") -> Design:
         placed = plan.layout.placed[traced.name]
         shapes = tuple(_features_first(read.shape) for read in placed.reads)
         operation = replace(traced, in_shapes=shapes, out_shape=_features_first(placed.shape))
+        own = plan.of(traced.name)
+        if own and own[0].layer.kind.gates:
+            # The rules know both weights of a recurrent layer, and what is around them, as one.
+            layers.append(_recurrent(plan, own, [weights[one.name] for one in own]))
+            continue
         # One matrix of multipliers for every weight that the operation holds.
-        own = [planned for planned in plan.layers if planned.layer.operation == traced.name]
         for one in own:
             typed = hardware.layers.get(one.name, LayerHardware()).precision is not None
             layers.append(_weighted(operation, one, model, weights[one.name], typed))
@@ -97,6 +101,32 @@ def _weighted(
         in_channels=layer.weight_shape[1] if layer.kind.convolves else None,
         weights=weight_statistics(weight_hls, plan.weight, plan.reuse_factor),
         **geometry,
+    )
+
+
+def _recurrent(plan: Plan, own: list[LayerPlan], weights_hls: list[NDArray[Any]]) -> LayerDesign:
+    """Return a GRU or LSTM; its weights are counted together."""
+    inputs, states = own
+    operation = inputs.layer.operation
+    counted = [
+        weight_statistics(weight, one.weight, one.reuse_factor)
+        for weight, one in zip(weights_hls, own, strict=True)
+    ]
+    return LayerDesign(
+        name=operation,
+        type=inputs.layer.kind.name,
+        n_in=inputs.layer.n_in,
+        n_out=states.layer.n_in,
+        n_sequence=inputs.layer.positions,
+        reuse_factor=inputs.reuse_factor,
+        recurrent_reuse_factor=states.reuse_factor,
+        strategy=inputs.strategy,
+        weight_precision=str(inputs.weight),
+        bias_precision=str(inputs.result),
+        input_precision=str(inputs.data),
+        output_precision=str(plan.types[operation]),
+        accum_precision=str(plan.gates(operation)),
+        weights=summed(counted),
     )
 
 

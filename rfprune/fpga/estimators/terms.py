@@ -26,7 +26,7 @@ from rfprune.hardware.multiplier import (
 )
 from rfprune.hardware.timing import SATURATED_NS
 
-__all__ = ["RULES", "Facts", "facts", "parallel_elements", "rule"]
+__all__ = ["RULES", "Facts", "dsp_tiles", "facts", "parallel_elements", "rule"]
 
 F = NDArray[np.float64]
 B = NDArray[np.bool_]
@@ -93,6 +93,13 @@ def _tiles(a: F, b: F, ports: F) -> F:
     across: F = np.maximum(1, 1 + np.ceil((a - ports[:, 0]) / ports[:, 2]))
     down: F = np.maximum(1, 1 + np.ceil((b - ports[:, 1]) / ports[:, 2]))
     return across * down
+
+
+def dsp_tiles(c: Columns, a: F, b: F) -> F:
+    """Return (n_layers,) DSP blocks of a product of `a` and `b` bits."""
+    ports = _PORTS[c.dsp_type.astype(np.intp)]
+    # Either operand may take the wide port.
+    return np.minimum(_tiles(a, b, ports), _tiles(b, a, ports))
 
 
 def _multipliers(c: Columns, gates: F) -> tuple[F, F]:
@@ -204,11 +211,7 @@ def facts(c: Columns) -> Facts:
     nnz, uniq2, uniq3 = _digit_counts(c, weights)
     narrow = _narrow(c, uniq3)
     uniq3 = uniq3 - narrow
-    ports = _PORTS[c.dsp_type.astype(np.intp)]
-    # Either operand may take the wide port.
-    tiles = np.minimum(
-        _tiles(c.weight_bits, c.data_bits, ports), _tiles(c.data_bits, c.weight_bits, ports)
-    )
+    tiles = dsp_tiles(c, c.weight_bits, c.data_bits)
     narrower = np.minimum(c.weight_bits, c.data_bits)
     wider = np.maximum(c.weight_bits, c.data_bits)
     both = c.weight_bits + c.data_bits

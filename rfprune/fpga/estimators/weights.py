@@ -10,6 +10,7 @@ ResourceUnrolled a multiplier goes when all its reuse-factor many weights are ex
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import comb
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ __all__ = [
     "WeightStatistics",
     "naf_digits",
     "quantized_codes",
+    "summed",
     "weight_statistics",
 ]
 
@@ -178,3 +180,11 @@ def weight_statistics(
         naf_digits=int(digits.sum()),
         max_bits=int(np.abs(codes).max()).bit_length(),
     )
+
+
+def summed(counted: Sequence[WeightStatistics]) -> WeightStatistics:
+    """Return the counts of several matrices together, each of which is known in full."""
+    found = {
+        name: sum(getattr(each, name) for each in counted) for name in WeightStatistics.model_fields
+    }
+    return WeightStatistics(**{**found, "max_bits": max(each.max_bits or 0 for each in counted)})

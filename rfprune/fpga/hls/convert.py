@@ -93,7 +93,11 @@ class Conversion:
 
     def generated_code(self, layer: LayerPlan) -> str | None:
         """Return the C++ that hls4ml generated for a ResourceUnrolled layer, else None."""
-        source = self.graph.graph[layer.layer.operation].get_attr("resource_unrolled_dense_codegen")
+        name = "resource_unrolled_dense_codegen"
+        if layer.layer.kind.gates:
+            # One function for each of its weights, by number.
+            name += f"_{layer.layer.kind.weights.index(layer.layer.parameter) + 1}"
+        source = self.graph.graph[layer.layer.operation].get_attr(name)
         return None if source is None else str(source)
 
     def live_multipliers(self) -> dict[str, int]:
@@ -216,9 +220,13 @@ def _configure(settings: dict[str, Any], layers: Layers, plan: Plan) -> None:
     for planned in plan.layers:
         entry = settings[planned.layer.operation]
         entry["Strategy"] = _STRATEGIES[planned.strategy]
-        entry["ReuseFactor"] = planned.reuse_factor
-        entry["Precision"]["weight"] = str(planned.weight)
-        entry["Precision"]["bias"] = str(planned.result)
+        if planned.layer.kind.gates:
+            entry["Precision"]["accum"] = str(plan.gates(planned.layer.operation))
+        recurrent = "recurrent_" if planned.layer.reads_state else ""
+        if not recurrent:
+            entry["ReuseFactor"] = planned.reuse_factor
+        entry["Precision"][f"{recurrent}weight"] = str(planned.weight)
+        entry["Precision"][f"{recurrent}bias"] = str(planned.result)
 
 
 def _print_rightly(layer: dict[str, Any], types: dict[str, str], default: str) -> None:
@@ -226,7 +234,8 @@ def _print_rightly(layer: dict[str, Any], types: dict[str, str], default: str) -
 
     It prints as many decimals as the type has bits behind the point, and the C++ reads that.
     """
-    for key in ("weight", "depthwise", "bias", "scale", "embeddings"):
+    keys = ("weight", "depthwise", "recurrent_weight", "bias", "recurrent_bias", "scale")
+    for key in (*keys, "embeddings"):
         values = layer.get(f"{key}_data")
         if values is None:
             continue
@@ -257,9 +266,10 @@ def _read_back(conversion: Conversion, layer: LayerPlan) -> None:
     node = conversion.graph.graph.get(layer.layer.operation)
     if node is None:
         raise ConversionError(f"{layer.name}: the layer is gone after conversion.")
+    factor = "recurrent_reuse_factor" if layer.layer.reads_state else "reuse_factor"
     built = {
         "strategy": str(node.get_attr("strategy")).lower(),
-        "reuse_factor": int(node.get_attr("reuse_factor")),
+        "reuse_factor": int(node.get_attr(factor)),
     }
     # Where it cannot unroll, hls4ml builds resource; the plan knows, and prunes nothing there.
     falls_back = layer.strategy == "resource_unrolled" and not layer.droppable
@@ -278,7 +288,7 @@ def _read_back(conversion: Conversion, layer: LayerPlan) -> None:
     # The weights have to be ours, in the order that the groups were built for.
     weight = layer.layer.weight_of(conversion.network)
     ours = weight.detach().numpy().reshape(-1)[layer.order]
-    data = np.asarray(node.weights[layer.layer.parameter].data)
+    data = np.asarray(node.weights[layer.layer.hls_weight].data)
     # Latency keeps (..., n_out); the resource strategies have stored the transposed array already.
     stored = data if layer.strategy != "latency" else np.moveaxis(data, -1, 0)
     held, wanted = (torch.from_numpy(np.array(x, dtype=np.float64)) for x in (stored, ours))

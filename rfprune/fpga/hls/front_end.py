@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from rfprune.core.arrays import IntArray
 from rfprune.fpga.layers import LayerPlan, Plan, Read
 from rfprune.fpga.layers.fold import norm_affine
-from rfprune.fpga.layers.operators import Affine, Concatenate, Lookup, Merge, Sum
+from rfprune.fpga.layers.operators import GRU, LSTM, Affine, Concatenate, Lookup, Merge, Sum
 from rfprune.fpga.layers.tracing import Shape, shape_of_node
 from rfprune.fpga.layers.weight_kinds import is_depthwise
 
@@ -202,6 +202,35 @@ class _FrontEnd:
             **_sizes(node, "in_", "out_"),
         }
 
+    def _recurrent(self, node: fx.Node, module: Any) -> dict[str, Any]:
+        ih, hh = self._plan.of(node.name)
+        steps = shape_of_node(node.all_input_nodes[0])[0]
+        zeros = np.zeros(len(module.weight_hh_l0), dtype=np.float32)
+        biases = [
+            module.get_parameter(name).detach().numpy() if module.bias else zeros
+            for name in ("bias_ih_l0", "bias_hh_l0")
+        ]
+        return {
+            "class_name": ih.layer.kind.name.upper(),
+            "activation": "tanh",
+            "recurrent_activation": "sigmoid",
+            "return_sequences": not module.last,
+            "return_state": False,
+            "pass_initial_states": False,
+            "time_major": False,
+            "n_timesteps": steps,
+            "n_in": module.input_size,
+            "n_out": module.hidden_size,
+            "weight_data": module.weight_ih_l0.detach().numpy().T.copy(),
+            "recurrent_weight_data": module.weight_hh_l0.detach().numpy().T.copy(),
+            "bias_data": biases[0],
+            "recurrent_bias_data": biases[1],
+            "pytorch": True,
+            "own_recurrent_reuse_factor": hh.reuse_factor,
+            # Behind the product, as torch has it.
+            **({"apply_reset_gate": "after"} if isinstance(module, GRU) else {}),
+        }
+
     def _pooling(self, node: fx.Node, module: Any) -> dict[str, Any]:
         rank = len(shape_of_node(node)) - 1
         average = isinstance(module, nn.AvgPool1d | nn.AvgPool2d)
@@ -301,6 +330,7 @@ _Writer = Callable[[_FrontEnd, fx.Node, Any], dict[str, Any]]
 _WRITERS: tuple[tuple[Any, _Writer], ...] = (
     (nn.Linear, _FrontEnd._dense),
     (nn.Conv1d | nn.Conv2d, _FrontEnd._convolution),
+    (GRU | LSTM, _FrontEnd._recurrent),
     (nn.BatchNorm1d | nn.BatchNorm2d | Affine, _FrontEnd._scaling),
     (nn.MaxPool1d | nn.MaxPool2d | nn.AvgPool1d | nn.AvgPool2d, _FrontEnd._pooling),
     (nn.LeakyReLU | nn.ELU | nn.Threshold, _FrontEnd._parametrized),

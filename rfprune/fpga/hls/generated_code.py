@@ -22,6 +22,9 @@ _STRUCT = re.compile(r"struct (\w+) : nnet::dense_config \{(.*?)\n\};", re.DOTAL
 _NUMBER = re.compile(r"static const unsigned (\w+) = (\d+);")
 _STRATEGY = re.compile(r"static const unsigned strategy = nnet::(\w+);")
 _KERNEL = re.compile(r"using kernel = nnet::(\w+)<")
+#: Of a recurrent layer, whose two weights are two matrices: hls4ml's number of each, and its name.
+_MATRICES = {"1": "weight_ih_l0", "2": "weight_hh_l0"}
+_MATRIX = re.compile(r"config\d+_([12])")
 _COMMENT = re.compile(r"// (\w+)\n(?=struct )")
 
 
@@ -30,7 +33,7 @@ class LayerCode:
     """One layer as the generated C++ has it.
 
     Attributes:
-        name: layer name.
+        name: layer name; of recurrent layers with the weight's name behind it.
         strategy: latency, resource or resource_unrolled.
         reuse_factor: as written.
         n_in: products per output.
@@ -82,11 +85,13 @@ def read_project(folder: Path) -> list[LayerCode]:
     found: list[LayerCode] = []
     name = ""
     for match in re.finditer(rf"{_COMMENT.pattern}|{_STRUCT.pattern}", parameters, re.DOTALL):
-        comment, _, body = match.groups()
+        comment, struct, body = match.groups()
         if comment:
             name = comment
         elif "multiplier_limit" in body:
-            found.append(_layer(name, body, generated))
+            part = _MATRIX.fullmatch(struct)
+            own = f"{name}-{_MATRICES[part.group(1)]}" if part else name
+            found.append(_layer(own, body, generated))
     if not found:
         raise ReportError(f"{folder}: parameters.h holds no layer with weights.")
     return found

@@ -1,6 +1,7 @@
-"""Two layers that hls4ml lacks, in its extension interface: a gather and a sum.
+"""What hls4ml lacks, in its extension interface: a gather, a sum, and a second reuse factor.
 
-``cpp/nnet_wires.h`` is their C++; a project that has one of them gets the file.
+``cpp/nnet_wires.h`` is the C++ of the two layers; a project that has one of them gets the file.
+Both weights of a recurrent layer get one reuse factor of hls4ml, though its code has one for each.
 """
 
 from __future__ import annotations
@@ -89,12 +90,51 @@ def register(backend: str) -> None:
 
         return _Call
 
+    _give_both_reuse_factors()
     for template in (_GatherConfig, _SumConfig, call("Gather"), call("Sum")):
         get_backend(backend).register_template(template)
 
 
+@cache
+def _give_both_reuse_factors() -> None:
+    """Register a pass behind those that initialise layers; Vitis runs those of Vivado."""
+    from hls4ml.backends import get_backend
+    from hls4ml.model.layers import GRU, LSTM
+    from hls4ml.model.optimizer import OptimizerPass
+
+    class _BothReuseFactors(OptimizerPass):  # type: ignore[misc]
+        def match(self, node: Any) -> bool:
+            return isinstance(node, GRU | LSTM)
+
+        def transform(self, model: Any, node: Any) -> bool:
+            node.set_attr("recurrent_reuse_factor", node.get_attr("own_recurrent_reuse_factor"))
+            return False
+
+    name = "own_recurrent_reuse_factor"
+    get_backend("Vivado").register_pass(name, _BothReuseFactors, flow="vivado:optimize")
+
+
+#: Two lines of ``lstm`` in hls4ml 1.3's ``nnet_recurrent.h``, and what they have to be.
+_LSTM_SUMS = {
+    f"nnet::dense<data_T, res_T, typename CONFIG_T::mult_config{number}>": (
+        f"nnet::dense<{reads}, typename CONFIG_T::accum_t, typename CONFIG_T::mult_config{number}>"
+    )
+    for number, reads in ((1, "data_T"), (2, "res_T"))
+}
+
+
 def copy_sources(graph: Any, project: Path) -> None:
-    """Write the C++ of these layers into a project that has any of them."""
+    """Write the C++ of these layers into a project that has any of them.
+
+    The kernel of an LSTM is written twice, and the one that is never called does not compile where
+    data, sums and states have other types: it takes one for the other. There it is corrected.
+    """
+    if any(node.class_name in ("GRU", "LSTM") for node in graph.get_layers()):
+        header = project / "firmware" / "nnet_utils" / "nnet_recurrent.h"
+        text = header.read_text()
+        for written, meant in _LSTM_SUMS.items():
+            text = text.replace(written, meant)
+        header.write_text(text)
     if any(node.class_name in ("Gather", "Sum") for node in graph.get_layers()):
         source = files("rfprune.fpga.hls").joinpath("cpp", _HEADER).read_text(encoding="ascii")
         (project / "firmware" / "nnet_utils" / _HEADER).write_text(source, encoding="ascii")

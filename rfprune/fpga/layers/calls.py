@@ -132,6 +132,23 @@ class Call:
                 raise self.refused("with a number that is computed from a trained parameter")
         return torch.as_tensor(found)
 
+    def carried_out(self, tensor: Tensor) -> Any:
+        """Return what the operation makes of a tensor in the place of the first that it reads."""
+        source = self.node.args[0] if self.node.args else self.source
+
+        # Everything but the tensor itself has the value that was recorded.
+        def value(node: fx.Node) -> Any:
+            return tensor if node is source else node.meta["value"]
+
+        args, kwargs = fx.node.map_arg((self.node.args, self.node.kwargs), value)
+        if self.module is not None:
+            return self.module.forward(*args, **kwargs)
+        if self.node.op == "call_method":
+            # The tensor need not lie in memory as the user's did.
+            name = {"view": "reshape"}.get(str(self.node.target), str(self.node.target))
+            return getattr(args[0], name)(*args[1:], **kwargs)
+        return self.node.target(*args, **kwargs)  # type: ignore[operator]
+
     def lowered(self, *modules: nn.Module, inputs: tuple[fx.Node, ...] | None = None) -> Lowered:
         """Return what the operation becomes; it reads what it read before, if `inputs` is None."""
         return Lowered(modules, (self.source,) if inputs is None else inputs)

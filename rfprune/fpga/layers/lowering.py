@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from rfprune.core.named import InputShape
 from rfprune.errors import NetworkError
 from rfprune.fpga.layers.calls import Call, Lowered
+from rfprune.fpga.layers.recurrent import only_last_steps
 from rfprune.fpga.layers.taken import FUNCTIONS, MODULES, refusal
 from rfprune.fpga.layers.tracing import evaluating, record
 from rfprune.fpga.layers.weight_kinds import WEIGHT_KINDS, plain_class, weights_of
@@ -43,6 +44,7 @@ def lower(model: nn.Module, input_shape: InputShape) -> fx.GraphModule:
             lowering = _Lowering(model, recorded)
             lowering.run()
     graph = fx.GraphModule(lowering.modules, lowering.graph, type(model).__name__)
+    only_last_steps(graph)
     # A module that was made here follows the mode of the network, not of its own.
     graph.meta["made"] = lowering.made
     return graph
@@ -80,6 +82,11 @@ class _Lowering:
                 )
             value = tuple(value.args)  # a named tuple, by its order
         for node in _nodes(value):
+            if isinstance(node, fx.Node) and node in self._new and _is_tuple(node.meta["value"]):
+                raise NetworkError(
+                    f"{type(self._model).__name__}: forward() returns the sequence and the state "
+                    f"of {node.name} as they are. Take one of them: out, h = layer(x)."
+                )
             if not isinstance(node, fx.Node) or node not in self._new:
                 raise NetworkError(
                     f"{type(self._model).__name__}: forward() returns something that does not "
@@ -137,11 +144,12 @@ class _Lowering:
     def _check(call: Call, node: fx.Node) -> None:
         """Raise if what was lowered does not compute what was recorded; a fault of rfprune."""
         ours, theirs = node.meta["value"], call.node.meta["value"]
+        # Of what a recurrent layer returns, the sequence; the rest is compared where it is read.
+        theirs = theirs[0] if _is_tuple(theirs) else theirs
         close = ours.shape == theirs.shape and torch.allclose(
             ours.to(theirs.dtype), theirs, rtol=1e-4, atol=1e-5, equal_nan=True
         )
-        # A tuple is compared part by part, where its parts are read.
-        if not close and not _is_tuple(theirs):
+        if not close:
             raise call.refused("in this way: it would compute something else")
 
 
@@ -176,7 +184,7 @@ def _plain(module: nn.Module) -> nn.Module:
 
     It has no hooks, and changes nothing in place.
     """
-    weighted = [kind.module for kind in WEIGHT_KINDS if isinstance(module, kind.module)]
+    weighted = [kind.built for kind in WEIGHT_KINDS if isinstance(module, kind.module)]
     kind = weighted[0] if weighted else type(module)
     hooks = module._forward_hooks or module._forward_pre_hooks
     in_place = getattr(module, "inplace", False)

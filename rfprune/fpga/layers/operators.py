@@ -6,12 +6,12 @@ Axes are those of one sample, counted from 0; the axis of the rows is not among 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Affine", "Concatenate", "Gather", "Lookup", "Merge", "Sum"]
+__all__ = ["GRU", "LSTM", "Affine", "Concatenate", "Gather", "Lookup", "Merge", "Sum"]
 
 _MERGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
@@ -134,3 +134,44 @@ class Sum(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum, with as many axes as `x`."""
         return x.sum(dim=[axis + 1 for axis in self.axes], keepdim=True)
+
+
+class _Recurrent(nn.RNNBase):
+    """A recurrent layer that puts out one tensor: every step, or the last one alone."""
+
+    #: Whether nothing reads a step but the last, so that no other is built.
+    last = False
+
+    def _states(self, x: Tensor) -> Tensor:
+        """Return (N, T, units) of rows (N, T, features)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, units) if it is the last step, else (N, T, units)."""
+        states = self._states(x)
+        return states[:, -1] if self.last else states
+
+    def _given(self, x: Tensor) -> tuple[Tensor, tuple[Any, ...]]:
+        """Return the state before the first step, and what torch's functions take behind it."""
+        names = ["weight_ih_l0", "weight_hh_l0"]
+        names += ["bias_ih_l0", "bias_hh_l0"] if self.bias else []
+        # By name: the list that torch keeps of them would hide what replaces them for a call.
+        parameters = [getattr(self, name) for name in names]
+        zeros = x.new_zeros(1, len(x), self.hidden_size)
+        return zeros, (parameters, self.bias, 1, 0.0, False, False, True)
+
+
+class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
+    """A GRU, made of torch's own with the same parameters."""
+
+    def _states(self, x: Tensor) -> Tensor:
+        zeros, rest = self._given(x)
+        return torch.gru(x, zeros, *rest)[0]
+
+
+class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]
+    """An LSTM, made of torch's own with the same parameters."""
+
+    def _states(self, x: Tensor) -> Tensor:
+        zeros, rest = self._given(x)
+        return torch.lstm(x, (zeros, zeros), *rest)[0]

@@ -3,9 +3,9 @@
 A weight layer whose result goes to an operation that rounds (an activation, pooling, a sum of two)
 stays exact: hls4ml's accumulator is as wide as its products need (``infer_precision.py``). One that
 goes straight to something else is rounded itself, or what reads it would grow with the
-accumulator's width. Products and sums over axes stay exact, too, as wide as they need to be, unless
-a weight layer reads them. The network's outputs stay exact,
-unless the file gives the layer an ``output_precision``.
+accumulator's width; so is that of a recurrent layer, whose state it is. Products and sums over axes
+stay exact, too, as wide as they need to be, unless a weight layer reads them. The network's outputs
+stay exact, unless the file gives the layer an ``output_precision``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _before(operation: Operation, place: Mapping[str, int]) -> str:
 
 def type_keys(network: Network, hardware: HardwareSpec) -> dict[str, str]:
     """Return the key of a file that decides the type of each input and operation's output."""
-    weighted = {layer.operation: layer.name for layer in network.layers}
+    weighted = {layer.operation for layer in network.layers}
     place = {operation.name: index for index, operation in enumerate(network.operations)}
     usual = "hardware.precision"
     keys = dict.fromkeys(network.inputs, usual)
@@ -68,7 +68,7 @@ def type_keys(network: Network, hardware: HardwareSpec) -> dict[str, str]:
         if name in weighted:
             own = hardware.layer(name).output_precision is not None
             key = "output_precision" if own else "precision"
-            keys[name] = f"hardware.layers.{weighted[name]}.{key}"
+            keys[name] = f"hardware.layers.{name}.{key}"
         else:
             before = _before(operation, place)
             keys[name] = usual if operation.type == "embedding" else keys.get(before, usual)
@@ -95,13 +95,15 @@ def _input_type(name: str, network: Network, default: FixedType) -> FixedType:
 
 
 def data_types(network: Network, hardware: HardwareSpec) -> Types:
-    """Return the type of the data that each weight layer reads."""
+    """Return the type of the data that each weight of a layer is multiplied with, by its name."""
     types = output_types(network, hardware)
     results = result_types(network, hardware)
     found: Types = {}
     for layer in network.layers:
-        kind = types.get(layer.input)
-        found[layer.operation] = results[layer.input] if kind is None else kind
+        # The second weight of a recurrent layer reads its state, which is its output.
+        source = layer.operation if layer.reads_state else layer.input
+        kind = types.get(source)
+        found[layer.name] = results[source] if kind is None else kind
     return found
 
 
@@ -114,7 +116,7 @@ def output_types(network: Network, hardware: HardwareSpec) -> dict[str, FixedTyp
             readers[name].append(operation)
     passing = {op.name for op in network.operations if op.type in _TRANSPARENT}
     passing |= network.folded_norms
-    weighted = {layer.operation for layer in network.layers}
+    weighted = {layer.operation: layer for layer in network.layers}
 
     def read_by(name: str, kinds: tuple[str, ...]) -> bool:
         """Return whether a weight layer or one of `kinds` reads it, through what hands it on."""
@@ -134,7 +136,8 @@ def output_types(network: Network, hardware: HardwareSpec) -> dict[str, FixedTyp
         elif name in weighted and (own := hardware.layer(name).output_precision) is not None:
             found[name] = FixedType.parse(own)
         elif name in weighted:
-            found[name] = types[name] if read_by(name, _READS_ROUNDED) else None
+            rounded = weighted[name].kind.gates or read_by(name, _READS_ROUNDED)
+            found[name] = types[name] if rounded else None
         elif operation.type == "concatenate":
             found[name] = _union([found[part] or types[part] for part in operation.inputs])
         elif operation.type in _EXACT and not read_by(name, ("affine", "batchnorm")):

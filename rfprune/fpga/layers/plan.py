@@ -11,7 +11,8 @@ resource            no                         no                    no
 resource_unrolled   yes, RF > 1                yes, RF > 1           no (becomes resource)
 ==================  =========================  ====================  ====================
 
-A Linear on a sequence is a convolution there (`WeightKind.convolves`).
+A Linear on a sequence is a convolution there (`WeightKind.convolves`); the two weights of a
+recurrent layer are as those of dense layers.
 
 Sources: hls4ml 1.3, ``backends/vivado/passes/unrolled_codegen.py`` (the only code that leaves zero
 groups out), ``nnet_dense_latency.h`` (constants), ``backends/fpga/fpga_backend.py`` (fallbacks).
@@ -42,7 +43,26 @@ from rfprune.hardware.reuse import (
 )
 from rfprune.spec.hardware import HardwareSpec
 
-__all__ = ["UNROLLED", "LayerPlan", "Plan", "check_layer_names", "plan"]
+__all__ = [
+    "EXACT_BITS",
+    "TABLE_SIZE",
+    "TABLE_TYPE",
+    "UNROLLED",
+    "LayerPlan",
+    "Plan",
+    "check_layer_names",
+    "plan",
+]
+
+#: ``table_size`` and ``table_t`` of every activation (``backends/fpga/fpga_backend.py``).
+TABLE_SIZE = 1024
+TABLE_TYPE = FixedType(18, 8)
+#: Bits in front of the point of a type with a sign that holds 1.
+_ONE = 2
+#: Bits that a double holds exactly.
+EXACT_BITS = 53
+#: A place in the table of tanh, 128 for each unit, is an `int` of 32 bits (``nnet_activation.h``).
+_LARGEST_INDEX = 32 - 7
 
 #: Every weight is a constant in a graph of adders; nothing of it goes through HLS.
 UNROLLED = "distributed_arithmetic"
@@ -123,6 +143,22 @@ class Plan:
     types: Mapping[str, FixedType | None]
     layout: Layout
 
+    def of(self, operation: str) -> list[LayerPlan]:
+        """Return the plans of an operation's weights, in the order of hls4ml."""
+        return [each for each in self.layers if each.layer.operation == operation]
+
+    def gates(self, operation: str) -> FixedType:
+        """Return the type of what a recurrent layer computes between its weights and its state.
+
+        hls4ml has one type for all of it (``accum_t`` of ``nnet_recurrent.h``): the sums of both
+        weights and their sum, without loss, and the entries of the tables.
+        """
+        sums = [each.accumulator for each in self.of(operation)]
+        integer = max(kind.integer + int(not kind.signed) for kind in sums) + 1
+        fraction = max(*(kind.fractional for kind in sums), TABLE_TYPE.fractional)
+        integer = max(integer, _ONE)
+        return FixedType(integer + fraction, integer)
+
     def exact_type(self, name: str) -> FixedType:
         """Return the type of what a weight layer puts out exactly, or what enlarges or pads it."""
         inputs = {operation.name: operation.inputs[0] for operation in self.network.operations}
@@ -177,16 +213,60 @@ def plan(network: Network, hardware: HardwareSpec) -> Plan:
         UnknownNameError: no such part.
     """
     # Names first: a misspelt layer would otherwise have the settings of all others.
-    check_layer_names("hardware.layers", hardware.layers, network)
+    check_layer_names("hardware.layers", hardware.layers, network, whole=True)
     _check_stream(network, hardware.io_type)
     layout = arrange(network, hardware.io_type)
     part = find_part(hardware.part)
     data = data_types(network, hardware)
     layers = tuple(
-        _layer_plan(layer, hardware, data[layer.operation], part.dsp_type, _order(layer, layout))
+        _layer_plan(layer, hardware, data[layer.name], part.dsp_type, _order(layer, layout))
         for layer in network.layers
     )
-    return Plan(network, layers, part, hardware, output_types(network, hardware), layout)
+    planned = Plan(network, layers, part, hardware, output_types(network, hardware), layout)
+    for operation in dict.fromkeys(x.operation for x in network.layers if x.kind.gates):
+        _check_recurrent(planned, operation)
+    return planned
+
+
+def _check_recurrent(planned: Plan, operation: str) -> None:
+    """Raise where hls4ml would build a recurrent layer otherwise, or rfprune could not prove it."""
+    own = planned.of(operation)
+    strategies = {each.name: each.strategy for each in own}
+    if len(set(strategies.values())) > 1:
+        shown = ", ".join(f"{strategy} for {name}" for name, strategy in strategies.items())
+        raise SpecError(
+            f"{operation}: both weights of a recurrent layer are built in one strategy, and there "
+            f"are {shown}. Set hardware.layers.{operation}.strategy to latency or "
+            "resource_unrolled; a reuse factor of 1 needs latency."
+        )
+    if UNROLLED in strategies.values():
+        raise NetworkError(
+            f"{operation}: a recurrent layer is built by hls4ml alone, in a strategy with "
+            "multipliers. Allowed: strategies latency, resource_unrolled and resource."
+        )
+    for each in own:
+        settings = planned.hardware.layers.get(each.name)
+        if settings is not None and settings.output_precision is not None:
+            raise SpecError(
+                f"hardware.layers.{each.name}.output_precision: one weight of a layer has no "
+                f"output. Take hardware.layers.{operation}.output_precision."
+            )
+    state, gates = planned.types[operation], planned.gates(operation)
+    assert state is not None
+    # What becomes a state: a product of two entries of tables, and one of an entry and the state.
+    fraction = max(state.fractional, TABLE_TYPE.fractional) + TABLE_TYPE.fractional
+    widest = max(gates.width, max(state.integer, _ONE) + 1 + fraction)
+    narrower = f"Take narrower weights, data or states: hardware.layers.{operation}.precision"
+    if widest > EXACT_BITS:
+        raise NetworkError(
+            f"{operation}: its gates need {widest} bits to lose nothing, and rfprune proves up to "
+            f"{EXACT_BITS}. {narrower}."
+        )
+    if gates.integer > _LARGEST_INDEX:
+        raise NetworkError(
+            f"{operation}: its gates need {gates.integer} bits in front of the point, and above "
+            f"{_LARGEST_INDEX} the place in hls4ml's tables overflows. {narrower}."
+        )
 
 
 def _check_stream(network: Network, io_type: str) -> None:
@@ -216,9 +296,21 @@ def _order(layer: WeightLayer, layout: Layout) -> IntArray:
     return np.ascontiguousarray(order.reshape(layer.n_out, -1)[:, source.torch_order]).reshape(-1)
 
 
-def check_layer_names(key: str, names: Mapping[str, object], network: Network) -> None:
-    """Raise a SpecError if a name under `key` is not a layer of the network."""
+def check_layer_names(
+    key: str, names: Mapping[str, object], network: Network, whole: bool = False
+) -> None:
+    """Raise a SpecError if a name under `key` is not a layer of the network.
+
+    Args:
+        key: of the file.
+        names: under it.
+        network: traced.
+        whole: whether layers with several weights can be named as such.
+    """
     known = [layer.name for layer in network.layers]
+    if whole:
+        known = [*dict.fromkeys(layer.operation for layer in network.layers), *known]
+        known = [*dict.fromkeys(known)]
     for name in names:
         if name not in known:
             raise SpecError(

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from rfprune.fpga.layers.calls import Call, Lowered
 from rfprune.fpga.layers.operators import Affine, Concatenate, Gather, Lookup, Merge, Sum
+from rfprune.fpga.layers.recurrent import part_of_recurrent
 from rfprune.fpga.layers.tracing import ROWS
 from rfprune.fpga.layers.weight_kinds import WEIGHT_KINDS, weights_of
 
@@ -36,6 +37,7 @@ __all__ = [
     "pad",
     "pool",
     "power",
+    "recurrent",
     "resize",
     "stack",
     "threshold",
@@ -87,6 +89,17 @@ def weighted(call: Call) -> Lowered:
     if fault is not None:
         raise call.refused(f"with {fault}")
     return call.lowered(call.module)
+
+
+def recurrent(call: Call) -> Lowered:
+    """Keep a recurrent layer, which puts out its sequence; its state is the last step of it."""
+    for state in call.node.all_input_nodes[1:]:
+        value = state.meta["value"]
+        if not state.meta["constant"] or isinstance(value, nn.Parameter) or value.any():
+            raise call.refused("with a state to begin with (hls4ml begins at 0; leave it out)")
+    if len(call.in_shape) != 2:
+        raise call.refused(f"of rows of shape {call.in_shape} (steps and features alone)")
+    return weighted(call)
 
 
 def linear(call: Call) -> Lowered:
@@ -297,6 +310,8 @@ def dropout(call: Call) -> Lowered:
 
 def move(call: Call) -> Lowered:
     """Whatever only moves numbers about: it is carried out once, on their places."""
+    if (state := part_of_recurrent(call)) is not None:
+        return state
     if call.node.target is operator.getitem and call.data and _is_tuple(call.data[0]):
         producer = call.data[0]
         places = _places(Call(producer, None, call.root))[call.node.args[1]]
@@ -327,20 +342,7 @@ def _places(call: Call) -> Any:
     """Return where the numbers of every row come from: the operation on a tensor of places."""
     source = call.node.args[0] if call.node.args else call.source
     shape = source.meta["value"].shape[1:]  # type: ignore[union-attr]
-    index = torch.arange(ROWS * prod(shape)).reshape(ROWS, *shape)
-
-    # Everything but the tensor itself has the value that was recorded.
-    def value(node: fx.Node) -> Any:
-        return index if node is source else node.meta["value"]
-
-    args, kwargs = fx.node.map_arg((call.node.args, call.node.kwargs), value)
-    if call.module is not None:
-        return call.module.forward(*args, **kwargs)
-    if call.node.op == "call_method":
-        # The tensor of places need not lie in memory as the user's did.
-        name = {"view": "reshape"}.get(str(call.node.target), str(call.node.target))
-        return getattr(args[0], name)(*args[1:], **kwargs)
-    return call.node.target(*args, **kwargs)  # type: ignore[operator]
+    return call.carried_out(torch.arange(ROWS * prod(shape)).reshape(ROWS, *shape))
 
 
 def flatten(call: Call) -> Lowered:

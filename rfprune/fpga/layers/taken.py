@@ -58,6 +58,12 @@ _ROWS: tuple[Row, ...] = (
         "",
         "groups 1 or one per channel, zeros as padding, no dilation",
     ),
+    Row(
+        (nn.GRU, nn.LSTM),
+        rules.recurrent,
+        "",
+        "one layer and direction, batch_first, from a state of 0: its sequence, or its last step",
+    ),
     Row((nn.Embedding,), rules.embedding, "", "of an input of its own, in io_parallel"),
     Row((nn.BatchNorm1d, nn.BatchNorm2d), rules.norm, _FOLDED, "with running statistics"),
     Row(_KEPT, rules.as_it_is),
@@ -182,8 +188,12 @@ _HLS4ML = "hls4ml 1.3 has no such layer"
 _INSTEAD_LOGITS = "leave it out: the outputs are logits"
 _TABLES = f"{_HLS4ML} for torch; take ReLU, LeakyReLU, ELU, Tanh or Sigmoid"
 _RECURRENT = (
-    "hls4ml 1.3 reads the last step alone from torch, whatever of the sequence is used, and "
-    "rfprune does not hand over its kernels; take Conv1d over the steps"
+    "hls4ml 1.3 has no kernel of it for Vivado and Vitis, whatever its reader of torch says; take "
+    "GRU or LSTM"
+)
+_CELLS = (
+    "a loop over cells calls a layer more than once, and hls4ml cannot share weights; take GRU or "
+    "LSTM over the steps"
 )
 _PRODUCTS = (
     "hls4ml 1.3 reads a product of two tensors as einsum in io_parallel alone, and rfprune builds "
@@ -212,13 +222,9 @@ REFUSED: dict[str, str] = {
     ),
     **dict.fromkeys(("GroupNorm", "group_norm", "RMSNorm"), f"{_HLS4ML}; take BatchNorm"),
     **dict.fromkeys(("InstanceNorm1d", "InstanceNorm2d"), f"{_HLS4ML}; take BatchNorm"),
-    **dict.fromkeys(
-        (
-            *("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"),
-            *("gru", "lstm", "rnn_tanh", "rnn_relu"),
-        ),
-        _RECURRENT,
-    ),
+    **dict.fromkeys(("RNN", "RNNCell", "rnn_tanh", "rnn_relu"), _RECURRENT),
+    **dict.fromkeys(("GRUCell", "LSTMCell"), _CELLS),
+    **dict.fromkeys(("gru", "lstm"), "of weights that are no module's; take the module"),
     **dict.fromkeys(
         (
             *("MultiheadAttention", "TransformerEncoderLayer", "TransformerEncoder"),
@@ -252,7 +258,7 @@ REFUSED: dict[str, str] = {
 
 #: Type of an operation, by the module that it is lowered to.
 _TYPES: dict[type[nn.Module], str] = {
-    **{kind.module: kind.name for kind in reversed(WEIGHT_KINDS)},
+    **{kind.built: kind.name for kind in reversed(WEIGHT_KINDS)},
     nn.BatchNorm1d: "batchnorm",
     nn.BatchNorm2d: "batchnorm",
     Affine: "affine",

@@ -46,7 +46,7 @@ class WeightLayer:
         n_in: products per output.
         n_out: outputs per position.
         positions: output positions per inference: 1 for dense, height * width for convolutions,
-            the length of the sequence for a Linear on one.
+            the length of the sequence for a Linear on one and for recurrent layers.
         weight_shape: of the torch weight, output first.
         input: name of what it reads.
     """
@@ -65,6 +65,17 @@ class WeightLayer:
     def weight_of(self, model: nn.Module) -> Tensor:
         """Return this weight in `model`, or in a folded copy of it."""
         return weights_of(model.get_submodule(self.path))[self.parameter]
+
+    @property
+    def hls_weight(self) -> str:
+        """What hls4ml calls it among the weights of its layer."""
+        kind = self.kind
+        return dict(zip(kind.weights, kind.hls_weights, strict=True))[self.parameter]
+
+    @property
+    def reads_state(self) -> bool:
+        """Whether it is the weight of a recurrent layer that reads the state."""
+        return bool(self.kind.gates) and self.parameter == self.kind.weights[1]
 
     @property
     def n_weights(self) -> int:
@@ -225,7 +236,9 @@ def network_of(graph: fx.GraphModule, input_shape: InputShape) -> Network:
     """Return a lowered network as a chain of operations; see `trace`."""
     operations, layers = _operations(graph)
     if not layers:
-        raise NetworkError("the network holds no Linear, Conv1d or Conv2d layer to prune.")
+        raise NetworkError(
+            "the network holds no Linear, Conv1d, Conv2d, GRU or LSTM layer to prune."
+        )
     outputs, keys = _outputs(graph)
     inputs = {n.name: shape_of_node(n) for n in graph.graph.nodes if n.op == "placeholder"}
     network = Network(operations, layers, input_shape, inputs, outputs, keys)
@@ -316,7 +329,10 @@ def _axes(module: nn.Module) -> tuple[int, ...]:
 
 
 def _weight_layers(operation: Operation, module: nn.Module) -> list[WeightLayer]:
-    """Return every weight of a layer; its name alone is that of the layer if it is the only one."""
+    """Return every weight of a layer; its name alone is that of the layer if it is the only one.
+
+    A dash is in no name of torch, and does not part the path of a key.
+    """
     kind = kind_of(module, operation.in_shape)
     weights = weights_of(module)
     for weight in weights.values():
@@ -328,20 +344,22 @@ def _weight_layers(operation: Operation, module: nn.Module) -> list[WeightLayer]
         raise NetworkError(
             f"{operation.path}: hls4ml cannot take a {type(module).__name__} on an input of shape "
             f"{operation.in_shape}. Allowed: Linear on (F,), (T, C) or (H, W, C), Conv1d on "
-            "(C, L), Conv2d on (C, H, W)."
+            "(C, L), Conv2d on (C, H, W), GRU and LSTM on (T, C)."
         )
     found = []
     for parameter, weight in weights.items():
         shape = tuple(weight.shape)
         found.append(
             WeightLayer(
-                name=operation.name if len(weights) == 1 else f"{operation.name}.{parameter}",
+                name=operation.name if len(weights) == 1 else f"{operation.name}-{parameter}",
                 operation=operation.name,
                 path=operation.path,
                 kind=kind,
                 n_in=kind.n_in(shape),
                 n_out=kind.n_out(shape),
-                positions=prod(operation.out_shape) // kind.n_out(shape),
+                positions=operation.in_shape[0]
+                if kind.gates
+                else prod(operation.out_shape) // kind.n_out(shape),
                 weight_shape=shape,
                 input=operation.inputs[0],
                 parameter=parameter,

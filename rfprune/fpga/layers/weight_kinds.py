@@ -4,8 +4,8 @@ hls4ml streams the weights of a layer in *HLS order*, output index slowest, chan
 (`hls4ml/model/optimizer/passes/convert_to_channels_last.py`, then
 `backends/vivado/passes/resource_strategy.py`). A row says how many products an output takes
 (``n_in``), how many outputs there are (``n_out``), the permutation from HLS order to torch order,
-and which parameters of the module are such weights: one for every type so far. A layer with several
-is several matrices to the hardware, each with multipliers of its own.
+and which parameters of the module are such weights. A layer with several, as recurrent ones are, is
+several matrices to the hardware, each with multipliers of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from rfprune.core.arrays import IntArray
+from rfprune.fpga.layers.operators import GRU, LSTM
 
 __all__ = [
     "WEIGHT_KINDS",
@@ -54,6 +55,18 @@ def _conv_fault(module: Any) -> str | None:
     return None
 
 
+def _recurrent_fault(module: Any) -> str | None:
+    if not module.batch_first:
+        return "batch_first=False (rows come first; take batch_first=True)"
+    if module.num_layers > 1:
+        return f"num_layers={module.num_layers} (take one layer after the other)"
+    if module.bidirectional:
+        return "bidirectional=True (take two layers, of x and of x.flip(1))"
+    if module.proj_size:
+        return f"proj_size={module.proj_size} (hls4ml has no projection; take a Linear behind it)"
+    return None
+
+
 @dataclass(frozen=True)
 class WeightKind:
     """One type of layer that holds weights.
@@ -68,6 +81,9 @@ class WeightKind:
         weights: names of the parameters that are prunable weights, in the order in which hls4ml
             applies them.
         depthwise: whether every channel has a filter of its own and reads no other.
+        lowered: the class of our own that stands for it in a lowered network; None = `module`.
+        hls_weights: hls4ml's names of `weights`.
+        gates: matrices side by side in a recurrent layer; 0 in any other.
     """
 
     name: str
@@ -78,6 +94,14 @@ class WeightKind:
     fault: Callable[[Any], str | None] = no_fault
     weights: tuple[str, ...] = ("weight",)
     depthwise: bool = False
+    lowered: type[nn.Module] | None = None
+    hls_weights: tuple[str, ...] = ("weight",)
+    gates: int = 0
+
+    @property
+    def built(self) -> type[nn.Module]:
+        """The class of the layer in a lowered network."""
+        return self.lowered or self.module
 
     @property
     def folds_norm(self) -> bool:
@@ -87,7 +111,7 @@ class WeightKind:
     @property
     def feature_axis(self) -> int:
         """Axis of a sample of the output along which the weight's first axis lies."""
-        return -1 if self.module is nn.Linear else 0
+        return -1 if self.module is nn.Linear or self.gates else 0
 
     def n_out(self, weight_shape: tuple[int, ...]) -> int:
         """Outputs per position: neurons, or filters."""
@@ -102,6 +126,10 @@ class WeightKind:
         index = np.arange(prod(weight_shape), dtype=np.int64).reshape(weight_shape)
         return np.ascontiguousarray(index.transpose(self.hls_axes)).reshape(-1)
 
+
+#: The parameters of a recurrent layer that are matrices, and what hls4ml calls them.
+_MATRICES = ("weight_ih_l0", "weight_hh_l0")
+_HLS_MATRICES = ("weight", "recurrent_weight")
 
 #: A new layer type is one more row here, and in `LAYER_TYPES` of `rfprune.fpga.estimators.design`
 #: if the estimators do not know it yet.
@@ -128,6 +156,21 @@ WEIGHT_KINDS: tuple[WeightKind, ...] = (
         convolves=True,
         fault=_conv_fault,
         depthwise=True,
+    ),
+    *(
+        WeightKind(
+            name,
+            module,
+            (0, 1),
+            (2,),
+            convolves=False,
+            fault=_recurrent_fault,
+            weights=_MATRICES,
+            lowered=lowered,
+            hls_weights=_HLS_MATRICES,
+            gates=gates,
+        )
+        for name, module, lowered, gates in (("gru", nn.GRU, GRU, 3), ("lstm", nn.LSTM, LSTM, 4))
     ),
 )
 
@@ -159,13 +202,13 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 
 def holds_weights(module: nn.Module) -> bool:
     """Return whether the module is of a type with prunable weights."""
-    return any(type(module) is kind.module for kind in WEIGHT_KINDS)
+    return any(type(module) is kind.built for kind in WEIGHT_KINDS)
 
 
 def kind_of(module: nn.Module, in_shape: tuple[int, ...]) -> WeightKind | None:
     """Return the row of a module that reads samples of `in_shape`, or None if there is none."""
     for kind in WEIGHT_KINDS:
-        fits = type(module) is kind.module and len(in_shape) in kind.input_axes
+        fits = type(module) is kind.built and len(in_shape) in kind.input_axes
         if fits and kind.depthwise == is_depthwise(module):
             return kind
     return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -35,7 +37,7 @@ def module_and_graph(
     """
     own, graph = copy.deepcopy(model).cpu().double(), copy.deepcopy(folded).double()
     parts = list(x.parts.values()) if isinstance(x, Named) else [x]
-    with evaluating(own), torch.no_grad():
+    with evaluating(own), torch.no_grad(), _double_by_default():
         theirs, ours = tensors_of(call(own, x)), tensors_of(graph(*parts))
     error, scale, place = 0.0, 1.0, ""
     for index, (a, b) in enumerate(zip(theirs, ours, strict=True)):
@@ -54,6 +56,17 @@ def module_and_graph(
         exhaustive=exhaustive,
     )
     return path, same
+
+
+@contextmanager
+def _double_by_default() -> Iterator[None]:
+    """While open, tensors that a network makes itself are double as well."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def tensors_of(output: Any) -> list[Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from rfprune.errors import SpecError
+from rfprune.errors import NetworkError, SpecError
 from rfprune.fpga.adders.deployment import AdderDeployment
 from rfprune.fpga.layers import Network, plan
 from rfprune.fpga.unrolled.deployment import check_unrolled
@@ -23,6 +23,13 @@ def deploy_values(spec: TrialSpec, network: Network, model: nn.Module) -> Values
         SpecError: settings that have no meaning there.
         NetworkError: a network that cannot be built so.
     """
+    for layer in network.layers:
+        if layer.kind.gates:
+            raise NetworkError(
+                f"{layer.operation}: method {spec.prune.method} chooses the values of layers with "
+                f"one weight, and a layer of type {layer.kind.name} has two. Allowed: another "
+                "prune.method."
+            )
     planned = spec.hardware.strategy == "latency" or spec.hardware.backend == "alkaid"
     if planned and spec.prune.method == "ebops":
         raise SpecError(

@@ -70,7 +70,14 @@ def test_operations(case: str) -> None:
 
 
 MODULES: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
-    "gru": (nn.Sequential(nn.Linear(4, 4), nn.GRU(4, 3)), (5, 4), "last step alone"),
+    "rnn": (nn.Sequential(nn.Linear(4, 4), nn.RNN(4, 3)), (5, 4), "take GRU or LSTM"),
+    "gru": (nn.Sequential(nn.Linear(4, 4), nn.GRU(4, 3)), (5, 4), "take batch_first=True"),
+    "gru of rows": (nn.Sequential(nn.GRU(4, 3, batch_first=True)), (4,), "steps and features"),
+    "all of it": (
+        nn.Sequential(nn.GRU(4, 3, batch_first=True)),
+        (5, 4),
+        "Take one of them: out, h",
+    ),
     "layer norm": (nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), (4,), "BatchNorm1d"),
     "prelu": (nn.Sequential(nn.Linear(4, 4), nn.PReLU()), (4,), "one slope"),
     "transposed": (nn.Sequential(nn.ConvTranspose1d(2, 2, 3)), (2, 8), "no such layer"),

@@ -36,8 +36,8 @@ def test_every_weight_is_a_matrix_of_its_own(model: nn.Module) -> None:
     network = trace(model, (4,))
     found = [(x.name, x.operation, x.parameter, x.n_in, x.n_out) for x in network.layers]
     assert found == [
-        ("_0.weight_ih", "_0", "weight_ih", 4, 9),
-        ("_0.weight_hh", "_0", "weight_hh", 3, 9),
+        ("_0-weight_ih", "_0", "weight_ih", 4, 9),
+        ("_0-weight_hh", "_0", "weight_hh", 3, 9),
         ("_3", "_3", "weight", 3, 2),
     ]
     assert [op.type for op in network.operations] == ["gru_cell", "batchnorm", "relu", "dense"]
@@ -49,7 +49,7 @@ def test_every_weight_is_a_matrix_of_its_own(model: nn.Module) -> None:
 
 
 def test_each_is_planned_grouped_and_counted_by_itself(model: nn.Module) -> None:
-    layers = {"_0.weight_ih": {"reuse_factor": 4}, "_0.weight_hh": {"reuse_factor": 3}}
+    layers = {"_0-weight_ih": {"reuse_factor": 4}, "_0-weight_hh": {"reuse_factor": 3}}
     planned = plan(trace(model, (4,)), HardwareSpec.model_validate({"layers": layers}))
     groups = build_groups(planned, PruneSpec())
     assert [layer.count for layer in groups.layers] == [9, 9, 6]
@@ -58,7 +58,7 @@ def test_each_is_planned_grouped_and_counted_by_itself(model: nn.Module) -> None
     for name, mask in groups.masks(keep).items():
         layer = next(x for x in groups.layers if x.plan.name == name)
         layer.weight_of(model).data.mul_(mask)
-    assert groups.live(model) == {"_0.weight_ih": 7, "_0.weight_hh": 8, "_3": 6}
+    assert groups.live(model) == {"_0-weight_ih": 7, "_0-weight_hh": 8, "_3": 6}
 
 
 def test_a_batch_norm_stays_behind_a_layer_that_it_cannot_be_folded_into(model: nn.Module) -> None:

@@ -12,8 +12,9 @@ import pytest
 pandas = pytest.importorskip("pandas", reason="the package pandas is not installed")
 
 from benchmarks.estimates.__main__ import page  # noqa: E402
-from benchmarks.estimates.reports import read_designs  # noqa: E402
+from benchmarks.estimates.reports import read_designs, read_layers  # noqa: E402
 from benchmarks.estimates.score import measure  # noqa: E402
+from rfprune.fpga.estimators.analytic import estimate_many  # noqa: E402
 
 DATA = Path(os.environ.get("RFPRUNE_DATA", "../shared/data")) / "hls_reports"
 DENSE = {
@@ -51,6 +52,23 @@ ROW: dict[str, Any] = {
 def rows_to(path: Path, *changes: dict[str, Any]) -> Path:
     pandas.DataFrame([{**ROW, **change} for change in changes]).to_parquet(path)
     return path
+
+
+@pytest.mark.skipif(
+    not (DATA / "layers.parquet").is_file(), reason=f"{DATA} holds no layers (set RFPRUNE_DATA)"
+)
+def test_the_interval_of_latency_layers_whose_multipliers_take_turns() -> None:
+    found = [
+        each
+        for each in read_layers(DATA / "layers.parquet")
+        if each.design is not None
+        and each.row["strategy"] == "latency"
+        and each.row["layer_type"] == "dense"
+        and each.row["rf"] > 2
+    ]
+    ii = estimate_many([each.design for each in found]).ii_cycles
+    exact = [round(a) == each.row["hls_ii_max"] for a, each in zip(ii, found, strict=True)]
+    assert (sum(exact), len(exact)) == (26, 30)
 
 
 @pytest.mark.skipif(

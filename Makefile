@@ -55,8 +55,8 @@ docs: install
 	@echo "build/site/index.html"
 
 wheel: install-test
-	$(PIP) install -q -c constraints.txt build
-	$(BIN)/python -m build --wheel
+	@# With the tools of the extra test: nothing is fetched.
+	$(BIN)/python -m build --wheel --no-isolation
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -16,30 +16,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rfprune.api import (
-        Point,
-        Sweep,
-        adapt,
-        calibrate,
-        calibrate_device,
-        certify,
-        check,
-        clean,
-        estimate,
-        federate,
-        job,
-        names,
-        pareto,
-        prune,
-        quantize,
-        retarget,
-        schema,
-        submit,
-        sweep,
-        track,
-        ui,
-    )
-    from rfprune.api import open_run as open
+    from rfprune.api.adapting import adapt
+    from rfprune.api.calibrating import calibrate, calibrate_device
+    from rfprune.api.checking import check
+    from rfprune.api.estimating import estimate
+    from rfprune.api.exports import certify, quantize
+    from rfprune.api.federating import federate
+    from rfprune.api.jobs import job, submit
+    from rfprune.api.listing import names, schema
+    from rfprune.api.points import Point
+    from rfprune.api.sweeps import Sweep, pareto, prune, retarget, sweep
+    from rfprune.api.sweeps import open_run as open
+    from rfprune.api.upkeep import clean, track, ui
     from rfprune.edge.adaptive import load_adaptive
     from rfprune.exporting import export, load
     from rfprune.fpga.groups import build_groups
@@ -92,30 +80,30 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Point": "rfprune.api",
-    "Sweep": "rfprune.api",
+    "Point": "rfprune.api.points",
+    "Sweep": "rfprune.api.sweeps",
     "SweepSpec": "rfprune.spec",
     "TrialSpec": "rfprune.spec",
-    "certify": "rfprune.api",
-    "check": "rfprune.api",
-    "estimate": "rfprune.api",
-    "federate": "rfprune.api",
-    "open": "rfprune.api:open_run",
-    "pareto": "rfprune.api",
-    "prune": "rfprune.api",
-    "quantize": "rfprune.api",
-    "retarget": "rfprune.api",
-    "sweep": "rfprune.api",
-    "ui": "rfprune.api",
-    "track": "rfprune.api",
-    "submit": "rfprune.api",
-    "schema": "rfprune.api",
-    "names": "rfprune.api",
-    "job": "rfprune.api",
-    "clean": "rfprune.api",
-    "calibrate_device": "rfprune.api",
-    "calibrate": "rfprune.api",
-    "adapt": "rfprune.api",
+    "certify": "rfprune.api.exports",
+    "check": "rfprune.api.checking",
+    "estimate": "rfprune.api.estimating",
+    "federate": "rfprune.api.federating",
+    "open": "rfprune.api.sweeps:open_run",
+    "pareto": "rfprune.api.sweeps",
+    "prune": "rfprune.api.sweeps",
+    "quantize": "rfprune.api.exports",
+    "retarget": "rfprune.api.sweeps",
+    "sweep": "rfprune.api.sweeps",
+    "ui": "rfprune.api.upkeep",
+    "track": "rfprune.api.upkeep",
+    "submit": "rfprune.api.jobs",
+    "schema": "rfprune.api.listing",
+    "names": "rfprune.api.listing",
+    "job": "rfprune.api.jobs",
+    "clean": "rfprune.api.upkeep",
+    "calibrate_device": "rfprune.api.calibrating",
+    "calibrate": "rfprune.api.calibrating",
+    "adapt": "rfprune.api.adapting",
     "build_groups": "rfprune.fpga.groups",
     "compare": "rfprune.results",
     "compare_trials": "rfprune.results",

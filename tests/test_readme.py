@@ -82,6 +82,39 @@ def test_python_in_the_text_runs(name: str, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr[-3000:]
 
 
+#: What the method page takes for granted: a CNN of (3, 64, 64) images, rows, and how to train.
+SCENE = """
+import torch
+
+from rfprune.models import ModelSpec, build
+from rfprune.spec import TrainSpec
+from rfprune.training import Fit
+
+torch.manual_seed(0)
+spec = ModelSpec(name="mobilenet_v3_small", args={"stem_stride": 1})
+model = build(spec, (3, 64, 64), 4)
+x, x_val, batch = (torch.rand(8, 3, 64, 64) for _ in range(3))
+y, y_val = torch.arange(8) % 4, torch.arange(8) % 4
+how = Fit(epochs=1, learning_rate=1e-3, train=TrainSpec(batch_size=8, device="cpu"), seed=0)
+"""
+
+
+@pytest.mark.slow
+def test_python_of_the_method_runs(tmp_path: Path) -> None:
+    own_metric, own_training, *network = blocks(ROOT / "docs" / "method.md", "python")
+    program = "\n".join([own_metric, own_training, SCENE, *network])
+    (tmp_path / "page.py").write_text(program)
+    ran = subprocess.run(
+        [sys.executable, "page.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_to_files_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

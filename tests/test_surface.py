@@ -102,6 +102,17 @@ def test_what_is_light_loads_nothing_heavy(action: str) -> None:
     assert ran.stdout.split() == []
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["list", "--help"]])
+def test_help_reads_no_file_format(arguments: list[str]) -> None:
+    """What checks files costs more than everything else of a help text."""
+    told = "import sys\nprint(*sorted({'numpy', 'yaml', 'rfprune.spec'} & set(sys.modules)))"
+    loaded = f"{VERB.format(arguments=arguments)}\n{told}"
+    ran = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert ran.stdout.split() == []
+
+
 def test_the_module_runs_as_a_program(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "rfprune", "--version"],

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from docs.site import notebooks
 from docs.site.reference import command_reference, python_reference, sweep_reference
 
 __all__ = ["assemble", "build"]
@@ -25,6 +26,7 @@ _FROM_OUTSIDE = {
     "sweeps/README.md": "sweep_files.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "docs/site/extra.css": "extra.css",
 }
 _GENERATED = {
     "reference/sweep.md": sweep_reference,
@@ -45,14 +47,20 @@ def assemble(into: Path) -> None:
         and path.suffix in (".md", ".png", ".svg", ".json", ".html", ".ipynb")
     }
     sources |= _FROM_OUTSIDE
+    # Links to a notebook lead to its page, which has the file beside it.
+    pages = {s: p.replace(".ipynb", ".md") for s, p in sources.items()}
     for source, place in sources.items():
         target = into / place
         target.parent.mkdir(parents=True, exist_ok=True)
         if not source.endswith(".md"):
             shutil.copyfile(ROOT / source, target)
+        if source.endswith(".ipynb"):
+            text = notebooks.page(ROOT / source, target.parent)
+            target.with_suffix(".md").write_text(text, encoding="utf-8")
+        if not source.endswith(".md"):
             continue
         text = (ROOT / source).read_text(encoding="utf-8")
-        target.write_text(_relinked(text, source, place, sources), encoding="utf-8")
+        target.write_text(_relinked(text, source, place, pages), encoding="utf-8")
     for place, make in _GENERATED.items():
         (into / place).parent.mkdir(parents=True, exist_ok=True)
         (into / place).write_text(make(), encoding="utf-8")

@@ -204,29 +204,41 @@ def python_reference() -> str:
 
 
 def _entry(name: str, thing: Any) -> list[str]:
-    lines = [f"## {name}", f"```\n{name}{_signature(thing)}\n```"]
+    lines = [f"## {name}", f"```python\n{name}{_signature(thing)}\n```"]
     lines.append(_markdown(inspect.getdoc(thing) or ""))
     if inspect.isclass(thing) and thing.__module__.startswith("rfprune.api"):
         for inner, value in vars(thing).items():
             if inner.startswith("_"):
                 continue
             shown = "" if isinstance(value, property) else _signature(value)
-            lines += [f"### {name}.{inner}", f"```\n{inner}{shown}\n```"]
+            lines += [f"### {name}.{inner}", f"```python\n{inner}{shown}\n```"]
             lines.append(_markdown(inspect.getdoc(value) or ""))
     return lines
 
 
 def _signature(thing: Any) -> str:
     try:
-        text = str(inspect.signature(thing))
+        found = inspect.signature(thing)
     except (TypeError, ValueError):
         return ""
+    bare = [p.replace(annotation=_unquoted(p.annotation)) for p in found.parameters.values()]
+    text = str(found.replace(parameters=bare, return_annotation=_unquoted(found.return_annotation)))
     if len(text) < 90:
         return text
     inside, arrow, result = text[1:].rpartition(") -> ")
     inside, result = (inside, result) if arrow else (text[1:-1], "None")
     parts = re.split(r", (?=\w+:|\*|/)", inside)
     return "(\n    " + ",\n    ".join(parts) + f",\n) -> {result}"
+
+
+class _Bare(str):
+    """A type as it was written, without quotation marks."""
+
+    __repr__ = str.__str__
+
+
+def _unquoted(annotation: Any) -> Any:
+    return _Bare(annotation) if isinstance(annotation, str) else annotation
 
 
 def _block(match: re.Match[str]) -> str:

@@ -95,7 +95,7 @@ def _checked(levels: list[float | Mapping[str, float]]) -> list[float] | list[di
         if all(isinstance(f, int | float) and 0 <= f <= 1 for f in flat):
             return [{str(name): float(f) for name, f in level.items()} for level in by_layer]
         raise SpecError(
-            "levels: is no list of layers and fractions. Allowed: e.g. [{}, {features.*: 0.25}, "
+            "levels: is not a list of layers and fractions. Allowed: e.g. [{}, {features.*: 0.25}, "
             "{features.*: 0.5, classifier.*: 0.25}]."
         )
     rising = all(a < b for a, b in itertools.pairwise(numbers))

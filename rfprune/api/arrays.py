@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rfprune.core.registry import nearest
 from rfprune.data.formats.arrays import is_used
 from rfprune.data.formats.functions import from_mapping
 from rfprune.data.spec import DataSpec
@@ -51,7 +52,7 @@ def write_data(data: Any, folder: Path, is_object: Callable[[Any], bool]) -> dic
         return _of_tuple(tuple(data), folder)
     if is_object(data):
         return {"function": data}
-    raise DataError(f"data: is a {type(data).__name__}. Allowed: {_FORMS}.")
+    raise DataError(f"data: is of type {type(data).__name__}. Allowed: {_FORMS}.")
 
 
 def _named(text: str) -> dict[str, Any]:
@@ -85,11 +86,15 @@ def _of_mapping(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     unknown = [name for name in arrays if not is_used(name)]
     if unknown:
         raise SpecError(
-            f"data: '{unknown[0]}' is neither a key of the section nor an array that is used. "
-            "Allowed: x_train, y_train, x_val, y_val, x_test, y_test, w_train, ..., and the keys "
-            f"{', '.join(sorted(keys))}."
+            f"data: '{unknown[0]}' is neither a key of the section nor an array that is used."
+            f"{nearest(unknown[0], [*_ARRAYS, *keys])} Allowed: x_train, y_train, x_val, y_val, "
+            f"x_test, y_test, w_train, ..., and the keys {', '.join(sorted(keys))}."
         )
     return {**rest, "file": _write_arrays(arrays, folder)}
+
+
+#: Names of arrays, for the nearest one to a misspelled name.
+_ARRAYS = tuple(f"{kind}_{part}" for kind in "xyw" for part in ("train", "val", "test"))
 
 
 def _is_choice(value: Any) -> bool:
@@ -115,7 +120,7 @@ def _of_tuple(data: tuple[Any, ...], folder: Path) -> dict[str, Any]:
     if len(data) == 4:
         names = ("x_train", "y_train", "x_test", "y_test")
         return {"file": _write_arrays(dict(zip(names, data, strict=True)), folder)}
-    raise DataError(f"data: is a {type(data).__name__} of {len(data)}. Allowed: {_FORMS}.")
+    raise DataError(f"data: is a {type(data).__name__} of {len(data)} values. Allowed: {_FORMS}.")
 
 
 #: Rows that are split here: features, target and, where there are three, weights.

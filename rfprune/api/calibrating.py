@@ -164,7 +164,7 @@ def calibrate_device(
 
     path = Path(out)
     if path.suffix not in (".yml", ".yaml"):
-        raise SpecError(f"{path}: is no name of a profile. Allowed: a name that ends in .yml.")
+        raise SpecError(f"{path}: is not the name of a profile. Allowed: a name that ends in .yml.")
     if path.exists():
         raise SpecError(f"{path}: is there already. Allowed: a new file.")
     if meter not in _METERS:

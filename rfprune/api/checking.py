@@ -50,7 +50,7 @@ def check(
     from rfprune.study.outlook import outlook
 
     keywords = {"model": model, "data": data, "search": search, **sections}
-    with sweep_source(source, runs, keywords) as found:
+    with sweep_source(source, runs, keywords, "rfprune.check") as found:
         file = found.file
         with naming(file.source, file.spec.name):
             return outlook(file.spec, file.base_dir, rehearse=rehearse)

@@ -128,7 +128,7 @@ def read_sweep_values(name: str, runs: Path) -> tuple[dict[str, Any], Path, Path
     """Return the plain values of the sweep that `name` stands for, their folder, and their file.
 
     Raises:
-        SpecError: nothing has that name, or the file is no sweep file.
+        SpecError: nothing has that name, or the file is not a sweep file.
     """
     path = _find(name, runs)
     # A recorded sweep holds every default written out, and says where its paths count from.

@@ -138,7 +138,28 @@ def hand_over(values: Mapping[str, Any], base_dir: Path, home: Path) -> Iterator
         writer.carry_over(plain, base_dir)
         _make_absolute(plain, base_dir, folder)
         writer.write_index()
-        yield Given(plain, folder, folder, tuple(writer.notes))
+        with _named_as_given(folder, writer.called):
+            yield Given(plain, folder, folder, tuple(writer.notes))
+
+
+@contextlib.contextmanager
+def _named_as_given(folder: Path, called: Mapping[str, str]) -> Iterator[None]:
+    """Let messages say what was handed over, not which file stands for it.
+
+    Args:
+        folder: the scratch folder of the files, which is gone when a message is read.
+        called: what users call an object, by the name of its module.
+    """
+    try:
+        yield
+    except RfpruneError as error:
+        # Among the places where a file was looked for, the scratch folder tells nobody anything.
+        text = re.sub(rf"{re.escape(str(folder))}/(?!data_)[^\s,]+, ", "", str(error))
+        text = re.sub(r"(?:[^\s']*/)?data_[0-9a-f]{12}(\.parquet)?(?!\.?\w)", "data", text)
+        for module, name in called.items():
+            text = text.replace(f"{module}:given", name)
+        error.args = (text,)
+        raise
 
 
 class _Writer:
@@ -146,6 +167,8 @@ class _Writer:
 
     def __init__(self, folder: Path, earlier: Path) -> None:
         self.notes: list[str] = []
+        #: What users call an object, by the name of its module.
+        self.called: dict[str, str] = {}
         self._folder, self._earlier = folder, earlier
         self._known = read_json(earlier / _INDEX) if (earlier / _INDEX).exists() else {}
         self._index: dict[str, Any] = {}
@@ -178,12 +201,15 @@ class _Writer:
         who = identity(thing)
         for name, known in self._known.items():
             if known["key"] == key and known["identity"] == who:
+                self.called[name] = _shown(thing)
                 return self._again(name, known, thing, key)
+        shown = _shown(thing)
         if _is_network(thing):
             thing = Copies(thing)
         content = _pickled(thing, key)
         role = re.sub(r"\W+", "_", key)
         module = f"given_{role}_{sha256_of(content)[:8]}"
+        self.called[module] = shown
         (self._folder / f"{module}.py").write_text(module_text(f"{key} of a sweep or trial"))
         (self._folder / f"{module}.pkl").write_bytes(content)
         self._index[module] = {"key": key, "identity": who, "weights": _weights(thing)}
@@ -263,6 +289,11 @@ def _make_absolute(values: dict[str, Any], base_dir: Path, folder: Path) -> None
             if (place / path).exists():
                 inner[key] = str((place / path).resolve())
                 break
+
+
+def _shown(thing: Any) -> str:
+    """Return what users call an object: the name of a function or class, or of its class."""
+    return str(getattr(thing, "__name__", None) or type(thing).__name__)
 
 
 def _is_network(thing: Any) -> bool:

@@ -61,6 +61,7 @@ def sweep_source(
     source: str | Path | SweepSpec | Mapping[str, Any] | None,
     runs: str | Path,
     keywords: Mapping[str, Any],
+    caller: str = "rfprune.sweep",
 ) -> Iterator[Source]:
     """Yield the sweep that a user means; its objects lie in a scratch folder meanwhile.
 
@@ -68,17 +69,18 @@ def sweep_source(
         source: a file, the name of a run or a shipped sweep, a spec or its mapping; or None.
         runs: folder of all runs.
         keywords: sections of a sweep file, or single keys of it.
+        caller: the function that the user called, for messages.
 
     Raises:
-        SpecError: it is no sweep, or breaks the schema.
+        SpecError: it is not a sweep, or breaks the schema.
     """
-    values, base_dir, place = _values(source, Path(runs))
+    values, base_dir, place = _values(source, Path(runs), caller)
     own_name = values.get("name")
     values = _laid_over(values, keywords)
     values.setdefault("name", "sweep")
     name = str(values["name"])
     home = run_folder(place, own_name, name, Path(runs))
-    said = "rfprune.sweep" if place is None else str(place)
+    said = caller if place is None else str(place)
     with hand_over(values, base_dir, home) as given:
         spec = parse_spec(SweepSpec, given.values, said)
         yield Source(SweepFile(spec, SweepFolder(home), given.base_dir, said), given)
@@ -102,7 +104,7 @@ def trial_source(
         said, base_dir, values = str(path), path.parent.resolve(), read_yaml(path)
         name = name or path.stem
     elif source is not None:
-        values = dict(_plain_values(source))
+        values = dict(_plain_values(source, said))
     if "search" in values:
         raise SpecError(f"{said}: is a sweep file, with a search. Use: rfprune sweep {said}")
     home = Path(runs) / (name or "trial")
@@ -111,21 +113,21 @@ def trial_source(
 
 
 def _values(
-    source: str | Path | SweepSpec | Mapping[str, Any] | None, runs: Path
+    source: str | Path | SweepSpec | Mapping[str, Any] | None, runs: Path, caller: str
 ) -> tuple[dict[str, Any], Path, Path | None]:
     if isinstance(source, str | Path):
         return read_sweep_values(str(source), runs)
-    return ({} if source is None else dict(_plain_values(source))), Path.cwd(), None
+    return ({} if source is None else dict(_plain_values(source, caller))), Path.cwd(), None
 
 
-def _plain_values(source: TrialSpec | Mapping[str, Any]) -> Mapping[str, Any]:
+def _plain_values(source: TrialSpec | Mapping[str, Any], caller: str) -> Mapping[str, Any]:
     if isinstance(source, TrialSpec):
         return source.canonical()
     if isinstance(source, Mapping):
         return source
     raise SpecError(
-        f"rfprune.sweep: a {type(source).__name__} is no sweep. Allowed: a file, the name of a "
-        "run, a SweepSpec or a mapping; networks and data are handed over as model= and data=."
+        f"{caller}: {type(source).__name__} is not a sweep. Allowed: a file, the name of a run, a "
+        "SweepSpec or a mapping; networks and data are handed over as model= and data=."
     )
 
 

@@ -76,6 +76,18 @@ __all__ = ["PICTURES", "Sweep", "open_run", "pareto", "prune", "retarget", "swee
 
 PICTURES = ("front", "layers", "parallel", "hypervolume", "importance")
 Picture = Literal["front", "layers", "parallel", "hypervolume", "importance"]
+#: What stands below each picture of a page, which nobody is there to explain.
+_CAPTIONS: dict[str, str] = {
+    "front": "Accepted pruning steps of all trials; the line is the best score for each cost. "
+    "Vertical bars are one standard error on the validation rows, horizontal ones hold nine of ten "
+    "designs. The line or arrow with a name is what the part has.",
+    "layers": "The score over what is left of each layer; blue points are on the front.",
+    "parallel": "One line for each trial, blue if it is on the front: objectives first, with the "
+    "best value at the top, then what was searched.",
+    "hypervolume": "What the front covers, seen from the reference point, over finished trials.",
+    "importance": "How much each searched value decided about each objective (PED-ANOVA); the "
+    "shares of one colour add up to 1.",
+}
 
 
 class Sweep:
@@ -261,7 +273,9 @@ class Sweep:
         if kinds is None:
             write_atomic(Path(path), front_html(self._front))
         else:
-            write_atomic(Path(path), picture_page(self.name, [self.plot(kind) for kind in kinds]))
+            figures = {kind: self.plot(kind) for kind in kinds}
+            shown = {_CAPTIONS[kind]: figure for kind, figure in figures.items()}
+            write_atomic(Path(path), picture_page(self.name, shown))
         return Path(path)
 
     def track(self) -> list[str]:

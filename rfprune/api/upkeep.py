@@ -80,13 +80,12 @@ def track(sweep: str | Path, *, runs: str | Path = "runs") -> dict[int, str]:
 
 
 def ui(
-    sweep: str | Path | None = None,
-    *,
+    *sweeps: str | Path,
     port: int | None = None,
     show: Callable[[str], object] = lambda address: None,
     runs: str | Path = "runs",
 ) -> None:
-    """Start the MLflow server as mlflow.yml says, at the trials of a sweep, until Ctrl-C.
+    """Start the MLflow server as mlflow.yml says, at the trials of sweeps, until Ctrl-C.
 
     As ``rfprune ui`` does; the address is printed::
 
@@ -95,7 +94,8 @@ def ui(
         rfprune.ui("mine", port=5001, show=webbrowser.open)
 
     Args:
-        sweep: a sweep that has run; None: the one that was begun last.
+        sweeps: one that has run, or several, whose fronts are compared; none: the one that was
+            begun last.
         port: of the server; None: as mlflow.yml says.
         show: called with the address once the server answers.
         runs: folder of all runs.
@@ -111,5 +111,5 @@ def ui(
     if port is not None:
         server = config.server.model_copy(update={"port": port})
         config = config.model_copy(update={"server": server})
-    named = None if sweep is None else sweep_id(open_sweep(str(sweep), Path(runs)))
-    serve(config, path=functools.partial(view_path, config, named), show=show)
+    named = [sweep_id(open_sweep(str(sweep), Path(runs))) for sweep in sweeps]
+    serve(config, path=functools.partial(view_path, config, *named), show=show)

@@ -13,7 +13,6 @@ from rfprune.cli.common import (
     RunsOption,
     SetOption,
     SweepArgument,
-    runs_option,
 )
 from rfprune.core.tables import Column, make_table
 
@@ -53,11 +52,12 @@ def check(
         note,
         print_json,
         read_sweep_file,
+        runs_option,
         say,
         stdout,
     )
     from rfprune.cli.data_tables import show_data
-    from rfprune.study.outlook import outlook
+    from rfprune.study.outlook import NetworkTables, outlook
 
     target = read_sweep_file(sweep, runs, overrides)
     # The study names faults by the sweep; whoever checks a file looks for the file's name.
@@ -69,11 +69,12 @@ def check(
     console = stdout()
     say(f"{target.source} is valid: sweep '{target.spec.name}', {found.task}.", console)
     show_data(found.data, console)
-    networks = found.networks or {"": found.layers}
-    titled = [(f"{t.title} of {label}" if label else t.title, t) for label, t in networks.items()]
-    titled += [(found.numbers.title, found.numbers)] if found.numbers else []
-    for title, table in titled:
-        console.print(make_table(table.columns, console.width, title=title, caption=table.caption))
+    networks = found.networks or {"": NetworkTables(found.layers, found.numbers)}
+    for label, tables in networks.items():
+        for table in filter(None, tables):
+            title = f"{table.title} of {label}" if label else table.title
+            width, caption = console.width, table.caption
+            console.print(make_table(table.columns, width, title=title, caption=caption))
     for made in (_space, _costs, *([_tools] if found.tools else [])):
         console.print(made(found, console.width))
     say(f"Sampler: {found.sampler}.", console)

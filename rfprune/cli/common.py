@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rfprune.core.paths import runs_option
 from rfprune.core.shipped import shipped
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
         read_sweep_file,
         writing,
     )
+    from rfprune.core.paths import runs_option
 
 __all__ = [
     "JsonOption",
@@ -137,14 +137,15 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, allow_nan=False))
 
 
-_OF_FINDING = (
-    *("SweepFile", "check_writable", "naming", "open_sweep"),
-    *("read_sweep_file", "writing"),
-)
+#: Loaded when a command runs: its help must cost nothing.
+_LATE = {
+    **dict.fromkeys(("SweepFile", "check_writable", "naming", "open_sweep"), "rfprune.api.finding"),
+    **dict.fromkeys(("read_sweep_file", "writing"), "rfprune.api.finding"),
+    "runs_option": "rfprune.core.paths",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when a command runs: its help must cost nothing.
-    if name in _OF_FINDING:
-        return getattr(importlib.import_module("rfprune.api.finding"), name)
+    if name in _LATE:
+        return getattr(importlib.import_module(_LATE[name]), name)
     raise AttributeError(f"module 'rfprune.cli.common' has no attribute '{name}'")

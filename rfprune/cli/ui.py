@@ -13,10 +13,11 @@ __all__ = ["ui"]
 
 
 def ui(
-    sweep: Annotated[
-        str | None,
+    sweeps: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="[SWEEP]", help="A sweep that has run; default: the one begun last."
+            metavar="[SWEEP]...",
+            help="A sweep that has run, or several to compare; default: the one begun last.",
         ),
     ] = None,
     port: Annotated[
@@ -29,7 +30,9 @@ def ui(
     """Start the MLflow server as mlflow.yml says, and open it at the trials of a sweep.
 
     The page shows one row per trial, the best first, with the objectives and what was searched as
-    columns; `on_front` says which trials are on the front. The address is printed.
+    columns; `on_front` says which trials are on the front. Its chart view begins with the
+    objectives and what was searched. Of several sweeps the page compares the trials on their
+    fronts. The address is printed.
 
     Example: rfprune ui digits --port 5001
     """
@@ -44,7 +47,7 @@ def ui(
         sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     )
     show = webbrowser.open if browser and seen else _nothing
-    serve(sweep, port=port, show=show, runs=runs)
+    serve(*(sweeps or ()), port=port, show=show, runs=runs)
 
 
 def _nothing(address: str) -> None:

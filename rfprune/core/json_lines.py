@@ -38,7 +38,7 @@ def append_line(path: Path, value: Any, *, durable: bool = True) -> None:
 
 
 def whole_lines(path: Path) -> list[str]:
-    """Return the lines that were written whole, without empty ones; none if there is no file.
+    """Return the complete, non-empty lines of a log; an empty list if there is no file.
 
     Raises:
         RunsError: the file cannot be read.

@@ -124,7 +124,7 @@ def certify(folder: Path, asked: Asked | None = None) -> CertifiedExport:
     """
     asked = Asked() if asked is None else asked
     if not (folder / "model.pt").is_file() and not (folder / CERTIFICATE).is_file():
-        raise RunsError(f"{folder}: is no export. Allowed: a folder made by 'rfprune export'.")
+        raise RunsError(f"{folder}: is not an export. Allowed: a folder made by 'rfprune export'.")
     if not (folder / CERTIFICATE).is_file() and CERTIFICATE not in _sums(folder):
         raise RunsError(
             f"{folder}: has no {CERTIFICATE}; versions before 0.2 wrote none. Export again."

@@ -90,7 +90,7 @@ def _first_layers(model: nn.Module, node: fx.Node, is_flat: bool) -> Iterator[tu
     for user in node.users:
         if user.op != "call_module":
             what = "the output" if user.op == "output" else f"'{user.name}'"
-            raise _refused(f"the first operation on the input is {what}, which is no layer")
+            raise _refused(f"the first operation on the input is {what}, which is not a layer")
         path = str(user.target)
         module = model.get_submodule(path)
         if isinstance(module, _PASSED):

@@ -322,6 +322,8 @@ def _check_output(
         )
         if n_outputs == 2 and found == (2, 1):
             hint = f"{hint} (for one logit, yes or no, use task: binary)"
+        if n_outputs == 1 and not isinstance(input_shape, dict) and found == (2, *input_shape):
+            hint = f"{hint} (to give the input again, an anomaly task has loss: reconstruction)"
         raise NetworkError(f"{what} {which} is {found}, expected {expected}: {hint}.")
 
 

@@ -251,7 +251,7 @@ def folder_of(sweep: Any) -> SweepFolder:
     path = getattr(sweep, "path", sweep)
     if not isinstance(path, str | Path):
         raise RunsError(
-            f"{type(sweep).__name__}: is no sweep. Allowed: its folder, or what rfprune.sweep and "
-            "rfprune.open return."
+            f"{type(sweep).__name__}: is not a sweep. Allowed: its folder, or what rfprune.sweep "
+            "and rfprune.open return."
         )
     return SweepFolder(Path(path))

@@ -9,6 +9,7 @@ from typing import Any
 from rfprune.results.axes import FAR, LOG_RATIO, axis_pairs, known_quantities
 from rfprune.results.front import Front
 from rfprune.results.labels import marks, plain, reading, summary
+from rfprune.results.noise import error_of
 
 __all__ = ["front_html"]
 
@@ -58,6 +59,12 @@ def _payload(front: Front) -> dict[str, Any]:
             for c in front.shown
         },
         "shown": [[c.trial, c.step] for c in front.shown],
+        "score": view.score,
+        "errors": {
+            f"{c.trial}.{c.step}": error
+            for c in front.shown
+            if (error := plain(error_of(c, view.score)))
+        },
         "points": [
             [c.trial, c.step, c.feasible, ranks.get((c.trial, c.step), -1)]
             + [plain(c.metrics.get(name)) for name in quantities]

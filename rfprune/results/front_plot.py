@@ -55,19 +55,24 @@ _CHOSEN: dict[str, Any] = {
 }
 
 
-def front_png(front: Front, chosen: Candidate | None = None) -> bytes:
+def front_png(
+    front: Front, chosen: Candidate | None = None, per_row: int = _PANELS_PER_ROW
+) -> bytes:
     """Return the front as a PNG file: one panel per objective beside the one on the y axis.
 
     Args:
         front: of the sweep.
         chosen: a candidate to be marked.
+        per_row: most panels side by side; one where the picture must be narrow.
     """
     buffer = io.BytesIO()
-    front_figure(front, chosen).savefig(buffer, format="png", facecolor="white")
+    front_figure(front, chosen, per_row).savefig(buffer, format="png", facecolor="white")
     return buffer.getvalue()
 
 
-def front_figure(front: Front, chosen: Candidate | None = None) -> Figure:
+def front_figure(
+    front: Front, chosen: Candidate | None = None, per_row: int = _PANELS_PER_ROW
+) -> Figure:
     """Return the front as a matplotlib figure; see `front_png`.
 
     Bars are standard errors of the score on the validation rows (and over seeds, where there are
@@ -78,10 +83,11 @@ def front_figure(front: Front, chosen: Candidate | None = None) -> Figure:
     from matplotlib.figure import Figure
 
     pairs = axis_pairs(front)
-    columns = min(len(pairs), _PANELS_PER_ROW)
+    columns = min(len(pairs), per_row)
     rows = -(-len(pairs) // columns)
     # Figure without pyplot: no global state, so that it may be drawn outside the main thread.
-    figure = Figure(figsize=(max(5.6 * columns, 7.0), 4.4 * rows + 0.9), dpi=130)
+    size = (max(5.6 * columns, 7.0), 4.4 * rows + 0.9)
+    figure = Figure(figsize=size, dpi=100 if per_row == 1 else 130)
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, (x, y) in zip(panels, pairs, strict=False):

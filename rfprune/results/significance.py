@@ -273,7 +273,7 @@ def _are_pairs(
     )
     if wanted and not (unique and min(shared.values()) >= 2):
         raise RunsError(
-            "compare: trials are no pairs: in every two groups at least two trials have to agree "
+            "compare: trials are not pairs: in every two groups at least two trials have to agree "
             "in all other searched keys, such as seed, and each of them once."
         )
     return unique and (enough or wanted is True)

@@ -44,7 +44,7 @@ class NamedModel(ModelSpec):
     @classmethod
     def _a_word(cls, label: str | None) -> str | None:
         if label is not None and (not label or _NO_LABEL.search(label)):
-            raise ValueError(f"'{label}' is no label. Allowed: letters, digits and _ = + -")
+            raise ValueError(f"'{label}' is not a label. Allowed: letters, digits and _ = + -")
         return label
 
 

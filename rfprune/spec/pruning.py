@@ -251,7 +251,7 @@ class PruneSpec(StrictSpec):
     def _can_be_walked(self) -> Self:
         if self.walked and self.steps < 2:
             raise ValueError(
-                f"budget.{self.walked[0]}: is a range, of which {self.steps} step is no walk. "
+                f"budget.{self.walked[0]}: is a range, and {self.steps} step is not a walk. "
                 "Allowed: steps of at least 2, or one budget"
             )
         if self.walked and self.method == "widths":

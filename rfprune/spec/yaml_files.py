@@ -114,7 +114,7 @@ def _count(node: yaml.Node, known: dict[int, tuple[int, int]], above: list[int])
 
 def _check_scalar(node: yaml.ScalarNode) -> None:
     if any("\ud800" <= character <= "\udfff" for character in node.value):
-        raise _refused("half of a surrogate pair, which is no character", node)
+        raise _refused("half of a surrogate pair, which is not a character", node)
     if node.tag in (f"{_TAG}int", f"{_TAG}float") and len(node.value) > _MOST_DIGITS:
         raise _refused(f"a number of {len(node.value)} digits", node)
 

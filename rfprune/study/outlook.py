@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rfprune.core.addresses import refuse_password
 from rfprune.core.registry import importable
@@ -33,7 +33,7 @@ from rfprune.trial import Prepared, prepare, target_of
 from rfprune.trial.dense import new_model
 from rfprune.trial.target import NUMBER_ROWS, LayerTable, Target, ToolRow
 
-__all__ = ["CostRow", "Outlook", "outlook"]
+__all__ = ["CostRow", "NetworkTables", "Outlook", "outlook"]
 
 #: The reference point lies this much beyond the worst corner, so that corner points count too.
 _MARGIN = 1.1
@@ -60,6 +60,18 @@ class CostRow:
     least: float | None
 
 
+class NetworkTables(NamedTuple):
+    """What ``rfprune check`` shows of a network.
+
+    Attributes:
+        layers: what can be pruned.
+        numbers: how its numbers go with its types; None without types.
+    """
+
+    layers: LayerTable
+    numbers: LayerTable | None
+
+
 @dataclass(frozen=True)
 class Outlook:
     """Everything that ``rfprune check`` shows.
@@ -70,7 +82,8 @@ class Outlook:
         task: name of the task.
         layers: what can be pruned, as a table.
         numbers: how the network's numbers go with its types, as a table; None without types.
-        networks: `layers` of each of several networks, by label; `layers` is the first one's.
+        networks: `layers` and `numbers` of each of several networks, by label; outside of it they
+            are the first one's.
         space: the search space.
         sampler: which one, and why.
         early_stop: when trials end early, in words.
@@ -86,7 +99,7 @@ class Outlook:
     task: str
     layers: LayerTable
     numbers: LayerTable | None
-    networks: dict[str, LayerTable]
+    networks: dict[str, NetworkTables]
     space: Space
     sampler: str
     early_stop: str
@@ -113,16 +126,23 @@ class Outlook:
             **{name: getattr(self, name) for name in names},
             self.layers.key: self.layers.rows,
             **({self.numbers.key: self.numbers.rows} if self.numbers else {}),
-            **(
-                {"models": {label: table.rows for label, table in self.networks.items()}}
-                if self.networks
-                else {}
-            ),
+            **self._models_as_json(),
             "space": [row._asdict() for row in self.parameters],
             "space_size": self.space_size,
             "costs": [asdict(row) for row in self.costs],
             "tools": [asdict(row) for row in self.tools],
             "data": self.data.as_json(),
+        }
+
+    def _models_as_json(self) -> dict[str, Any]:
+        """Return the tables of several networks by label; nothing for a single one."""
+        tables = self.networks.items()
+        layers = {label: table.layers.rows for label, table in tables}
+        numbers = {label: t.numbers for label, t in tables if t.numbers is not None}
+        kinds = {f"model_{table.key}" for table in numbers.values()}
+        return {
+            **({"models": layers} if layers else {}),
+            **{kind: {label: t.rows for label, t in numbers.items()} for kind in kinds},
         }
 
 
@@ -170,10 +190,10 @@ def outlook(spec: SweepSpec, base_dir: Path, rehearse: bool = False) -> Outlook:
     if all(corner.fault for corner in corners):
         raise BudgetError(f"{spec.name}: {corners[-1].fault}")
     # The first corner of each network.
-    ahead = [corner.prepared for corner in corners[::2]]
-    first = ahead[0]
+    ahead = corners[::2]
+    first = ahead[0].prepared
     rehearsed = []
-    for prepared in ahead if rehearse else ():
+    for prepared in [corner.prepared for corner in ahead] if rehearse else ():
         untrained = new_model(prepared.spec, data, base_dir)
         rehearsed += prepared.deployment.rehearse(untrained, data.x_train[:_REHEARSED_ROWS])
     notes = [note for corner in corners for note in corner.notes()]
@@ -183,10 +203,10 @@ def outlook(spec: SweepSpec, base_dir: Path, rehearse: bool = False) -> Outlook:
         part=first.deployment.device,
         task=spec.task.title,
         layers=first.deployment.layer_table(),
-        numbers=corners[0].numbers,
+        numbers=ahead[0].numbers,
         networks={
-            label: prepared.deployment.layer_table()
-            for label, prepared in zip(searched_labels(spec), ahead, strict=False)
+            label: NetworkTables(corner.prepared.deployment.layer_table(), corner.numbers)
+            for label, corner in zip(searched_labels(spec), ahead, strict=False)
         },
         space=space,
         sampler="{} ({})".format(*choice),

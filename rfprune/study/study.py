@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,7 +162,7 @@ def open_study(
         if mark is None and not n_trials:
             if not rebuild:
                 _check_folder_is_new(folder, where)
-            study.set_user_attr(_MARK, fresh)
+            _begin(study, fresh, list(spec.objectives))
         else:
             if rebuild and n_trials:
                 raise RunsError(
@@ -174,6 +175,15 @@ def open_study(
         study.close()
         raise
     return study
+
+
+def _begin(study: Study, mark: dict[str, Any], objectives: list[str]) -> None:
+    """Name the objectives for Optuna's own pages, and say what the study was made from."""
+    with warnings.catch_warnings():
+        # The names are experimental to Optuna; nothing here rests on them.
+        warnings.simplefilter("ignore")
+        study.set_metric_names(objectives)
+    study.set_user_attr(_MARK, mark)
 
 
 def _n_run(trials: Sequence[FrozenTrial]) -> int:

@@ -234,7 +234,7 @@ class Projection:
                 "front.json": content + "\n",
                 "front.csv": front_csv(front, self.run_ids),
                 "front.html": front_html(front),
-                "front.png": front_png(front),
+                "front.png": front_png(front, per_row=1),
                 "hypervolume.png": hypervolume_png(front),
                 "sweep.json": self._folder.path / "sweep.json",
             }
@@ -244,6 +244,8 @@ class Projection:
             tags |= table_tag(_IMPORTANCES) if shares else {}
             _steady(lambda: self._log(self._parent.run_id, tags=tags))
             paths = list(dict.fromkeys(p for t in front.view.trials for p in t.params))
+            # What decided most goes first: not all have room.
+            paths.sort(key=lambda path: -sum(by.get(path, 0.0) for by in shares.values()))
             view = (self._client, self._experiment, self._sweep_id, self._spec, paths)
             _steady(lambda: remember_view(*view))
             # `set_terminated` also writes an end time.
@@ -388,7 +390,8 @@ class Projection:
         if point.step == int(step) or not run.mark:
             return run
         place, time_ms = steps[-1] + 1 + int(times), (trial.finished_ns or 0) // 1_000_000
-        known = {**point.metrics, "feasible": float(point.feasible)}
+        flags = {"feasible": float(point.feasible), "dense": float(point.dense)}
+        known = {**point.metrics, **flags}
         values = [
             MetricValue(name, float("nan") if (v := known.get(name)) is None else v, place, time_ms)
             for name in columns_of(self._spec)

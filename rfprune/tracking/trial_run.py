@@ -55,7 +55,7 @@ class RunRecord:
         start_ms: start of the trial, ms since 1970.
         end_ms: its end; None while it runs.
         last_ms: the end, or when something was last heard of it.
-        params: the trial's number, its seed, the searched values.
+        params: the sweep's name, the trial's number, its seed, the searched values.
         tags: state, provenance.
         metrics: every column at every accepted step.
         files: content by name, or the file to copy.
@@ -107,7 +107,8 @@ def trial_record(sweep: SweepFolder, number: int, spec: SweepSpec) -> RunRecord:
     # As `TrialSpec.key`, but also for a trial that an earlier version wrote.
     key = key_of(raw) if raw else "none"
     attempt = result.attempt if result else 0
-    values = {"trial": number, "seed": raw.get("seed"), **view.params}
+    # Beside runs of another sweep, MLflow shows params and no tags: the name stands among them.
+    values = {"sweep": spec.name, "trial": number, "seed": raw.get("seed"), **view.params}
     return RunRecord(
         name=f"trial-{number:04d}",
         status=STATUS[view.state],

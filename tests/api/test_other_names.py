@@ -68,7 +68,7 @@ def test_levels_that_cannot_be(here: Path, levels: Any, shown: str) -> None:
 
 
 def test_levels_of_layers_that_cannot_be(here: Path) -> None:
-    with pytest.raises(SpecError, match="no list of layers and fractions"):
+    with pytest.raises(SpecError, match="not a list of layers and fractions"):
         rfprune.adapt("none", "out", levels=[{}, {"conv": 2.0}])
     with pytest.raises(SpecError, match=r"policy: 'agnt'\. Did you mean 'agent'"):
         rfprune.adapt("none", "out", policy="agnt")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pandas import DataFrame
 from torch import nn
 
 import rfprune
@@ -167,3 +168,41 @@ def test_arrays_are_written_once_whatever_their_type(here: Path) -> None:
         rfprune.prune(model=CellNet(), data=(kind, Y), name="a", fresh=True, **SETTINGS)
     homes = sorted((here / "runs").glob("a*/given/data_*"))
     assert len({home.name for home in homes}) == 2
+
+
+SEARCH = {"prune.budget.dsp": {"low": 0.3, "high": 0.8}}
+HOLED = np.where(np.arange(X.size).reshape(X.shape) == 20, np.nan, X)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"data": (HOLED, Y)}, r"^rfprune\.check: data: x_train holds 1 values that are NaN"),
+        ({"data": (X, Y[:-1])}, r"^rfprune\.check: data: y_train has 239 rows"),
+        ({"data": DataFrame(X)}, r"^rfprune\.check: data: column 'label' is missing"),
+        (
+            {"data": {"frame": DataFrame(X).assign(y=Y), "target": "y", "features": ["z*"]}},
+            r"data\.features: 'z\*' matches no column of data\.",
+        ),
+        ({"data": "none.npz"}, r"'none.npz' does not exist\. Looked for: (?!\S*given)"),
+        ({"model": nn.Linear(5, 3)}, r"model 'Linear' does not take samples of shape \(6,\)"),
+        ({"data": {"x_trian": X, "y_train": Y}}, r"Did you mean 'x_train'\?"),
+    ],
+)
+def test_messages_name_what_was_handed_over(given: dict[str, Any], says: str, here: Path) -> None:
+    values: dict[str, Any] = {"model": CellNet, "data": (X, Y), **SETTINGS, **given}
+    with pytest.raises(InputError, match=says) as caught:
+        rfprune.check(search=SEARCH, rehearse=False, **values)
+    assert "given" not in str(caught.value)
+
+
+def test_the_types_of_each_of_several_networks_are_shown(here: Path) -> None:
+    wide = nn.Sequential(nn.Linear(6, 24), nn.ReLU(), nn.Linear(24, 3))
+    model = {"choices": [{"label": "cell", "name": CellNet}, {"label": "wide", "name": wide}]}
+    found = rfprune.check(model=model, data=(X, Y), search=SEARCH, rehearse=False, **SETTINGS)
+    shown = found.as_json()
+    assert list(shown["model_types"]) == list(shown["models"]) == ["cell", "wide"]
+    layers = {label: {row["name"] for row in rows} for label, rows in shown["models"].items()}
+    for label, rows in shown["model_types"].items():
+        assert {f"weights of {name}" for name in layers[label]} <= {row["place"] for row in rows}
+    assert shown["types"] == shown["model_types"]["cell"]

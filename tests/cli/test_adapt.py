@@ -98,7 +98,7 @@ def test_levels_per_stage_run_on_a_device_without_torch(run, workplace: Path) ->
 def test_wrong_levels_of_a_file_are_sentences(run, workplace: Path) -> None:
     assert run("prune", write(workplace)).code == 0
     for text, sentence in (
-        ("levels: 3", "levels: is no list of layers and fractions"),
+        ("levels: 3", "levels: is not a list of layers and fractions"),
         ("levels: [{}, {stm: 0.5}]", "levels: 'stm' names no layer that can be pruned. Did you"),
     ):
         (workplace / "stages.yml").write_text(text)

@@ -139,9 +139,9 @@ def test_wrong_requests_are_sentences(
 
 def test_pairs_that_are_none_are_refused_when_asked_for(finished: Path, grid: Path) -> None:
     asked: dict[str, Any] = {"metric": "accuracy", "paired": True}
-    with pytest.raises(RunsError, match="are no pairs"):
+    with pytest.raises(RunsError, match="are not pairs"):
         rfprune.compare_trials(finished, grid, **asked)
-    with pytest.raises(RunsError, match="int: is no sweep"):
+    with pytest.raises(RunsError, match="int: is not a sweep"):
         rfprune.compare_trials(7, grid, metric="accuracy")
     with pytest.raises(SpecError, match="where"):
         rfprune.compare_trials(grid, grid, metric="accuracy", where="dsp!")

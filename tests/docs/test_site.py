@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,18 @@ def test_links_of_pages_lead_within_the_site(tmp_path: Path) -> None:
     assert "](python.md)" in index
     assert "](sweep_files.md)" in index
     assert "](docs/" not in index
+
+
+def test_notebooks_are_pages_with_what_their_cells_showed(tmp_path: Path) -> None:
+    build.assemble(tmp_path)
+    index = (tmp_path / "notebooks" / "README.md").read_text()
+    assert "](4_reading_a_front.md)" in index
+    page = (tmp_path / "notebooks" / "4_reading_a_front.md").read_text()
+    assert page.startswith("# Reading a front")
+    assert "```python\nruns.plot" in page
+    pictures = re.findall(r"\]\((\w+\.png)\)", page)
+    assert len(pictures) == 2
+    assert all((tmp_path / "notebooks" / name).stat().st_size > 1000 for name in pictures)
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ def test_files_of_every_network_are_named() -> None:
         ({"choices": ["mlp", "mlp"]}, SEARCH, "is there twice"),
         ({"choices": ["mlp"], "name": "mlp"}, SEARCH, "give either choices or name"),
         ({"choices": [{"name": "mlp", "arg": {}}]}, SEARCH, "unknown key 'arg'. Did you mean"),
-        ({"choices": {"a b": "mlp", "c": "cnn"}}, SEARCH, "'a b' is no label. Allowed: letters"),
+        ({"choices": {"a b": "mlp", "c": "cnn"}}, SEARCH, "'a b' is not a label. Allowed: letters"),
         ({"choices": [{**mlp(8), "label": "a"}, {**mlp(4), "label": "a"}]}, SEARCH, "label 'a'"),
         ({"choices": [[1], 2]}, SEARCH, "must be a name or a mapping"),
         ({"name": "mlp"}, {"model": {"choices": ["a"]}}, "several networks are named in model"),

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from rfprune.exporting.page import write_page
 from rfprune.results import SweepFolder, front_html, read_front
 from rfprune.tracking import TrackingConfig, project, view_path
 from rfprune.tracking.client import connect
+from rfprune.tracking.ids import sweep_id
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -112,6 +114,47 @@ def test_a_fresh_browser_shows_the_sorted_trials_without_a_click(
         scores = [shown[name] for name in links if not math.isnan(shown[name])]
         assert len(links) == len(runs)
         assert scores == sorted(scores, reverse=True)
+
+
+def test_the_charts_of_a_sweep_begin_with_the_objectives(folder, config, watched) -> None:
+    project(folder, config)
+    page = watched.page
+    browser.without_assistant(page)
+    with browser.mlflow_server(config) as address:
+        page.goto(f"{address}{view_path(config)}&compareRunsMode=CHART")
+        for title in ("Parallel Coordinates", "dsp vs. val_accuracy"):
+            page.get_by_text(title).first.wait_for(timeout=browser.LOADED_MS)
+        axes = page.locator(".parcoords .dimension")
+        axes.first.wait_for(timeout=browser.LOADED_MS)
+        shown = " ".join(axes.all_text_contents())
+    assert all(name in shown for name in folder.spec().objectives)
+    assert watched.elsewhere == []
+
+
+def test_two_sweeps_are_compared_by_the_same_names(make, config, watched) -> None:
+    first = make.sweep(trials=4)
+    spec = first.spec().model_copy(update={"name": "other"})
+    facts = {**make.facts, "sweep_id": "other-1"}
+    second = replace(make, root=make.root / "beside", facts=facts).sweep(spec, trials=3)
+    shown = [len(set(project(one, config))) for one in (first, second)]
+    assert shown == [4, 3]
+    page = watched.page
+    browser.without_assistant(page)
+    with browser.mlflow_server(config) as address:
+        page.goto(f"{address}{view_path(config, sweep_id(first), sweep_id(second))}")
+        page.get_by_text("Show diff only").first.wait_for(timeout=browser.LOADED_MS)
+        page.locator(".js-plotly-plot").first.wait_for(timeout=browser.LOADED_MS)
+        told = page.locator("tr").filter(has_text=re.compile(r"^sweep")).first.inner_text()
+        axes = page.evaluate(
+            "document.querySelector('.js-plotly-plot').data[0].dimensions"
+            ".map(axis => axis.values.length)"
+        )
+        for name in first.spec().objectives:
+            assert page.get_by_role("link", name=name, exact=True).count() == 1
+    fronts = sum(len({p.trial for p in read_front(one).points}) for one in (first, second))
+    assert set(axes) == {fronts}
+    assert {"digits", "other"} <= set(told.split())
+    assert watched.elsewhere == []
 
 
 def test_the_page_of_the_front_answers(folder, tmp_path: Path, watched) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -98,10 +100,11 @@ def test_metrics_by_step_are_the_accepted_steps(folder, config, client) -> None:
     assert run.info.end_time - run.info.start_time == 9000
 
 
-def test_params_are_the_number_the_seed_and_the_searched_values(folder, config, client) -> None:
+def test_params_are_names_numbers_and_the_searched_values(folder, config, client) -> None:
     run_ids = project(folder, config)
     params = client.get_run(run_ids[3]).data.params
     spec = folder.trial(3).spec()
+    assert params.pop("sweep") == "digits"
     assert params.pop("trial") == "3"
     assert params.pop("seed") == "3"
     assert float(params.pop("prune.regularizer.weight")) == spec.prune.regularizer.weight
@@ -355,6 +358,7 @@ def test_runs_say_whether_they_are_on_the_front_and_show_that_point(make, config
         shown = best.get(number, last)
         for name in ("val_accuracy", "dsp"):
             assert run.data.metrics[name] == shown.metrics[name]
+        assert run.data.metrics["dense"] == shown.dense
         moved = shown.step != last.step
         assert ("shown_step" in run.data.tags) is moved
         steps = [value.step for value in client.get_metric_history(run_id, "dsp")]
@@ -377,6 +381,30 @@ def test_the_page_of_a_sweep_needs_no_settings_of_a_browser(make, config, client
     found = client.search_runs([experiment.experiment_id], state["searchFilter"])
     assert {run.data.tags["kind"] for run in found} == {"trial"}
     assert len(found) == 2
+    parallel, *scatter = state["compareRunCharts"]
+    assert (parallel["type"], parallel["selectedMetrics"]) == ("PARALLEL", objectives)
+    assert set(parallel["selectedParams"]) <= set(found[0].data.params)
+    assert [chart["xaxis"]["key"] for chart in scatter] == objectives[1:]
+
+
+def test_the_page_of_two_sweeps_compares_their_fronts(make, config, client) -> None:
+    first = make.sweep(trials=3)
+    beside = replace(make, root=make.root / "b", facts={**make.facts, "sweep_id": "other-1"})
+    second = beside.sweep(trials=2)
+    for folder in (first, second):
+        project(folder, config)
+    path = view_path(config, sweep_id(first), sweep_id(second))
+    page, _, query = path.partition("?")
+    assert page == "/#/compare-runs"
+    shown = json.loads(parse_qs(query)["runs"][0])
+    tags = [client.get_run(run).data.tags for run in shown]
+    assert all(tag["on_front"] == "yes" for tag in tags)
+    expected = {
+        (sweep_id(folder), str(point.trial))
+        for folder in (first, second)
+        for point in read_front(folder).points
+    }
+    assert {(tag["sweep_id"], tag["trial_number"]) for tag in tags} == expected
 
 
 def write_study(folder: SweepFolder) -> None:

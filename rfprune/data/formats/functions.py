@@ -126,7 +126,7 @@ def _array(where: str, value: Any) -> Array:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{where} is no array ({error}).") from error
+        raise DataError(f"{where} is not an array ({error}).") from error
     if array.dtype.kind == "O":
         raise DataError(f"{where} holds Python objects; allowed are numbers, or text of classes.")
     return array

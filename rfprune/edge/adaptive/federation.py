@@ -72,14 +72,14 @@ def _read(path: Path, table: dict[str, Any]) -> dict[str, Any]:
     except OSError as error:
         raise RunsError(f"{path}: cannot be read ({error.strerror}).") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise RunsError(f"{path}: is no state of a runner ({error!r}).") from None
+        raise RunsError(f"{path}: is not a state of a runner ({error!r}).") from None
     if not own:
         raise RunsError(
             f"{path}: was learned from another controller.json than that of the folder."
         )
     if not (fits and finite and np.min(state["seen"]) >= 0):
         raise RunsError(
-            f"{path}: is no state of a runner (its tables have other shapes or values)."
+            f"{path}: is not a state of a runner (its tables have other shapes or values)."
         )
     return state
 

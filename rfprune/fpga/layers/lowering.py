@@ -90,7 +90,7 @@ class _Lowering:
             if not isinstance(node, fx.Node) or node not in self._new:
                 raise NetworkError(
                     f"{type(self._model).__name__}: forward() returns something that does not "
-                    "depend on its input, or is no tensor; return tensors, a tuple or a dict."
+                    "depend on its input, or is not a tensor; return tensors, a tuple or a dict."
                 )
         # The user's structure (tuple or dict) is kept.
         return fx.node.map_arg(value, lambda node: self._new[node])

@@ -89,8 +89,8 @@ def test_only_means_and_counts_are_in_it(folder: Path) -> None:
     ("text", "sentence"),
     [
         (None, "cannot be read"),
-        ("{", "is no state of a runner"),
-        ('{"table": "another", "state": {}}', "is no state of a runner"),
+        ("{", "is not a state of a runner"),
+        ('{"table": "another", "state": {}}', "is not a state of a runner"),
     ],
 )
 def test_damaged_states_are_sentences(folder: Path, text: str | None, sentence: str) -> None:

@@ -51,7 +51,7 @@ def _run(*arguments: str) -> int:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mine.txt"], "is no name of a profile"),
+        (["mine.txt"], "is not the name of a profile"),
         (["mine.yml", "--like", "raspberry"], "unknown device 'raspberry'"),
         (["mine.yml", "--meter", "watt"], "meter: 'watt'. Allowed: auto, rapl"),
     ],

@@ -88,6 +88,8 @@ def network_of(folder: Path, step: int | None, run_code: bool) -> tuple[Plan | C
     if _is_trial(folder):
         return _of_trial(TrialFolder(folder), step)
     if _is_export(folder):
+        if step is not None:
+            raise RunsError(f"--step {step}: {folder} is an export, which holds one network.")
         return _of_export(folder, run_code)
     raise RunsError(
         f"{folder}: is neither a trial nor an exported network. Allowed: a folder like "

@@ -151,6 +151,8 @@ def test_estimates_of_trial_checkpoint_and_export_agree(run, finished: Path) -> 
         assert ran.json["source"] == ("codegen" if "codegen" in target else "analytic")
     Path("best/metrics.json").write_text("{")  # the network itself says what it takes
     assert run("estimate", "best", "--json").json["total"] == ran.json["total"]
+    ran = run("estimate", "best", "--step", "1")
+    assert (ran.code, "best is an export, which holds one network" in ran.err) == (2, True)
 
 
 def test_an_estimator_whose_tool_is_missing_is_work_that_failed(

@@ -13,7 +13,7 @@ if __name__ == "__main__":
         options={
             "--tasks": (listed(CASES), "jets", f"some of: {', '.join(CASES)}"),
             "--seeds": (each(int), [1], "trials of each task: one number, or one per task"),
-            "--yosys": (bool, False, "synthesise every point by Yosys as well"),
+            "--yosys": (listed(CASES), "", "tasks whose points are synthesised by Yosys as well"),
             "--methods": (each(int), [0], "trials of each task with the method ebops, as --seeds"),
             "--hgq2": (str, "", "Python of an environment with HGQ2, which runs the same rows"),
             "--hgq2-seconds": (

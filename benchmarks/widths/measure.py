@@ -197,14 +197,14 @@ def measure(options: Namespace) -> dict[str, Any]:
             row
             for index, task in enumerate(options.tasks)
             for seed in range(_of(options.seeds, index))
-            for row in points(task, seed, home, options.yosys)
+            for row in points(task, seed, home, task in options.yosys)
         ]
         rows += [
             row
             for index, task in enumerate(options.tasks)
             for method in METHODS
             for seed in range(_of(options.methods, index))
-            for row in points(task, seed, home, options.yosys, method)
+            for row in points(task, seed, home, task in options.yosys, method)
         ]
         if options.hgq2:
             for index in range(len(options.tasks)):
@@ -215,10 +215,14 @@ def measure(options: Namespace) -> dict[str, Any]:
             for seed in range(options.ablations)
             for row in points(options.tasks[0], seed, home, False, what)
         ]
-    by = "yosys_lut" if options.yosys else "lut"
-    found = {"crossings": crossings(rows, by), "fronts": fronts(rows, by)}
+    found: dict[str, Points] = {"crossings": [], "fronts": []}
+    for task in options.tasks:
+        by = "yosys_lut" if task in options.yosys else "lut"
+        own = [row for row in rows if row["task"] == task]
+        found["crossings"] += crossings(own, by)
+        found["fronts"] += fronts(own, by)
     found["ablations"] = ablations(rows, without)
-    return {**found, "counted_by": by, "rows": rows} | summary(rows)
+    return {**found, "by_yosys": options.yosys, "rows": rows} | summary(rows)
 
 
 def summary(rows: Points) -> dict[str, Any]:
@@ -252,7 +256,7 @@ def page(result: dict[str, Any]) -> str:
     return render(
         "widths",
         made=f"Made by `{result['command']}`. {sentence(result['facts'])}",
-        by="Yosys" if result["counted_by"] == "yosys_lut" else "the adder graph (da4ml)",
+        by=", ".join(result["by_yosys"]) or "no task",
         crossings=table(result["crossings"]),
         fronts=table(result["fronts"]),
         ablations=table(result["ablations"]),

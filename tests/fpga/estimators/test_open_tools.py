@@ -102,6 +102,10 @@ def test_files_are_what_the_module_needs(tmp_path: Path) -> None:
         ("truncated", lambda syn: (syn / "report" / "csynth.xml").write_text("<profile>")),
         ("which is not beside it", lambda syn: (syn / "verilog/myproject_w2_rom.dat").unlink()),
         ("holds no myproject.v", lambda syn: (syn / "verilog" / "myproject.v").unlink()),
+        (
+            "holds a file 'a;exec -- id;.v'",
+            lambda syn: (syn / "verilog/myproject_w2.v").rename(syn / "verilog/a;exec -- id;.v"),
+        ),
         ("several runs of HLS", lambda syn: write_hls_output(syn.parents[2] / "again")),
     ],
 )

@@ -574,7 +574,7 @@ for _name in ("GRU", "LSTM"):
     )
     _case(
         *(R, f"nn.{_name}, last step, reuse factors 3 and 2", _recurrent(_last, _name), (5, 3)),
-        **_MORE,
+        alkaid="refused: backend alkaid builds every weight as a circuit of its own",
         hardware={"layers": _TURNS},
     )
     _case(

@@ -60,7 +60,7 @@ def test_check_says_what_the_table_says(case: Case, monkeypatch: pytest.MonkeyPa
         with pytest.raises(InputError) as raised:
             rfprune.check(**sweep_of(case, path))
         if case.written not in NO_SUCH_ROWS:
-            assert str(raised.value) == f"rfprune.sweep: {said_by_check(case, path)}"
+            assert str(raised.value) == f"rfprune.check: {said_by_check(case, path)}"
 
 
 def sweep_of(case: Case, path: str) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def _panel(panel: Axes, front: Front, x: str, y: str) -> None:
     panel.plot(*edge, color=_FRONT, linewidth=1.4, alpha=0.8, drawstyle=style, zorder=3)
     _scale(panel, front, x, y)
     _constraint_lines(panel, front, x, y)
-    _capacity_line(panel, front, x)
+    _capacity_line(panel, front, x, y)
 
 
 def _error_bars(panel: Axes, front: Front, x: str, y: str) -> None:
@@ -277,18 +277,22 @@ def _constraint_lines(panel: Axes, front: Front, x: str, y: str) -> None:
             )
 
 
-def _capacity_line(panel: Axes, front: Front, x: str) -> None:
+def _capacity_line(panel: Axes, front: Front, x: str, y: str) -> None:
     """Draw what the part has of a resource, or say that it is far off to the right."""
     available = front.view.capacity.get(x)
     if available is None:
         return
-    text: dict[str, Any] = {"color": _INK, "size": 8.5, "rotation": 90, "ha": "right", "va": "top"}
+    # Away from the good end of the scores, where the points of a front are.
+    rising = front.view.quantities[y].direction == "max"
+    place, side = (0.01, "bottom") if rising else (0.99, "top")
+    text: dict[str, Any] = {"color": _INK, "size": 8.5, "rotation": 90, "va": side}
     named = f"{front.view.part}: {available:,.0f}"
     low, high = panel.get_xlim()
     across = panel.get_xaxis_transform()
     if low <= available <= high:
         panel.axvline(available, color=_INK, linewidth=1.4, zorder=2)
         offset: dict[str, Any] = {"textcoords": "offset points", "xycoords": across}
-        panel.annotate(named, (available, 0.99), (-3, 0), **offset, **text)
+        # To the right of the line; a constraint at the same place is named on its left.
+        panel.annotate(named, (available, place), (3, 0), **offset, **text)
     else:
-        panel.text(0.995, 0.99, f"{named} →", transform=panel.transAxes, **text)
+        panel.text(0.995, place, f"{named} →", transform=panel.transAxes, ha="right", **text)

@@ -127,7 +127,8 @@ def _judged(
             "val_score": record.values[f"val_{judge.score}"],
             "score": evaluate(built.prunable.deployed(restored.model), x, y, judge),
         }
-        line["gap"] = float(np.median(record.gaps))
+        if record.gaps:
+            line["gap"] = float(np.median(record.gaps))
         if yosys and YOSYS[0] <= (record.values["lut"] or 0.0) <= YOSYS[1]:
             line["yosys_lut"] = built.estimate(restored.model, "yosys").total.lut
         yield line

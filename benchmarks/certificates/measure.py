@@ -22,9 +22,10 @@ from benchmarks.trigger import data
 from rfprune.core.named import Named
 from rfprune.exporting import Request, export
 from rfprune.exporting.certificate import certify
+from rfprune.fpga.estimators.ports import TOP
 from rfprune.fpga.hls import compiled, convert
 from rfprune.fpga.layers import Plan, plan, trace
-from rfprune.fpga.proof.circuit import TOP, CircuitPaths
+from rfprune.fpga.proof.circuit import CircuitPaths
 from rfprune.fpga.proof.hls import prove_paths
 from rfprune.fpga.rehearsal import rehearse
 from rfprune.fpga.unrolled.circuit import build_unrolled

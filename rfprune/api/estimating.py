@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rfprune.hardware.parts import Part
     from rfprune.spec import HardwareSpec
 
-__all__ = ["design_of_target", "estimate", "estimate_target"]
+__all__ = ["check_by", "design_of_target", "estimate", "estimate_target"]
 
 
 def estimate(
@@ -51,14 +51,10 @@ def estimate(
         RunsError: a folder that is neither a trial nor an export.
     """
     from rfprune.core.own_code import allowing_code
-    from rfprune.core.registry import importable
-    from rfprune.fpga.estimators import check_estimator, measures_rtl
     from rfprune.fpga.estimators import estimate as run
     from rfprune.fpga.estimators.design import Design
 
-    with importable():
-        if not measures_rtl(by):
-            check_estimator(by)
+    check_by(by)
     if isinstance(design, Design):
         return run(design, by)
     if isinstance(design, str | Path):
@@ -89,6 +85,20 @@ def _of_module(
         return estimate_network(planned, model, by)
     finally:
         model.train(was_training)
+
+
+def check_by(by: str) -> None:
+    """Raise where the estimator `by` is not known, or cannot run here whatever it is asked.
+
+    It may be a function in a module of the user's, beside where it is called. One that measures RTL
+    says itself which tool is missing for the target.
+    """
+    from rfprune.core.registry import importable
+    from rfprune.fpga.estimators import check_estimator, measures_rtl
+
+    with importable():
+        if not measures_rtl(by):
+            check_estimator(by)
 
 
 def design_of_target(target: Path, step: int | None, run_code: bool) -> Design:

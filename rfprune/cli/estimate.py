@@ -60,22 +60,17 @@ def estimate(
 
     Example: rfprune estimate design.yml --reuse-factor 1,4,16 --clock 2.5,5 --png what_if.png
     """
-    from rfprune.api.estimating import estimate_target
+    from rfprune.api.estimating import check_by, estimate_target
     from rfprune.cli.common import naming, print_json, stderr, stdout
     from rfprune.core.own_code import allowing_code
     from rfprune.core.progress import saying
-    from rfprune.core.registry import importable
-    from rfprune.fpga.estimators import check_estimator, measures_rtl
     from rfprune.fpga.estimators.estimate_table import table
 
     lists = {"--reuse-factor": reuse_factor, "--clock": clock, "--part": part}
     if png is not None or any(text is not None for text in lists.values()):
         _what_if(target, by, step, run_code, lists, png, as_json)
         return
-    # An estimator may be a function in a module of the user's, beside where the command is called.
-    with importable():
-        if not measures_rtl(by):
-            check_estimator(by)
+    check_by(by)
     with (
         naming(str(target), "design"),
         allowing_code(run_code),

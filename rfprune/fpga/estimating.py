@@ -20,10 +20,10 @@ from rfprune.fpga.estimators import (
 )
 from rfprune.fpga.estimators.design import Design
 from rfprune.fpga.estimators.network import design_of
+from rfprune.fpga.estimators.ports import TOP
 from rfprune.fpga.estimators.rtl import Rtl, find_hls_output
 from rfprune.fpga.hls import convert
 from rfprune.fpga.layers import Plan, fold_batch_norm, plan, trace
-from rfprune.fpga.proof.circuit import TOP
 from rfprune.fpga.target import FPGA, FpgaDeployment
 from rfprune.fpga.unrolled.deployment import UnrolledDeployment
 from rfprune.fpga.values.deploying import deploy_values

@@ -11,6 +11,7 @@ from rfprune.fpga.estimators.estimate_table import KINDS
 from rfprune.fpga.hls import LayerCode, Parity
 from rfprune.fpga.layers import Plan
 from rfprune.results import StepRecord
+from rfprune.spec.hardware import layer_of
 from rfprune.tasks import Task
 
 __all__ = ["agreement_sentence", "project_report"]
@@ -107,7 +108,7 @@ def _layers(code: Sequence[LayerCode], record: StepRecord, parity: Parity | None
 
     def error_of(name: str) -> float | None:
         # Both weights of a recurrent layer are in one layer of the C++.
-        return errors.get(name, errors.get(name.rpartition("-")[0]))
+        return errors.get(name, errors.get(layer_of(name)))
 
     columns = ["layer", "strategy", "reuse factor", "multipliers", "of dense", "products"]
     rows = [

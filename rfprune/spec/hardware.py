@@ -11,7 +11,7 @@ from rfprune.hardware.parts import find_part
 from rfprune.hardware.precision import FixedType
 from rfprune.spec.base import StrictSpec
 
-__all__ = ["HardwareSpec", "LayerHardware"]
+__all__ = ["HardwareSpec", "LayerHardware", "layer_of"]
 
 Strategy = Literal["auto", "latency", "resource", "resource_unrolled", "distributed_arithmetic"]
 
@@ -24,6 +24,14 @@ _KEEPING = {
     "Libero": "it lacks resource_unrolled, and converts only with Microchip's tools installed",
     "SymbolicExpression": "it builds formulas, not layers",
 }
+
+
+def layer_of(name: str) -> str:
+    """Return the layer that one of several weights belongs to; empty for the name of a layer.
+
+    A weight of a GRU ``gru`` is called ``gru-weight_hh_l0``; a dash is in no name of torch.
+    """
+    return name.rpartition("-")[0]
 
 
 def _fixed(text: str | None) -> str | None:
@@ -102,7 +110,7 @@ class HardwareSpec(StrictSpec):
         layer's `precision`, the `weight_precision` of all layers, their `precision`. What one of
         several weights of a layer (``gru-weight_hh_l0``) does not set is the layer's (``gru``).
         """
-        whole = self.layers.get(name.rpartition("-")[0], LayerHardware())
+        whole = self.layers.get(layer_of(name), LayerHardware())
         set_itself = self.layers.get(name, LayerHardware()).model_dump(exclude_none=True)
         own = whole.model_copy(update=set_itself)
         # A layer's own precision counts before the weight_precision of all layers.

@@ -24,6 +24,7 @@ from rfprune.hardware.reuse import (
     valid_reuse_factors,
 )
 from rfprune.spec import SweepSpec, TrialSpec
+from rfprune.spec.hardware import layer_of
 from rfprune.spec.search import Choices, Entry, Range, ValidReuseFactors
 from rfprune.spec.yaml_files import get_path, parse_spec, path_type
 from rfprune.study.networks import each_alone, joined
@@ -264,7 +265,7 @@ def _deciding(layer: str, key: str) -> list[str]:
 
     One of several weights of a layer, ``gru-weight_hh_l0``, has what is set for the layer.
     """
-    whole = layer.rpartition("-")[0]
+    whole = layer_of(layer)
     names = [layer, whole] if whole else [layer]
     return [*(f"hardware.layers.{name}.{key}" for name in names), f"hardware.{key}"]
 

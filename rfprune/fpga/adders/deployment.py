@@ -23,9 +23,9 @@ from rfprune.fpga.adders.prunable import AdderPrunable
 from rfprune.fpga.emulator import write_circuit_emulator
 from rfprune.fpga.estimators import Estimate, measures_rtl
 from rfprune.fpga.estimators.da4ml import AdderGraph
-from rfprune.fpga.estimators.ports import estimate_of, measure_graph
+from rfprune.fpga.estimators.ports import TOP, estimate_of, measure_graph
 from rfprune.fpga.layers import Network
-from rfprune.fpga.proof.circuit import TOP, CircuitPaths, prove_circuit
+from rfprune.fpga.proof.circuit import CircuitPaths, prove_circuit
 from rfprune.hardware.parts import find_part
 from rfprune.pruning import Masks, Session
 from rfprune.spec import TrialSpec

@@ -14,6 +14,7 @@ from rfprune.fpga.estimators.analytic import estimate as by_rules
 from rfprune.fpga.estimators.design import Design
 from rfprune.fpga.estimators.result import Estimate
 from rfprune.fpga.estimators.weights import WeightStatistics
+from rfprune.spec.hardware import layer_of
 
 __all__ = ["estimate"]
 
@@ -35,7 +36,7 @@ def estimate(design: Design, project: Path) -> Estimate:
     counts: Counter[str] = Counter()
     for generated in read_project(project):
         # Both weights of a recurrent layer count for it.
-        whole = generated.name.rpartition("-")[0]
+        whole = layer_of(generated.name)
         name = whole if whole in layers else generated.name
         counts[name] += generated.live_multipliers
     for name, live in counts.items():

@@ -94,8 +94,7 @@ def measure(rtl: Rtl) -> Estimate:
     frequency = f"{1000 / rtl.clock_ns:.3f}"
 
     def run(work: Path) -> dict[str, Any]:
-        names = sorted(name for name in rtl.files if name.endswith(".v"))
-        run_yosys(f"read_verilog {' '.join(names)}; {command}", work, rtl.folder)
+        run_yosys([command], work, rtl.folder)
         files = ["--json", "network.json", "--report", "report.json", "--freq", frequency]
         run_program(NEXTPNR, [*files, *_ARGUMENTS], work, rtl.folder)
         return read_report(work / "report.json")

@@ -20,6 +20,7 @@ from rfprune.hardware.parts import Part
 from rfprune.hardware.precision import FixedType
 
 __all__ = [
+    "TOP",
     "AdderCircuit",
     "Port",
     "estimate_of",
@@ -29,7 +30,8 @@ __all__ = [
     "unpacked",
 ]
 
-_TOP = "network"
+#: Name of the top module.
+TOP = "network"
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,8 @@ def rtl_of_graph(
 ) -> Rtl:
     """Write the Verilog of a graph into `folder`, and return it."""
     return Rtl(
-        folder=graph.write_verilog(folder, _TOP, clock_ns),
-        top=_TOP,
+        folder=graph.write_verilog(folder, TOP, clock_ns),
+        top=TOP,
         part=part,
         clock_ns=clock_ns,
         writer=graph.tool,

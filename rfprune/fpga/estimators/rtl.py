@@ -20,9 +20,6 @@ __all__ = ["Rtl", "find_hls_output", "needed_files"]
 
 #: Files that hold the contents of memories.
 _MEMORY = re.compile(r'(\$readmem[hb]\s*\(\s*)"([^"]+)"')
-#: Names of files that a tool's script can hold: there, a semicolon ends a command, and one of
-#: Yosys' commands runs programs.
-_PLAIN = re.compile(r"[\w.+-]+")
 _MODULE = re.compile(r"^\s*module\s+(\w+)", re.MULTILINE)
 
 
@@ -79,7 +76,7 @@ def needed_files(sources: Path, top: str) -> list[str]:
     da4ml ships a library of modules beside the network; synthesising all of it takes seconds.
 
     Raises:
-        ReportError: no file defines `top`, or one that is needed has a name that no tool is given.
+        ReportError: no file defines `top`.
     """
     texts = {
         path: path.read_text(encoding="utf-8", errors="replace")
@@ -94,12 +91,6 @@ def needed_files(sources: Path, top: str) -> list[str]:
         new = {homes[word] for word in words} - wanted
         wanted |= new
         open_files.extend(new)
-    for path in sorted(wanted):
-        if not _PLAIN.fullmatch(path.name):
-            raise ReportError(
-                f"{sources}: holds a file {path.name!r}. Allowed: names of letters, digits, '_', "
-                "'-', '+' and '.'."
-            )
     return sorted(str(path.relative_to(sources)) for path in wanted)
 
 

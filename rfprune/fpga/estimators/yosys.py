@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,9 @@ YOSYS = Program(
     "yosys",
     r"^[\d.]+ Executing (.+?)\.?$",
 )
+#: Names of files that a script can hold: a semicolon ends a command, and one of the commands runs
+#: programs.
+_PLAIN = re.compile(r"[\w.+-]+")
 #: Vivado's device families by the beginning of `Part.family`, the longest first.
 _FAMILIES = {"UltraScale+": "xcup", "UltraScale": "xcu", "-7": "xc7", "Zynq-7000": "xc7"}
 
@@ -167,22 +170,29 @@ def measure(rtl: Rtl) -> Estimate:
 
 def _synthesised(rtl: Rtl, command: str) -> Resources:
     def run(work: Path) -> dict[str, Any]:
-        names = sorted(name for name in rtl.files if name.endswith(".v"))
-        steps = [f"read_verilog {' '.join(names)}", command, "tee -q -o stat.json stat -json"]
-        run_yosys("; ".join(steps), work, rtl.folder)
+        run_yosys([command, "tee -q -o stat.json stat -json"], work, rtl.folder)
         return {"cells": _cells(work / "stat.json")}
 
     kept = kept_or_measured(rtl, [version_of(find_yosys()), command], run)
     return _resources(kept["cells"])
 
 
-def run_yosys(script: str, folder: Path, sources: Path) -> None:
-    """Run a script of Yosys in `folder`; messages name `sources`.
+def run_yosys(commands: Sequence[str], folder: Path, sources: Path) -> None:
+    """Let Yosys read the Verilog in `folder`, and do `commands` there; messages name `sources`.
 
     Raises:
         MissingExtraError: no Yosys.
         WorkError: Yosys failed or ran out of time.
+        ReportError: a file's name cannot stand in a script.
     """
+    names = sorted(path.name for path in folder.glob("*.v"))
+    for name in names:
+        if not _PLAIN.fullmatch(name):
+            raise ReportError(
+                f"{sources}: holds a file {name!r}. Allowed: names of letters, digits, '_', '-', "
+                "'+' and '.'."
+            )
+    script = "; ".join([f"read_verilog {' '.join(names)}", *commands])
     run_program(YOSYS, ["-p", script], folder, sources)
 
 

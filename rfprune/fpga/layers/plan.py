@@ -307,10 +307,8 @@ def check_layer_names(
         network: traced.
         whole: whether layers with several weights can be named as such.
     """
-    known = [layer.name for layer in network.layers]
-    if whole:
-        known = [*dict.fromkeys(layer.operation for layer in network.layers), *known]
-        known = [*dict.fromkeys(known)]
+    whole_layers = [layer.operation for layer in network.layers] if whole else []
+    known = [*dict.fromkeys([*whole_layers, *(layer.name for layer in network.layers)])]
     for name in names:
         if name not in known:
             raise SpecError(

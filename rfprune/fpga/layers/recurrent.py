@@ -34,9 +34,10 @@ def part_of_recurrent(call: Call) -> Lowered | None:
     source = call.data[0]
     whole = _part(source, call.root)
     if whole in _PARTS:
-        if call.node.target is not operator.getitem or _part(call.node, call.root) is None:
+        part = _part(call.node, call.root)
+        if call.node.target is not operator.getitem or part is None:
             raise call.refused("of what a recurrent layer returns. Take out, h = layer(x)")
-        if _part(call.node, call.root) == "cell":
+        if part == "cell":
             raise call.refused(
                 "of the state of an LSTM's cells, which hls4ml's kernel does not put out. Take the "
                 "sequence, or h"
@@ -49,16 +50,13 @@ def _part(node: fx.Node, root: nn.Module) -> str | None:
     """Return which part of a recurrent layer's answer a recorded node is; None if it is none."""
     if node.op == "call_module":
         module = root.get_submodule(str(node.target))
-        return "gru" if isinstance(module, nn.GRU) else _lstm(module)
+        kinds = {"gru": nn.GRU, "lstm": nn.LSTM}
+        return next((name for name, kind in kinds.items() if isinstance(module, kind)), None)
     if node.target is not operator.getitem or not isinstance(node.args[0], fx.Node):
         return None
     parts = _PARTS.get(_part(node.args[0], root) or "", ())
     key = node.args[1]
     return parts[key] if isinstance(key, int) and -len(parts) <= key < len(parts) else None
-
-
-def _lstm(module: nn.Module) -> str | None:
-    return "lstm" if isinstance(module, nn.LSTM) else None
 
 
 def _last_step(call: Call, state: fx.Node) -> Lowered:

@@ -21,7 +21,7 @@ from rfprune.data import Scaling
 from rfprune.errors import MissingExtraError, RfpruneError
 from rfprune.fpga.adders.chain import Chain
 from rfprune.fpga.adders.numbers import CircuitNumbers
-from rfprune.fpga.estimators.ports import AdderCircuit, packed, unpacked
+from rfprune.fpga.estimators.ports import TOP, AdderCircuit, packed, unpacked
 from rfprune.fpga.proof.netlist import Netlist, synthesised
 from rfprune.fpga.proof.rows import InputKind, ProofRows, proof_rows
 from rfprune.fpga.proof.vectors import check_estimate, check_scaling, read_vectors
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from rfprune.fpga.adders.deployment import AdderDeployment
 
 __all__ = [
-    "TOP",
     "CircuitPaths",
     "Prover",
     "compare_rtl",
@@ -45,7 +44,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-TOP = "network"
 #: Adder graphs up to so many LUTs go through Yosys: it takes about a second per 40 of them.
 _LARGEST_NETLIST = 20_000
 #: Cycles after the last answer is due.

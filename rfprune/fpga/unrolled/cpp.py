@@ -11,8 +11,8 @@ import numpy as np
 from rfprune.core.arrays import FloatArray
 from rfprune.core.digests import sha256_of_parts
 from rfprune.errors import SimulationError
+from rfprune.fpga.estimators.ports import TOP
 from rfprune.fpga.hls import compiler
-from rfprune.fpga.proof.circuit import TOP
 from rfprune.fpga.proof.verilator import version_of
 
 __all__ = ["LARGEST_COMPILED", "digest_of_cpp", "run_cpp"]

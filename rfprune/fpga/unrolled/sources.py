@@ -18,8 +18,9 @@ from typing import Any
 from rfprune.core.arrays import FloatArray
 from rfprune.core.named import Named
 from rfprune.fpga.emulator import write_graph_emulator
+from rfprune.fpga.estimators.ports import TOP
 from rfprune.fpga.layers import Plan
-from rfprune.fpga.proof.circuit import TOP, CircuitPaths
+from rfprune.fpga.proof.circuit import CircuitPaths
 from rfprune.fpga.proof.rows import kinds_of
 from rfprune.fpga.unrolled.circuit import UnrolledGraph
 from rfprune.fpga.unrolled.program import program_of

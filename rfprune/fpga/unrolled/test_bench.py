@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from rfprune.core.arrays import BoolArray, FloatArray
-from rfprune.fpga.estimators.ports import packed
-from rfprune.fpga.proof.circuit import TOP, CircuitPaths
+from rfprune.fpga.estimators.ports import TOP, packed
+from rfprune.fpga.proof.circuit import CircuitPaths
 
 __all__ = ["write_bench", "write_yosys_script"]
 

@@ -13,10 +13,11 @@ from rfprune.errors import MissingExtraError
 from rfprune.fpga.adders.chain import chain_of
 from rfprune.fpga.adders.graph import build_graph
 from rfprune.fpga.adders.numbers import CircuitNumbers, calibrate
+from rfprune.fpga.estimators.ports import TOP
 from rfprune.fpga.estimators.yosys import find_yosys
 from rfprune.fpga.hls import compiled, convert
 from rfprune.fpga.layers import plan, trace
-from rfprune.fpga.proof.circuit import TOP, CircuitPaths, prove_circuit
+from rfprune.fpga.proof.circuit import CircuitPaths, prove_circuit
 from rfprune.fpga.proof.hls import prove_paths
 from rfprune.spec import HardwareSpec
 from rfprune.trial.proof import Asked

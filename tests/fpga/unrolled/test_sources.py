@@ -17,9 +17,9 @@ from benchmarks.layers.cases import CASES, Case
 from benchmarks.layers.prove import seeded
 from rfprune.core.named import InputShape
 from rfprune.errors import MissingExtraError
+from rfprune.fpga.estimators.ports import TOP
 from rfprune.fpga.estimators.yosys import find_yosys
 from rfprune.fpga.layers import Plan, plan, trace
-from rfprune.fpga.proof.circuit import TOP
 from rfprune.fpga.proof.netlist import synthesised
 from rfprune.fpga.proof.rows import kinds_of, proof_rows
 from rfprune.fpga.unrolled.circuit import UnrolledGraph, build_unrolled

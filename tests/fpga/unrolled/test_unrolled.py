@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from rfprune.core.named import Named
 from rfprune.errors import MissingExtraError, NetworkError, SpecError
+from rfprune.fpga.estimators.ports import TOP
 from rfprune.fpga.estimators.yosys import find_yosys
 from rfprune.fpga.layers import Plan, plan, trace
-from rfprune.fpga.proof.circuit import TOP, CircuitPaths
+from rfprune.fpga.proof.circuit import CircuitPaths
 from rfprune.fpga.target import FPGA
 from rfprune.fpga.unrolled.circuit import build_unrolled
 from rfprune.fpga.unrolled.deployment import UnrolledDeployment

@@ -146,7 +146,8 @@ def ablations(rows: Points, without: Points) -> Points:
             ours, theirs = [by_share[t, f"{share:.2f}"]["mean LUT"] for t in (OURS, label)]
             known = ours is not None and theirs is not None
             line[f"LUT at {share}"] = f"{theirs / ours:.2f} x" if known else None
-        front = beside([[r for r in t if r.get("lut")] for t in whole], less, "lut") or {}
+        built, other = ([[r for r in t if r.get("lut")] for t in part] for part in (whole, less))
+        front = beside(built, other, "lut") or {}
         found.append({**line, "score lost": front.get("ahead by"), "p": front.get("p")})
     return found
 

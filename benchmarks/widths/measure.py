@@ -75,7 +75,7 @@ def points(task: str, seed: int, home: Path, yosys: bool, other: str = "") -> Po
     if not known.exists():
         change = settings({"seed": seed}, (ABLATIONS | METHODS).get(other) or {})
         spec = TrialSpec.model_validate(settings(CASES[task], change))
-        with _without(other):
+        with without(other):
             cpu = _run(spec, TrialFolder(folder / f"{seed:04d}"), home / task / "dense")
         trial = TrialFolder(folder / f"{seed:04d}")
         whole = {"tool": other or OURS, "task": task, "seed": seed, "cpu_seconds": cpu}
@@ -85,7 +85,7 @@ def points(task: str, seed: int, home: Path, yosys: bool, other: str = "") -> Po
     return found
 
 
-def _without(what: str) -> AbstractContextManager[Any]:
+def without(what: str) -> AbstractContextManager[Any]:
     """Leave out what no setting of the method leaves out."""
     if what != "the built graph":
         return nullcontext()
@@ -255,14 +255,18 @@ def page(result: dict[str, Any]) -> str:
         for row in result["rows"]
     ]
     off = result["off_yosys_median"]
+    # Which parts earn what is a study of its own, on one task.
+    name, notes = ("widths_parts", "parts.md") if result["ablations"] else ("widths", "notes.md")
+    said = {"notes": (HERE / "widths" / notes).read_text(encoding="utf-8").strip()}
+    if result["ablations"]:
+        said["ablations"] = table(result["ablations"])
     return render(
-        "widths",
+        name,
         made=f"Made by `{result['command']}`. {sentence(result['facts'])}",
         by=", ".join(result["by_yosys"]) or "no task",
         crossings=table(result["crossings"]),
         fronts=table(result["fronts"]),
-        ablations=table(result["ablations"]),
-        notes=(HERE / "widths" / "notes.md").read_text(encoding="utf-8").strip(),
+        **said,
         seconds="; ".join(
             f"{tool} {low:.0f} to {high:.0f}" for tool, (low, high) in result["cpu_seconds"].items()
         ),

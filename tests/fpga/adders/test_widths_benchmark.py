@@ -11,7 +11,7 @@ pytest.importorskip("sklearn", reason="the package scikit-learn is not installed
 
 from benchmarks.report import settings
 from benchmarks.widths.judging import ablations, best_ramp, crossing, crossings, fronts
-from benchmarks.widths.measure import ABLATIONS, CASES
+from benchmarks.widths.measure import ABLATIONS, CASES, without
 from rfprune.spec import TrialSpec
 
 
@@ -85,15 +85,18 @@ def test_an_ablation_is_compared_on_its_own_seeds() -> None:
     dense = {"task": "t", "tool": "rfprune", "metric": "accuracy", "step": 0, "score": 0.7 / 0.98}
     rows = [{**dense, "seed": seed} for seed in (0, 1)]
     rows += points("rfprune", 0, [0.5, 0.6, 0.7, 0.8]) + points("rfprune", 1, [0.1, 0.1, 0.1, 0.1])
-    (found,) = ablations(rows, points("nothing", 0, [0.4, 0.5, 0.6, 0.7, 0.8]))
+    less = [{**dense, "tool": "nothing", "seed": 0, "lut": None}]
+    (found,) = ablations(rows, less + points("nothing", 0, [0.4, 0.5, 0.6, 0.7, 0.8]))
     assert found["left out"] == "nothing"
     assert found["LUT at 0.98"] == "2.00 x"
     assert float(found["score lost"]) > 0
 
 
 def test_what_is_left_out_is_a_trial_as_well() -> None:
-    for change in ABLATIONS.values():
+    for name, change in ABLATIONS.items():
         TrialSpec.model_validate(settings(CASES["jets"], change))
+        with without(name):
+            pass
 
 
 def test_fronts_without_a_common_size_are_not_compared() -> None:

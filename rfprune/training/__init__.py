@@ -26,6 +26,7 @@ from rfprune.training.own import (
     trainer_of,
 )
 from rfprune.training.penalty import Penalty
+from rfprune.training.together import in_turns, noted_alone
 
 __all__ = [
     "Fit",
@@ -38,7 +39,9 @@ __all__ = [
     "batches",
     "evaluate",
     "fit",
+    "in_turns",
     "measure",
+    "noted_alone",
     "norms_of",
     "outputs_of",
     "rehearse",

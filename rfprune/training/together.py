@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ class Job:
     error: Exception | None = None
     alone: str = ""
 
-    @property
+    @cached_property
     def task(self) -> Task:
         """What the training is for."""
         return make_task(TaskSpec()) if self.how.task is None else self.how.task

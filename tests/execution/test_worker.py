@@ -15,7 +15,7 @@ class Driver:
     """Keeps what it is told, and stops the trial after so many reports; its clock stands still."""
 
     def __init__(self, reports: int = 99) -> None:
-        self.told: list[list[dict[str, Any] | Ended]] = []
+        self.told: list[list[tuple[int, dict[str, Any] | Ended]]] = []
         self.now = 0.0
         self._left = reports
 
@@ -31,19 +31,18 @@ def step(index: int) -> StepRecord:
 
 def test_steps_at_once_go_with_the_end() -> None:
     driver = Driver()
-    reporter = Reporter(driver.take, at_once=False, clock=lambda: driver.now)
+    reporter = Reporter(driver.take, at_once=False, folder=3, clock=lambda: driver.now)
     ended = Ended(steps=[{"dsp": 0.0}], seconds=0.5)
     reporter.step(step(0))
     reporter.step(step(1))
     reporter.end(ended)
-    assert driver.told == [
-        [{**step(0).facts(), "accepted": True}, {**step(1).facts(), "accepted": False}, ended]
-    ]
+    events = [{**step(0).facts(), "accepted": True}, {**step(1).facts(), "accepted": False}, ended]
+    assert driver.told == [[(3, event) for event in events]]
 
 
 def test_a_step_after_a_while_goes_at_once_and_takes_along_what_waited() -> None:
     driver = Driver()
-    reporter = Reporter(driver.take, at_once=False, clock=lambda: driver.now)
+    reporter = Reporter(driver.take, at_once=False, folder=3, clock=lambda: driver.now)
     reporter.step(step(0))
     driver.now = 2.0
     reporter.step(step(1))
@@ -56,7 +55,7 @@ def test_a_step_after_a_while_goes_at_once_and_takes_along_what_waited() -> None
 
 def test_a_driver_that_judges_hears_of_each_step_before_the_next_begins() -> None:
     driver = Driver(reports=2)
-    reporter = Reporter(driver.take, at_once=True, clock=lambda: driver.now)
+    reporter = Reporter(driver.take, at_once=True, folder=3, clock=lambda: driver.now)
     reporter.step(step(0))
     with pytest.raises(StoppedError):
         reporter.step(step(1))

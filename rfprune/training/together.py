@@ -176,6 +176,9 @@ def _kind(job: Job) -> tuple[Any, ...]:
         how.epochs,
         how.train.model_copy(update=free).model_dump_json(),
         job.task.spec.model_dump_json(),
+        # Whether targets are classes or what a teacher makes of them, and whether rows are weighed.
+        how.teacher is not None and how.distillation > 0,
+        how.weight is None,
     )
 
 
@@ -271,9 +274,7 @@ class _Batches:
 def _once(values: list[Any]) -> list[Any]:
     """Return one value where all are equal, or all of them."""
     first = values[0]
-    if any(value is None for value in values):
-        if any(value is not None for value in values):
-            raise ApartError("only some of the trainings weigh their rows")
+    if first is None:
         return [None]
     same = all(value is first or torch.equal(value, first) for value in values[1:])
     return [first] if same else values

@@ -26,7 +26,7 @@ from rfprune.training.own import (
     trainer_of,
 )
 from rfprune.training.penalty import Penalty
-from rfprune.training.together import in_turns, noted_alone
+from rfprune.training.together import in_turns, noted_alone, why_alone
 
 __all__ = [
     "Fit",
@@ -51,4 +51,5 @@ __all__ = [
     "teacher_of",
     "train",
     "trainer_of",
+    "why_alone",
 ]

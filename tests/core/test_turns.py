@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,21 @@ class Served(list[list[Any]]):
 
 
 def test_all_meet_each_time_and_one_works_at_a_time() -> None:
-    served, at_work = Served(), threading.Lock()
+    served, at_work, seen = Served(), [], []
     turns = Turns(served)
 
     def work(name: str, meetings: int) -> None:
         for i in range(meetings):
-            with_lock = at_work.acquire(blocking=False)
-            assert with_lock
-            at_work.release()
-            current_turns = current()
-            assert current_turns is turns
+            at_work.append(name)
+            time.sleep(0.002)  # long enough for another thread to come in, if it could
+            seen.append(list(at_work))
+            at_work.remove(name)
+            assert current() is turns
             turns.meet(f"{name}{i}")
 
     works = [lambda: work("a", 1), lambda: work("b", 3), lambda: work("c", 2)]
     assert turns.run(works) == [None] * 3
+    assert [len(names) for names in seen] == [1] * 6
     assert list(served) == [["a0", "b0", "c0"], ["b1", "c1"], ["b2"]]
     assert current() is None
 

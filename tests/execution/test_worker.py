@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from rfprune.execution.worker import Reporter, StoppedError, read_report
+from rfprune.core.turns import waiting
+from rfprune.execution.worker import Reporter, StoppedError, read_report, run_slot
 from rfprune.results import StepRecord
 from rfprune.study.record import Ended
 
@@ -65,3 +66,53 @@ def test_a_driver_that_judges_hears_of_each_step_before_the_next_begins() -> Non
 def test_what_is_no_report_says_nothing() -> None:
     assert read_report(None) == []
     assert read_report({"done": True}) == []
+
+
+@pytest.mark.parametrize("n_trials", [1, 3])
+def test_each_trial_of_a_slot_reports_for_itself(n_trials: int) -> None:
+    driver, left = Driver(), [n_trials]
+
+    def send(report: dict[str, str]) -> bool:
+        driver.take(report)
+        left[0] -= isinstance(driver.told[-1][-1][1], Ended)
+        return left[0] > 0
+
+    def execute(folder: int, attempt: int, on_step: Any) -> Ended:
+        on_step(step(folder))
+        with waiting():
+            pass
+        return Ended(stopped=f"attempt {attempt}")
+
+    trials = [[folder, folder + 1] for folder in range(n_trials)]
+    with pytest.raises(StoppedError):
+        run_slot(trials, execute, send)
+    ends = {f: e.stopped for told in driver.told for f, e in told if isinstance(e, Ended)}
+    assert ends == {folder: f"attempt {folder + 1}" for folder in range(n_trials)}
+    steps = [(f, e["step"]) for told in driver.told for f, e in told if isinstance(e, dict)]
+    assert sorted(steps) == [(folder, folder) for folder in range(n_trials)]
+
+
+def test_a_slot_that_is_stopped_stops_all_its_trials_and_asks_once() -> None:
+    driver, ended = Driver(reports=1), []
+
+    def execute(folder: int, attempt: int, on_step: Any) -> Ended:
+        on_step(step(0))
+        ended.append(folder)
+        return Ended()
+
+    with pytest.raises(StoppedError):
+        run_slot([[0, 0], [1, 0], [2, 0]], execute, driver.take, at_once=True)
+    assert ended == []
+    assert len(driver.told) == 1
+
+
+def test_what_nobody_foresaw_in_one_trial_is_raised() -> None:
+    def execute(folder: int, attempt: int, on_step: Any) -> Ended:
+        if folder == 1:
+            raise KeyError("unforeseen")
+        return Ended()
+
+    driver = Driver()
+    with pytest.raises(KeyError, match="unforeseen"):
+        run_slot([[0, 0], [1, 0]], execute, driver.take)
+    assert [f for told in driver.told for f, _ in told] == [0]

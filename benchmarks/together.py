@@ -61,7 +61,10 @@ def made_rows(path: Path, shape: tuple[int, ...], rows: int, seed: int) -> Path:
     arrays = {}
     for part, n in (("train", rows), ("test", 2048)):
         x = rng.normal(size=(n, size)).astype(np.float32)
-        arrays |= {f"x_{part}": x.reshape(n, *shape), f"y_{part}": (np.tanh(x @ first) @ second).argmax(1)}
+        arrays |= {
+            f"x_{part}": x.reshape(n, *shape),
+            f"y_{part}": (np.tanh(x @ first) @ second).argmax(1),
+        }
     np.savez(path / "rows.npz", **arrays)
     return path / "rows.npz"
 
@@ -169,7 +172,10 @@ def page(result: dict[str, Any]) -> str:
         rows=f"{result['rows']:,}",
         repeats=str(result["repeats"]),
         cases=table(
-            {name: f"{v:.0f}" if "hour" in name or name == "together" else v for name, v in r.items()}
+            {
+                name: f"{v:.0f}" if "hour" in name or name == "together" else v
+                for name, v in r.items()
+            }
             for r in result["cases"]
         ),
     )

@@ -138,7 +138,11 @@ if __name__ == "__main__":
         options={
             "--parts": (_parts, list(PARTS), f"some of: {', '.join(PARTS)}"),
             "--kills": (int, 200, "how many kills"),
-            "--further": (int, 20, "how many of promoted trials, of such that share a process, and of retargeting"),
+            "--further": (
+                int,
+                20,
+                "how many of promoted trials, of such that share a process, and of retargeting",
+            ),
             "--trials": (int, 1000, "how many trials the long sweep has"),
             "--kept": (Path, None, "a file that keeps what was found, to resume from"),
             "--seed": (int, 0, "of the moments and the kinds"),

@@ -1,7 +1,8 @@
 """Tune's view of a record: it asks for trials here and brings their results back.
 
-Tune sees only the numbers of run folders: one per trial, or those of the trials that share a slot. Its own state is never restored from (a restart
-begins a new Tune experiment from the study), so what it would keep on disk is kept small.
+Tune sees only the numbers of run folders: one per trial, or those of the trials that share a slot.
+Its own state is never restored from (a restart begins a new Tune experiment from the study), so
+what it would keep on disk is kept small.
 """
 
 from __future__ import annotations

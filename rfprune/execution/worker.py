@@ -234,11 +234,9 @@ class Reporter:
 
 
 def read_report(result: dict[str, Any] | None) -> list[tuple[int, dict[str, Any] | Ended]]:
-    """Return what a `Reporter` sent, out of Tune's result: facts of steps, and an end, by folder."""
+    """Return what a `Reporter` sent, out of Tune's result: steps and an end, by folder."""
     folder, events = json.loads(result["events"]) if result and "events" in result else (0, [])
-    return [
-        (folder, Ended(**event) if event.pop("kind") == "end" else event) for event in events
-    ]
+    return [(folder, Ended(**event) if event.pop("kind") == "end" else event) for event in events]
 
 
 def run_slot(

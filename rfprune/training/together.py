@@ -1,8 +1,8 @@
 """Many small trainings at once: equal networks on equal rows, as one batched network.
 
 Masks, regularizers, learning rates, weight decays, targets of a teacher and the order of the rows
-may differ; each network gets the weights that `rfprune.training.fit` gives it, up to the rounding of
-sums in another order. What cannot be done so is trained alone, by that function itself.
+may differ; each network gets the weights that `rfprune.training.fit` gives it, up to the rounding
+of sums in another order. What cannot be done so is trained alone, by that function itself.
 """
 
 from __future__ import annotations

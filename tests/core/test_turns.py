@@ -1,4 +1,4 @@
-"""Threads that take turns: one at a time, meetings of all that can come, and nobody waits in vain."""
+"""Threads that take turns: one at a time, meetings of all, and nobody waits in vain."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_one_that_waits_for_something_outside_holds_up_nobody() -> None:
 
     assert turns.run([waits, meets]) == [None, None]
     assert served[0] == ["early"]
-    assert sorted(sum(served[1:], [])) == ["again", "late"]
+    assert sorted(job for jobs in served[1:] for job in jobs) == ["again", "late"]
 
 
 def test_a_lock_that_another_holds_at_a_meeting_is_waited_for(tmp_path: Path) -> None:

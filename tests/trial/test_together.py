@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import functools
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from rfprune.core.locks import locked
-from rfprune.errors import TrialError
 from rfprune.results import TrialFolder
 from rfprune.spec import TrialSpec
 from rfprune.training import in_turns

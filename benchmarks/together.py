@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import Field
 
-from benchmarks.report import Study, render, sentence, table
+from benchmarks.report import Kept, Study, listed, render, sentence, table
 from rfprune.results import TrialFolder
 from rfprune.spec import TrialSpec
 from rfprune.spec.yaml_files import parse_spec
@@ -80,8 +81,8 @@ def trials(network: str, batch_size: int, rows: Path, n: int) -> list[TrialSpec]
             "train": {"epochs": 1, "batch_size": batch_size, "device": "cpu"},
             "prune": {
                 "budget": {"dsp": _BUDGETS[k // 4 % 4]},
-                "steps": 2,
-                "epochs_per_step": 2,
+                "steps": 1,
+                "epochs_per_step": 4,
                 "learning_rate": 2e-3 * (1 + 0.1 * k),
                 "tolerance": 1.0,
                 "regularizer": {"weight": _STRENGTHS[k % 4]},
@@ -118,7 +119,7 @@ def run(specs: list[TrialSpec], path: Path, way: str, together: bool) -> tuple[f
 
 
 def rows_of(given: argparse.Namespace, network: str, batch_size: int) -> list[dict[str, Any]]:
-    """Return a row for each K: medians of runs of K trials together beside four alone."""
+    """Return a row for each K: medians of runs of K trials together beside two alone."""
     numbers = [int(k) for k in given.together.split(",")]
     found: dict[int, list[tuple[float, float, int]]] = {k: [] for k in (1, *numbers)}
     for repeat in range(given.repeats):
@@ -129,7 +130,7 @@ def rows_of(given: argparse.Namespace, network: str, batch_size: int) -> list[di
             # The dense network is there beforehand, as for all but the first trial of a sweep.
             run(specs[:1], path, "first", together=False)
             for k in found:
-                taken = specs[:4] if k == 1 else specs[:k]
+                taken = specs[:2] if k == 1 else specs[:k]
                 whole, training, met = run(taken, path, f"{k}", together=k > 1)
                 found[k].append((whole / len(taken), training / len(taken), met))
         print(f"{network} {batch_size}: {repeat + 1} of {given.repeats}", file=sys.stderr)
@@ -153,15 +154,24 @@ def rows_of(given: argparse.Namespace, network: str, batch_size: int) -> list[di
     ]
 
 
+class Found(Kept):
+    """What has been measured so far, so that a long study can be resumed."""
+
+    cases: list[dict[str, Any]] = Field(default_factory=list)
+
+
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Measure all cases."""
     torch.set_num_threads(1)
-    cases = [(network, size) for network in _SHAPES for size in (64, 512, 4096)]
-    return {
-        "rows": given.rows,
-        "repeats": given.repeats,
-        "cases": [found for case in cases for found in rows_of(given, *case)],
-    }
+    found = Found.read(given.kept)
+    for network in given.networks:
+        for size in (64, 512, 4096):
+            if not any(
+                (r["network"], r["rows of a minibatch"]) == (network, size) for r in found.cases
+            ):
+                found.cases += rows_of(given, network, size)
+                found.write(given.kept)
+    return {"rows": given.rows, "repeats": given.repeats, **found.model_dump()}
 
 
 def page(result: dict[str, Any]) -> str:
@@ -192,6 +202,8 @@ if __name__ == "__main__":
             "--rows": (int, 8192, "training rows, or eight minibatches if that is more"),
             "--repeats": (int, 3, "runs of each case; the median counts"),
             "--together": (str, "4,8,16", "trials that share a process, with commas"),
+            "--networks": (listed(_SHAPES), ",".join(_SHAPES), f"some of: {', '.join(_SHAPES)}"),
+            "--kept": (Path, None, "a file that keeps what was found, to resume from"),
             "--seed": (int, 0, "of the made rows"),
         },
     ).run()

@@ -21,7 +21,6 @@ from rfprune.spec import TrialSpec
 from rfprune.spec.yaml_files import parse_spec
 from rfprune.training import in_turns
 from rfprune.training import together as meeting
-from rfprune.training.fit import fit
 from rfprune.training.together import fit_all
 from rfprune.trial import run_trial
 
@@ -59,7 +58,7 @@ def made_rows(path: Path, shape: tuple[int, ...], rows: int, seed: int) -> Path:
     """Write rows of five classes that a small network tells apart."""
     rng, size = np.random.default_rng(seed), math.prod(shape)
     first, second = rng.normal(size=(size, 24)) * 4 / size**0.5, rng.normal(size=(24, 5))
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, n in (("train", rows), ("test", 2048)):
         x = rng.normal(size=(n, size)).astype(np.float32)
         arrays |= {
@@ -101,20 +100,15 @@ def run(specs: list[TrialSpec], path: Path, way: str, together: bool) -> tuple[f
         run_trial(specs[number], folder, dense_dir=path / "dense", base_dir=Path.cwd())
 
     works = [functools.partial(one, number) for number in range(len(specs))]
-    kept = meeting.fit_all, meeting.fit
+    groups = [works] if together else [[work] for work in works]
     began = time.process_time()
+    meeting.fit_all = clock.all_at_once
     try:
-        if together:
-            meeting.fit_all = clock.all_at_once
-            errors = [error for error in in_turns(works) if error is not None]
-            if errors:
-                raise errors[0]
-        else:
-            meeting.fit = functools.partial(clock.timed, fit)
-            for work in works:
-                work()
+        errors = [e for group in groups for e in in_turns(group) if e is not None]
     finally:
-        meeting.fit_all, meeting.fit = kept
+        meeting.fit_all = fit_all
+    if errors:
+        raise errors[0]
     return time.process_time() - began, clock.seconds, clock.largest
 
 

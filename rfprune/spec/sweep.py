@@ -267,7 +267,7 @@ class SweepSpec(TrialSpec):
         if self.retries == 0 and self.resources.together > 1:
             raise ValueError(
                 f"resources.together: {self.resources.together} needs retries of at least 1: "
-                "trials that share a process die with it, and only one that does so alone is at fault"
+                "trials that share a process die with it, whichever of them is at fault"
             )
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -347,7 +347,7 @@ def _update(loss: Tensor, optimizer: torch.optim.Optimizer, how: Fit) -> None:
 
 
 def optimizer_of(
-    parameters: list[Tensor], train: TrainSpec, rate: float, decay: float
+    parameters: Iterable[Tensor], train: TrainSpec, rate: float, decay: float
 ) -> torch.optim.Optimizer:
     """Return the optimizer that ``train.optimizer`` names, at a learning rate and weight decay."""
     if train.optimizer == "sgd":

@@ -120,7 +120,7 @@ def _flat(stack: Stack, held: _Held) -> Tensor:
         return values
     if form == "shared":
         return values.unsqueeze(0).expand(stack.size, *values.shape)
-    return values.unflatten(1, (stack.size, -1)).transpose(0, 1)
+    return _unrolled(stack, values)
 
 
 def _linear(stack: Stack, path: str, layer: nn.Module, held: _Held) -> _Held:
@@ -187,7 +187,9 @@ def _batch_norm(stack: Stack, path: str, layer: nn.Module, held: _Held) -> _Held
 
 
 def _unrolled(stack: Stack, values: Tensor) -> Tensor:
-    return values.unflatten(1, (stack.size, -1)).transpose(0, 1)
+    # (B, K * C, ...) as (K, B, C, ...)
+    split = values.reshape(len(values), stack.size, -1, *values.shape[2:])
+    return split.transpose(0, 1)
 
 
 def _each(stack: Stack, path: str, layer: nn.Module, held: _Held) -> _Held:
@@ -199,7 +201,7 @@ def _flatten(stack: Stack, path: str, layer: nn.Module, held: _Held) -> _Held:
         return _Held(held.values.flatten(1), "shared")
     if held.form == "flat":
         return held
-    return _Held(held.values.unflatten(1, (stack.size, -1)).flatten(2).transpose(0, 1), "flat")
+    return _Held(_unrolled(stack, held.values).flatten(2), "flat")
 
 
 _Rule = Callable[[Stack, str, nn.Module, _Held], _Held]

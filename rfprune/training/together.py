@@ -252,11 +252,11 @@ class _Batches:
         """Return (B, ...) rows that all share, or (K, B, ...)."""
         flat = torch.cat(index).to(self._x.device)
         found: Tensor = self._x.index_select(0, flat)
-        parts = list(found.split(len(index[0])))
+        parts = list(torch.split(found, len(index[0])))
         if augmented and self._augment:
             parts = [a(part) for a, part in zip(self._augment, parts, strict=True)]
         elif not self.same_order:
-            return found.unflatten(0, (len(index), -1))
+            return found.reshape(len(index), -1, *found.shape[1:])
         return parts[0] if self.same_order else torch.stack(parts)
 
     def _taken(self, values: list[Tensor], index: list[Tensor]) -> Tensor:
@@ -268,7 +268,8 @@ class _Batches:
         if self.same_order:
             taken = values[0].index_select(0, index[0].to(device))
             return taken.unsqueeze(0).expand(shape[0], *taken.shape)
-        return values[0].index_select(0, torch.cat(index).to(device)).unflatten(0, shape)
+        taken = values[0].index_select(0, torch.cat(index).to(device))
+        return taken.reshape(*shape, *taken.shape[1:])
 
 
 def _once(values: list[Any]) -> list[Any]:

@@ -7,7 +7,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +36,12 @@ class Clock:
         self.seconds = 0.0
         self.largest = 0
 
-    def timed(self, train: Callable[..., Any], *arguments: Any) -> Any:
-        """Train, and add what it took."""
-        began = time.process_time()
-        try:
-            return train(*arguments)
-        finally:
-            self.seconds += time.process_time() - began
-
-    def all_at_once(self, jobs: Any) -> None:
-        """Stand in for `fit_all`."""
+    def fit_all(self, jobs: Sequence[meeting.Job]) -> None:
+        """Train as `rfprune.training.together.fit_all` does, and add what it took."""
         self.largest = max(self.largest, len(jobs))
-        self.timed(fit_all, jobs)
+        began = time.process_time()
+        fit_all(jobs)
+        self.seconds += time.process_time() - began
 
 
 #: Shape of a row, by network.
@@ -102,7 +96,7 @@ def run(specs: list[TrialSpec], path: Path, way: str, together: bool) -> tuple[f
     works = [functools.partial(one, number) for number in range(len(specs))]
     groups = [works] if together else [[work] for work in works]
     began = time.process_time()
-    meeting.fit_all = clock.all_at_once
+    meeting.fit_all = clock.fit_all
     try:
         errors = [e for group in groups for e in in_turns(group) if e is not None]
     finally:

@@ -46,6 +46,8 @@ class Clock:
 
 #: Shape of a row, by network.
 _SHAPES = {"mlp": (16,), "cnn": (1, 8, 8)}
+#: Rows of a minibatch; where convolutions no longer gain, larger ones only take long to measure.
+_SIZES = {"mlp": (64, 512, 4096), "cnn": (64, 512)}
 
 
 def made_rows(path: Path, shape: tuple[int, ...], rows: int, seed: int) -> Path:
@@ -153,7 +155,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(1)
     found = Found.read(given.kept)
     for network in given.networks:
-        for size in (64, 512, 4096):
+        for size in _SIZES[network]:
             if not any(
                 (r["network"], r["rows of a minibatch"]) == (network, size) for r in found.cases
             ):

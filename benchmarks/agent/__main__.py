@@ -20,6 +20,7 @@ from benchmarks.statistics import spread
 from rfprune.results.statistics import contrast, holm
 
 Row = dict[str, Any]
+PARTS = ("rewards", "games", "budgets", "layers")
 
 
 class Measured(Kept):
@@ -37,16 +38,18 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     if kept.sizes != sizes:
         kept = Measured(sizes=sizes)
     found = kept.cases
-    for case in (case for case in given.cases if case not in found):
+    for case in given.cases:
         games = [Game(case, seed) for seed in range(given.networks)]
-        found[case] = {
-            "rewards": [correlations(game, given.masks) for game in games],
-            "games": [played(games[0], given.measurements, given.seeds)],
-            "budgets": answered(games[0], given.measurements),
-            "layers": len(games[0].dense_task.layers),
+        parts = {
+            "rewards": lambda games=games: [correlations(game, given.masks) for game in games],
+            "games": lambda game=games[0]: [played(game, given.measurements, given.seeds)],
+            "budgets": lambda game=games[0]: answered(game, given.measurements),
+            "layers": lambda game=games[0]: len(game.dense_task.layers),
         }
-        kept.write(given.kept)
-        print(case, file=sys.stderr, flush=True)
+        for part in (part for part in given.parts if part not in found.setdefault(case, {})):
+            found[case][part] = parts[part]()
+            kept.write(given.kept)
+            print(case, part, file=sys.stderr, flush=True)
     return {"cases": {case: found[case] for case in given.cases}, "sizes": sizes}
 
 
@@ -183,6 +186,7 @@ if __name__ == "__main__":
             "--networks": (int, 1, "dense networks (seeds) of each case"),
             "--measurements": (int, 60, "networks that a search may measure"),
             "--seeds": (int, 8, "of each search"),
+            "--parts": (listed(PARTS), list(PARTS), "of a case, to measure them apart"),
             "--kept": (Path, RESULTS / "agent" / "results.json", "what was measured; resumed"),
         },
     ).run()

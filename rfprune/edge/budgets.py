@@ -56,6 +56,11 @@ class BudgetedTask:
         game, of_input = self._of(condition)
         return game.measure(choice, upto, of_input)
 
+    def network(self, choice: IntArray, condition: int) -> tuple[int, ...]:
+        """Return the kernels that every layer keeps in the end within the condition's budget."""
+        game, of_input = self._of(condition)
+        return game.network(choice, of_input)
+
     def keep(self, choice: IntArray) -> BoolArray:
         """Return (G,) what is kept in the end within the budget of the trial."""
         return self.own.keep(choice)

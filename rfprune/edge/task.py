@@ -148,6 +148,10 @@ class KernelTask:
         pruned = 1 - kept.sum() / self.kernels.n_kernels.sum()
         return AgentMeasurement(self._accuracies[key], share, {"kernel_sparsity": float(pruned)})
 
+    def network(self, choice: IntArray, condition: int) -> tuple[int, ...]:
+        """Return the kernels that every layer keeps in the end, under whatever condition."""
+        return tuple(map(int, self._final(choice)))
+
     def _merit(self, smaller: nn.Module, condition: int) -> float:
         """Return how good a network is under a condition; its norms are settled in place."""
         scene, x = self._scene, self._inputs[condition]

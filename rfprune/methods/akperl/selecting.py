@@ -108,6 +108,11 @@ class HardwareTask:
             self.worth(keep), float(shares.max(initial=0.0)) if counts.any() else 1.0
         )
 
+    def network(self, choice: IntArray, condition: int) -> tuple[int, ...]:
+        """Return the groups that every layer keeps in the end; they are the best of each."""
+        kept = self._problem.layer[self.keep(choice)]
+        return tuple(np.bincount(kept, minlength=len(self.layers)).tolist())
+
     def keep(self, choice: IntArray) -> BoolArray:
         """Return (G,) what is kept in the end."""
         return self.first(choice, len(self.layers))

@@ -73,6 +73,6 @@ class BudgetedTask:
         """Return what the agent measures of the network that keeps `keep` (G,), on clean rows."""
         return self.own.worth(keep)
 
-    def answer(self) -> IntArray | None:
-        """Return (L,) what a policy says that was learned before; None without one."""
-        return self.own.answer()
+    def answers(self) -> list[IntArray]:
+        """Return decisions (L,) of a policy that was learned before; empty without one."""
+        return self.own.answers()

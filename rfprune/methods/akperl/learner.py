@@ -132,7 +132,9 @@ class Learner:
             for condition in range(self.environment.conditions):
                 # No decisions of the agent's own, by whose number its exploration falls.
                 add = self.agent.replay.add
-                self._compare(self._followed(condition, lambda _, layer, c=choice: int(c[layer]), add))
+                self._compare(
+                    self._followed(condition, lambda _, layer, c=choice: int(c[layer]), add)
+                )
 
     def _try_next(self, condition: int, rng: np.random.Generator) -> Episode:
         """Return an episode that the agent decided and remembers."""

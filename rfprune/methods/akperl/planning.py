@@ -54,14 +54,13 @@ def planned(
         np.array([rng.choice(np.flatnonzero(row)) for row in allowed]) for _ in range(_DRAWN)
     ]
     choices += _beam(values, spread, begun)
+    choices = list({choice.tobytes(): choice for choice in choices}.values())
     task = environment.measured.task
-    names: dict[tuple[int, ...], IntArray] = {}
-    for choice in choices:
-        names.setdefault(task.network(choice, begun.condition), choice)
-    fresh = [choice for name, choice in names.items() if name not in tried]
-    if not fresh:
-        return None
-    return fresh[int(np.argmax(_worth(values, spread, begun, fresh)))]
+    # Naming a network costs more than its value: most are not asked for their names.
+    for index in np.argsort(-_worth(values, spread, begun, choices), kind="stable"):
+        if task.network(choices[index], begun.condition) not in tried:
+            return choices[index]
+    return None
 
 
 def _changed(choice: IntArray, allowed: NDArray[np.bool_], rng: np.random.Generator) -> IntArray:

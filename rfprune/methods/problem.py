@@ -39,8 +39,8 @@ class GroupTask(AgentTask, Protocol):
     def budgeted(self) -> bool:
         """Whether a budget, and not the reward alone, says how much goes."""
 
-    def answer(self) -> IntArray | None:
-        """Return (L,) what a policy says that was learned before; None = it has to be learned."""
+    def answers(self) -> list[IntArray]:
+        """Return decisions (L,) of a policy that was learned before; empty = it has to learn."""
 
 
 @dataclass(frozen=True)

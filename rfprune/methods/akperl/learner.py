@@ -37,6 +37,8 @@ __all__ = ["Learner"]
 _PROBE_STATES = 256
 
 Rank = tuple[float, float]
+#: Of a state (D,) and the layer to decide, the index of a level.
+Act = Callable[[NDArray[np.float32], int], int]
 #: Decisions with their rank.
 Ranked = tuple[Rank, list[int]]
 
@@ -132,9 +134,7 @@ class Learner:
             for condition in range(self.environment.conditions):
                 # No decisions of the agent's own, by whose number its exploration falls.
                 add = self.agent.replay.add
-                self._compare(
-                    self._followed(condition, lambda _, layer, c=choice: int(c[layer]), add)
-                )
+                self._compare(self._followed(condition, _along(choice), add))
 
     def _try_next(self, condition: int, rng: np.random.Generator) -> Episode:
         """Return an episode that the agent decided and remembers."""
@@ -145,7 +145,7 @@ class Learner:
             return self._followed(
                 condition, lambda state, _: self.agent.act(state, rng), self.agent.observe
             )
-        return self._followed(condition, lambda _, layer: int(choice[layer]), self.agent.observe)
+        return self._followed(condition, _along(choice), self.agent.observe)
 
     def _planned(self, condition: int, rng: np.random.Generator) -> IntArray | None:
         """Return the decisions (L,) that promise most of those that were not measured yet."""
@@ -160,16 +160,10 @@ class Learner:
     def _followed(
         self,
         condition: int,
-        act: Callable[[NDArray[np.float32], int], int],
+        act: Act,
         remember: Callable[..., None],
     ) -> Episode:
-        """Return an episode in which `act` maps state (D,) and layer to the index of a level.
-
-        Args:
-            condition: of the input.
-            act: decides.
-            remember: is told every transition.
-        """
+        """Return an episode that `act` decides; `remember` is told every transition."""
         episode = Episode(self.environment, condition)
         after = episode.state()
         while not episode.ended:
@@ -318,6 +312,10 @@ class Learner:
         for condition, played in values["played"].items():
             for choice in played:
                 self._remember(condition, choice)
+
+
+def _along(choice: IntArray) -> Act:
+    return lambda _, layer: int(choice[layer])
 
 
 def _mean(ranks: list[Rank]) -> Rank:

@@ -57,10 +57,9 @@ def planned(
     choices = list({choice.tobytes(): choice for choice in choices}.values())
     task = environment.measured.task
     # Naming a network costs more than its value: most are not asked for their names.
-    for index in np.argsort(-_worth(values, spread, begun, choices), kind="stable"):
-        if task.network(choices[index], begun.condition) not in tried:
-            return choices[index]
-    return None
+    order = np.argsort(-_worth(values, spread, begun, choices), kind="stable")
+    ranked = (choices[index] for index in order)
+    return next((c for c in ranked if task.network(c, begun.condition) not in tried), None)
 
 
 def _changed(choice: IntArray, allowed: NDArray[np.bool_], rng: np.random.Generator) -> IntArray:

@@ -239,7 +239,7 @@ class KernelTask:
         # A policy of one budget does not look at it.
         asked = np.append(seen, self.share()) if len(state.mean) > len(seen) else seen
         found: dict[tuple[int, ...], IntArray] = {}
-        for choice in self.policy.propose(asked, _PROPOSED):
+        for choice in (self.policy.choose(asked), *self.policy.propose(asked, _PROPOSED)):
             found.setdefault(self.network(choice, 0), choice)
         return list(found.values())[:_ANSWERS]
 

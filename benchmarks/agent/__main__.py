@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from benchmarks.agent.game import CASES, Game, one_thread
-from benchmarks.agent.games import LEARNED, answered, played
+from benchmarks.agent.games import EPISODES, LEARNED, SEARCHES, answered, played
 from benchmarks.agent.rewards import REWARDS, correlations
 from benchmarks.report import RESULTS, Kept, Study, listed, render, sentence, table
 from benchmarks.statistics import spread
@@ -53,9 +53,14 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     return {"cases": {case: found[case] for case in given.cases}, "sizes": sizes}
 
 
+def _with(result: Row, part: str) -> Iterator[tuple[str, Row]]:
+    """Yield the cases of which this part was measured."""
+    return ((case, found) for case, found in result["cases"].items() if part in found)
+
+
 def rewards(result: Row) -> Iterator[Row]:
     """Yield one row per case and reward."""
-    for case, found in result["cases"].items():
+    for case, found in _with(result, "rewards"):
         for name in REWARDS:
             each = [one["rewards"][name] for one in found["rewards"]]
             yield {
@@ -72,7 +77,7 @@ def rewards(result: Row) -> Iterator[Row]:
 
 def costs(result: Row) -> Iterator[Row]:
     """Yield what the truth and the shared network cost."""
-    for case, found in result["cases"].items():
+    for case, found in _with(result, "rewards"):
         truth = np.concatenate([one["truth"] for one in found["rewards"]])
         yield {
             "case": case,
@@ -88,7 +93,7 @@ def costs(result: Row) -> Iterator[Row]:
 
 def searches(result: Row) -> Iterator[Row]:
     """Yield one row per case and search."""
-    for case, found in result["cases"].items():
+    for case, found in _with(result, "games"):
         game = found["games"][0]
         best = game["searches"]["exhaustive"]["worth"][0]
         for name, row in game["searches"].items():
@@ -106,7 +111,7 @@ def searches(result: Row) -> Iterator[Row]:
 
 def tests(result: Row) -> Iterator[Row]:
     """Yield the agents against the searches in the game, Welch's test, corrected over a case."""
-    for case, found in result["cases"].items():
+    for case, found in _with(result, "games"):
         rows = found["games"][0]["searches"]
         ours = [name for name in rows if name.startswith("agent")]
         pairs = [(a, b) for a in ours for b in ("random search", "regularized evolution")]
@@ -130,16 +135,22 @@ def tests(result: Row) -> Iterator[Row]:
 
 def budgets(result: Row) -> Iterator[Row]:
     """Yield one row per case: one policy beside ten searches."""
-    for case, found in result["cases"].items():
+    for case, found in _with(result, "budgets"):
         rows = found["budgets"]["rows"]
         ours, theirs = (np.array([row[k] for row in rows]) for k in ("policy", "search"))
         chance = np.array([row["one_random"] for row in rows])
+        policy_measured = found["budgets"]["learned"] + sum(row["measured"] for row in rows)
+        paired = contrast(ours, theirs, paired=True)
         yield {
             "case": case,
             "policy, mean over ten budgets": float(ours.mean()),
+            "its first choice": float(np.mean([row["first"] for row in rows])),
             "search for each": float(theirs.mean()),
             "a random network": float(chance.mean()),
-            "policy better in": f"{(ours > theirs).sum()} of {len(rows)}",
+            "policy as good in": f"{(ours >= theirs - 1e-9).sum()} of {len(rows)}",
+            "policy less search": f"{paired.mean:+.4f} [{paired.low:+.4f}, {paired.high:+.4f}]",
+            "networks measured, policy": policy_measured,
+            "searches": sum(row["searched"] for row in rows),
             "learning once, CPU s": found["budgets"]["learning_seconds"],
             "tenth answer, CPU s": rows[-1]["policy_seconds"],
             "tenth search, CPU s": rows[-1]["search_seconds"],
@@ -161,11 +172,20 @@ def page(result: Row) -> str:
         measurements=str(sizes["measurements"]),
         seeds=str(sizes["seeds"]),
         layers=str(first["layers"]),
+        not_measured=", ".join(
+            f"{part} of {case}"
+            for case, found in result["cases"].items()
+            for part in PARTS
+            if part not in found
+        )
+        or "nothing",
+        episodes=str(EPISODES),
+        repeats=str(SEARCHES),
         learned=", ".join(f"{100 * share:g}" for share in LEARNED),
         rewards=table(rewards(result)),
         costs=table(costs(result)),
         distinct=", ".join(
-            f"{found['games'][0]['networks']} in {case}" for case, found in result["cases"].items()
+            f"{found['games'][0]['networks']} in {case}" for case, found in _with(result, "games")
         ),
         searches=table(searches(result)),
         tests=table(tests(result)),

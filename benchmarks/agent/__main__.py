@@ -174,9 +174,9 @@ def page(result: Row) -> str:
         layers=str(first["layers"]),
         not_measured=", ".join(
             f"{part} of {case}"
-            for case, found in result["cases"].items()
+            for case in CASES
             for part in PARTS
-            if part not in found
+            if part != "layers" and part not in result["cases"].get(case, {})
         )
         or "nothing",
         episodes=str(EPISODES),
@@ -199,7 +199,7 @@ if __name__ == "__main__":
         "the agent's reward, and its game beside searches",
         measured,
         page,
-        packages=("rfprune", "torch", "numpy", "scipy"),
+        packages=("rfprune", "torch", "numpy", "scipy", "torch_pruning"),
         options={
             "--cases": (listed(CASES), ["digits", "fashion"], "of cases.yml"),
             "--masks": (int, 20, "networks whose fine-tuned accuracy is predicted"),

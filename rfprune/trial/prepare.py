@@ -137,16 +137,15 @@ def prepare(
         MissingExtraError: the method needs a package that is not installed.
     """
     target = target_of(spec)
-    # A finished trial is shown and exported where its tools are not installed.
-    if to_run:
-        target.check(spec, base_dir)
     try:
         with importable(base_dir):
             method = find_method(spec.prune.method)
     except UnknownNameError as error:
         raise UnknownNameError(f"prune.method: {error}") from None
+    # A finished trial is shown and exported where its tools are not installed.
     if to_run:
         method.check_installed()
+        target.check(spec, base_dir)
     task = make_task(spec.task, base_dir)
     rows = load(spec.data, base_dir, task) if data is None else data
     # Untrained, so that everything that depends on shapes alone fails before any training.

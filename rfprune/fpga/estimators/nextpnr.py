@@ -62,7 +62,7 @@ _CELLS = {"MULT18X18D": "dsp", "DP16KD": "bram18", "TRELLIS_COMB": "lut", "TRELL
 
 
 def check_installed() -> None:
-    """Raise a MissingExtraError if Yosys, nextpnr or da4ml is not installed."""
+    """Raise a MissingExtraError if Yosys or nextpnr is not installed."""
     yosys.check_installed()
     find_program(NEXTPNR)
 

@@ -93,8 +93,7 @@ _ADDERS = _Beside(
 
 
 def check_installed() -> None:
-    """Raise a MissingExtraError if Yosys, or da4ml for a network without RTL, is not installed."""
-    da4ml.check_installed()
+    """Raise a MissingExtraError if Yosys is not installed."""
     find_yosys()
 
 

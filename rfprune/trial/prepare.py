@@ -104,15 +104,19 @@ class Prepared:
             ladder = spec.prune.model_copy(update={"schedule": "constant"})
             spec = spec.model_copy(update={"prune": ladder})
         self.deployment.arrange(dense.model)
+        prunable = self.deployment.prunable
+        prunable.start(dense.model)
+        # The same as before, unless it is parts of what is built of the trained network.
+        amounts = final_amounts(prunable.dense, spec.prune.budget) if self.amounts else {}
         distils = spec.prune.distillation > 0
         return Session(
             spec=spec,
             model=dense.model,
             data=data,
             task=self.task,
-            prunable=self.deployment.prunable,
+            prunable=prunable,
             method=self.method,
-            amounts=self.amounts,
+            amounts=amounts,
             dense_score=dense.metrics[self.task.spec.score_name],
             teacher=teacher_of(dense.model, data.x_train, self.task) if distils else None,
             trainer=trainer_of(spec.train, self.base_dir),

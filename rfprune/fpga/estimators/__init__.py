@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rfprune.core.registry import Entry, Registry, resolve
+from rfprune.core.registry import Entry, Registry, a_type, resolve
 from rfprune.errors import RfpruneError, SpecError, WorkError
 
 if TYPE_CHECKING:
@@ -221,8 +221,7 @@ def estimate(design: Design, by: str = "analytic", project: Path | None = None) 
 
     if not isinstance(found, Estimate):
         raise WorkError(
-            f"estimator '{by}' returned a {type(found).__name__}, not a "
-            "rfprune.fpga.estimators.Estimate."
+            f"estimator '{by}' returned {a_type(found)}, not a rfprune.fpga.estimators.Estimate."
         )
     # Only the rules have errors that another design of the same family shares.
     if by == "analytic":

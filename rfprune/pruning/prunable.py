@@ -152,7 +152,7 @@ class Prunable(ABC):
         First the untrained one, so that budgets out of reach are refused before it is trained.
         """
 
-    def correct(self, model: nn.Module, masks: Masks | None) -> bool:
+    def correct_costs(self, model: nn.Module, masks: Masks | None) -> bool:
         """Correct costs by what is built of `model` under masks; return whether they have changed.
 
         Args:

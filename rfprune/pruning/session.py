@@ -237,11 +237,11 @@ class Session:
     def select(self, step: int, progress: float) -> Choice:
         """Return which groups the method keeps at `progress` of the budgets."""
         prunable = self.prunable
-        prunable.correct(self.model, None)
+        prunable.correct_costs(self.model, None)
         choice = self._selected(step, progress)
         # An agent learns on the costs that it began with.
         for _ in range(0 if self.method.learns else _CORRECTIONS):
-            if not prunable.correct(self.model, prunable.masks(choice.keep)):
+            if not prunable.correct_costs(self.model, prunable.masks(choice.keep)):
                 break
             choice = self._selected(step, progress)
         return choice

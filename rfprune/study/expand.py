@@ -228,8 +228,8 @@ class _Builder:
     def _layers_of(self, path: str) -> dict[str, LayerSize]:
         """Return the layers whose reuse factor `path` may decide."""
         if path != _GLOBAL_REUSE:
-            own = path.split(".")[2]
-            return {n: size for n, size in self.layers.items() if own in (n, layer_of(n))}
+            named = path.split(".")[2]
+            return {n: size for n, size in self.layers.items() if named in (n, layer_of(n))}
         # A layer whose own factor is searched only sometimes falls back to the global one.
         always = {concrete for concrete, entry in self.entries().items() if not entry.when}
         rest = {}

@@ -80,7 +80,7 @@ class UnrolledPrunable(GroupPrunable):
         """Return (R,) what the network holds when the groups in `keep` (G,) stay, by that scale."""
         return super().used(keep) * self._factor(self._scale)
 
-    def correct(self, model: nn.Module, masks: Masks | None) -> bool:
+    def correct_costs(self, model: nn.Module, masks: Masks | None) -> bool:
         """Scale the costs to the graph of `model` under masks, or to the dense network's."""
         before = self._scale
         if masks is None:

@@ -203,13 +203,13 @@ def test_costs_are_those_of_the_graph() -> None:
     norms = torch.cat([model[n].weight.detach().flatten() for n in (0, 2)]).abs().numpy()
     keep = norms >= np.median(norms)
     masks = prunable.masks(keep)
-    assert prunable.correct(model, masks)
+    assert prunable.correct_costs(model, masks)
     with prunable.masked(model, masks):
         lut = found.graph(model).lut
     assert prunable.used(keep)[RESOURCES.index("lut")] == pytest.approx(lut)
-    assert not prunable.correct(model, masks)
+    assert not prunable.correct_costs(model, masks)
     # Every step begins with the same costs, also one that follows a resumption.
-    prunable.correct(model, None)
+    prunable.correct_costs(model, None)
     everything = np.ones(len(keep), dtype=bool)
     assert prunable.used(everything)[RESOURCES.index("lut")] == pytest.approx(prunable.dense["lut"])
 

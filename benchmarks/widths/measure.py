@@ -91,7 +91,8 @@ def _without(what: str) -> AbstractContextManager[Any]:
         return nullcontext()
     # Budgets are held by digits times bits alone, in the units that every trial begins with.
     fixed = property(lambda numbers: 1.2, lambda numbers, value: None)
-    return patch.object(CircuitNumbers, "scale", fixed)
+    # A dataclass has no such attribute before it is made.
+    return patch.object(CircuitNumbers, "scale", fixed, create=True)
 
 
 def _run(spec: TrialSpec, folder: TrialFolder, dense: Path) -> float:

@@ -1,16 +1,18 @@
 """A value for every weight and a width for every type, under several budgets at once, with a bound.
 
 A place is where numbers are rounded to one type: what a layer's activations, or the network's
-inputs, have in common. At prices p (R,) on one unit of each resource the problem splits by
-place: for each width b, every weight that reads it takes its own best entry, and the best width is
-the least of ::
+inputs, have in common. A layer's weights are on one grid, which decides how wide its sums are. At
+prices p (R,) on one unit of each resource the problem splits by place: for each width b, every
+layer l that reads it takes its own best grid g and every weight of it its own best entry, and the
+best width is the least of ::
 
-    loss_m(b) + p . own_m(b)  +  sum_{w reads m} min_e  loss_w(e) + p . cost_w(e, b)
+    loss_m(b) + p . own_m(b)
+        + sum_{l reads m} min_g sum_{w in l} min_e  loss_w(g, e) + p . cost_w(g, e, b)
 
-The sum over places, less ``p . budget``, bounds the loss of every choice of weights and widths
-together, for every p >= 0 (the Lagrangian dual). It is concave in p; its greatest value is found
-with the cutting planes that its own subgradients are (Kelley 1960). The choice keeps the widths
-found there and takes the weights by one `solve_menu` under all budgets.
+The sum over places, less ``p . budget``, bounds the loss of every choice of weights, grids and
+widths together, for every p >= 0 (the Lagrangian dual). It is concave in p; its greatest value is
+found with the cutting planes that its own subgradients are (Kelley 1960). The choice keeps the
+widths and grids found there and takes the weights by one `solve_menu` under all budgets.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ __all__ = ["JointChoice", "Place", "Readers", "choose_jointly"]
 
 #: Cutting planes at most, and how near the bound they come to the greatest one.
 _PLANES, _NEAR = 40, 1e-4
-#: Widths that are tried next to those of the best prices, in rounds over all places.
+#: Types that are tried next to those of the best prices, in rounds over all places and layers.
 _ROUNDS = 2
 
 
@@ -46,13 +48,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Readers:
-    """The weights of one layer: K entries, N weights, C kinds of values.
+    """The weights of one layer: G grids, K entries, N weights, C kinds of values.
 
     Attributes:
         place: number of the place that the layer reads.
-        loss: (K, N) what each entry of each weight loses; entry 0 is zero.
-        kind: (K, N) kind of its value.
-        cost: (B, C, R) what a value of each kind costs where what it reads has each of its widths.
+        loss: (G, K, N) what each entry of each weight loses on each grid, the coarsest first; entry
+            0 is zero.
+        kind: (G, K, N) kind of its value.
+        cost: (G, B, C, R) what a value of each kind costs where what it reads has each of its
+            widths.
     """
 
     place: int
@@ -68,14 +72,16 @@ class JointChoice:
     Attributes:
         entry: per layer (N,) the entry of each weight.
         width: (M,) the width of each place.
+        grid: (L,) the grid of each layer.
         cost: (R,) of all of it, at most the budgets.
         loss: of all of it.
-        bound: no choice of weights and widths within the budgets loses less.
+        bound: no choice of weights, grids and widths within the budgets loses less.
         prices: (R,) loss that one unit of each resource is worth.
     """
 
     entry: list[IntArray]
     width: IntArray
+    grid: IntArray
     cost: FloatArray
     loss: float
     bound: float
@@ -96,14 +102,14 @@ def choose_jointly(
     quick: bool = False,
     names: Sequence[str] = (),
 ) -> JointChoice:
-    """Choose an entry for every weight and a width for every place.
+    """Choose an entry for every weight, a grid for every layer and a width for every place.
 
     Args:
         places: M of them.
         layers: the weights that read them.
         budget: (R,), inf = no limit.
         near: (R,) prices to look at first, those of a choice before.
-        quick: few prices, and no widths beside those that they name.
+        quick: few prices, and no types beside those that they name.
         names: (R,) of the resources, for messages.
 
     Raises:
@@ -114,12 +120,12 @@ def choose_jointly(
     bound = max(each.bound for each in priced)
     found: _Filled | None = None
     tried: set[tuple[int, ...]] = set()
-    # The nearer the bound, the better the widths that the prices name.
+    # The nearer the bound, the better the types that the prices name.
     for each in sorted(priced, key=lambda p: -p.bound)[: 2 if quick else 4]:
-        found = _better(found, problem, each.width, tried)
+        found = _better(found, problem, each.types, tried)
     found = _better(found, problem, problem.narrowest(), tried) if found is None else found
     if found is None:
-        least = problem.own(problem.narrowest())
+        least = problem.own(problem.narrowest()[: len(places)])
         over = int(np.flatnonzero(least > problem.budget)[0])
         number = int(problem.limited[over])
         name = names[number] if names else f"resource {number}"
@@ -132,7 +138,8 @@ def choose_jointly(
     best = max(priced, key=lambda p: p.bound)
     return JointChoice(
         entry=found.entry,
-        width=found.width,
+        width=found.types[: len(places)],
+        grid=found.types[len(places) :],
         cost=found.cost,
         loss=found.loss,
         bound=bound,
@@ -142,7 +149,9 @@ def choose_jointly(
 
 @dataclass(frozen=True)
 class _Filled:
-    width: IntArray
+    """A choice within the budgets; `types` are the widths of all places, then all grids."""
+
+    types: IntArray
     entry: list[IntArray]
     cost: FloatArray
     loss: float
@@ -150,10 +159,10 @@ class _Filled:
 
 @dataclass(frozen=True)
 class _Priced:
-    """The best choice at prices: its widths, its cost, and the bound that it proves."""
+    """The best choice at prices: its types, its cost, and the bound that it proves."""
 
     prices: FloatArray
-    width: IntArray
+    types: IntArray
     cost: FloatArray
     bound: float
 
@@ -176,8 +185,13 @@ class _Problem:
         return found
 
     def narrowest(self) -> IntArray:
-        """Return (M,) the widths that cost least by themselves."""
-        return np.array([int(each.own.sum(axis=1).argmin()) for each in self.places])
+        """Return (M + L,) the widths that cost least by themselves, and the coarsest grids."""
+        widths = [int(each.own.sum(axis=1).argmin()) for each in self.places]
+        return np.array(widths + [0] * len(self.layers))
+
+    def sizes(self) -> list[int]:
+        """Return (M + L,) how many widths each place and grids each layer has."""
+        return [len(p.rounding) for p in self.places] + [len(each.loss) for each in self.layers]
 
     def own(self, width: IntArray) -> FloatArray:
         """Return what places of these widths cost by themselves, of what is limited."""
@@ -188,31 +202,38 @@ class _Problem:
         """Return the best choice at prices of what is limited."""
         every = self.spread(prices)
         worth = [each.rounding + each.own @ every for each in self.places]
-        taken: list[list[tuple[FloatArray, FloatArray]]] = [[] for _ in self.places]
+        taken = []
         for layer in self.layers:
-            least, held = _at_widths(layer, layer.cost @ every, self.limited)
-            worth[layer.place] = worth[layer.place] + least
-            taken[layer.place].append((least, held))
+            least, held = _at_types(layer, layer.cost @ every, self.limited)
+            # Whatever the width of what it reads, each layer has its own best grid.
+            grid = least.argmin(axis=0)
+            widths = np.arange(least.shape[1])
+            worth[layer.place] = worth[layer.place] + least[grid, widths]
+            taken.append((grid, held[grid, widths]))
         width = np.array([int(each.argmin()) for each in worth])
-        cost = self.own(width)
-        for place, chosen in enumerate(width):
-            cost = cost + sum(held[chosen] for _, held in taken[place])
+        cost, grids = self.own(width), []
+        for layer, (grid, held) in zip(self.layers, taken, strict=True):
+            cost = cost + held[width[layer.place]]
+            grids.append(int(grid[width[layer.place]]))
         total = sum(float(each[w]) for each, w in zip(worth, width, strict=True))
-        return _Priced(prices, width, cost, total - float(prices @ self.budget))
+        types = np.concatenate([width, np.array(grids, dtype=width.dtype)])
+        return _Priced(prices, types, cost, total - float(prices @ self.budget))
 
 
-def _at_widths(
+def _at_types(
     layer: Readers, priced: FloatArray, limited: IntArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Return (B,) the least loss and price of all weights, and (B, R) what they hold then."""
-    least, held = np.empty(len(priced)), np.empty((len(priced), len(limited)))
-    weights = np.arange(layer.loss.shape[1])
-    for width, price in enumerate(priced):
-        worth = layer.loss + price[layer.kind]
+    """Return (G, B) the least loss and price of all weights, and (G, B, R) what they hold then."""
+    least = np.empty(priced.shape[:2])
+    held = np.empty((*least.shape, len(limited)))
+    weights = np.arange(layer.loss.shape[2])
+    for grid, width in np.ndindex(least.shape):
+        price, kind = priced[grid, width], layer.kind[grid]
+        worth = layer.loss[grid] + price[kind]
         entry = worth.argmin(axis=0)
-        least[width] = worth[entry, weights].sum()
-        kinds = np.bincount(layer.kind[entry, weights], minlength=len(price))
-        held[width] = kinds @ layer.cost[width][:, limited]
+        least[grid, width] = worth[entry, weights].sum()
+        kinds = np.bincount(kind[entry, weights], minlength=len(price))
+        held[grid, width] = kinds @ layer.cost[grid, width][:, limited]
     return least, held
 
 
@@ -243,14 +264,14 @@ def _next_prices(problem: _Problem, tried: list[_Priced]) -> tuple[FloatArray, f
 
 
 def _better(
-    found: _Filled | None, problem: _Problem, width: IntArray, tried: set[tuple[int, ...]]
+    found: _Filled | None, problem: _Problem, types: IntArray, tried: set[tuple[int, ...]]
 ) -> _Filled | None:
-    """Return the better one of a choice and that of other widths."""
-    key = tuple(width.tolist())
+    """Return the better one of a choice and that of other types."""
+    key = tuple(types.tolist())
     if key in tried:
         return found
     tried.add(key)
-    other = _filled(problem, width)
+    other = _filled(problem, types)
     if other is None or (found is not None and found.loss <= other.loss):
         return found
     return other
@@ -259,53 +280,49 @@ def _better(
 def _beside(
     found: _Filled, problem: _Problem, tried: set[tuple[int, ...]], bound: float
 ) -> _Filled:
-    """Return a choice in which no place gains from being a step narrower or wider."""
+    """Return a choice in which no type gains from being a step narrower or wider."""
     for _ in range(_ROUNDS):
         before = found
-        for place, menu in enumerate(problem.places):
+        for number, size in enumerate(problem.sizes()):
             for step in (-1, 1):
                 if found.loss - bound <= 1e-3 * found.loss:
                     return found
-                width = found.width.copy()
-                width[place] += step
-                if 0 <= width[place] < len(menu.rounding):
-                    found = _better(found, problem, width, tried) or found
+                types = found.types.copy()
+                types[number] += step
+                if 0 <= types[number] < size:
+                    found = _better(found, problem, types, tried) or found
         if found is before:
             break
     return found
 
 
-def _filled(problem: _Problem, width: IntArray) -> _Filled | None:
-    """Return the entries that lose least at these widths, or None if nothing fits."""
+def _filled(problem: _Problem, types: IntArray) -> _Filled | None:
+    """Return the entries that lose least with these types, or None if nothing fits."""
     from rfprune.knapsack import solve_menu
 
+    width, grids = types[: len(problem.places)], types[len(problem.places) :]
     budget = problem.budget - problem.own(width)
-    tables = [layer.cost[width[layer.place]] for layer in problem.layers]
-    entries = [len(layer.loss) for layer in problem.layers]
-    loss = np.concatenate([layer.loss.T.ravel() for layer in problem.layers])
-    cost = np.concatenate(
-        [t[layer.kind.T.ravel()] for t, layer in zip(tables, problem.layers, strict=True)]
-    )
-    sizes = np.concatenate(
-        [np.full(layer.loss.shape[1], k) for layer, k in zip(problem.layers, entries, strict=True)]
-    )
-    start = np.concatenate([[0], np.cumsum(sizes)])
     if (budget < 0).any():
         return None
+    losses, costs, sizes = [], [], []
+    for layer, grid in zip(problem.layers, grids, strict=True):
+        losses.append(layer.loss[grid].T.ravel())
+        costs.append(layer.cost[grid, width[layer.place]][layer.kind[grid].T.ravel()])
+        sizes.append(np.full(layer.loss.shape[2], layer.loss.shape[1]))
+    loss, cost, size = (np.concatenate(each) for each in (losses, costs, sizes))
+    start = np.concatenate([[0], np.cumsum(size)])
     # An entry is worth what it loses less than the worst of its menu.
-    value = np.repeat(np.maximum.reduceat(loss, start[:-1]), sizes) - loss
+    value = np.repeat(np.maximum.reduceat(loss, start[:-1]), size) - loss
     try:
         solved = solve_menu(value, cost[:, problem.limited], budget, start, max_gap=1e-4)
     except BudgetError:
         return None
-    places = np.split(
-        solved.choice - start[:-1], np.cumsum([layer.loss.shape[1] for layer in problem.layers])
-    )[:-1]
+    ends = np.cumsum([len(each) for each in sizes])[:-1]
     rounding = sum(float(p.rounding[w]) for p, w in zip(problem.places, width, strict=True))
     own = np.sum([p.own[w] for p, w in zip(problem.places, width, strict=True)], axis=0)
     return _Filled(
-        width=width,
-        entry=places,
+        types=types,
+        entry=np.split(solved.choice - start[:-1], ends),
         cost=own + cost[solved.choice].sum(axis=0),
         loss=rounding + float(loss[solved.choice].sum()),
     )

@@ -28,7 +28,9 @@ class WidthsSpec(StrictSpec):
         4, description="most signed digits of a weight"
     )
     fraction_bits: Annotated[int, Field(ge=0, le=12)] = Field(
-        7, description="bits of a weight behind the point"
+        7,
+        description="bits of a weight behind the point; with strategy latency the most, since each "
+        "layer's are chosen with the values",
     )
     l1: Annotated[float, Field(ge=0)] = Field(
         3e-4, description="L1 on weights, by what a digit of each costs, while they are chosen"

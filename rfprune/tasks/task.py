@@ -275,6 +275,14 @@ class Task(ABC):
         return self._loss(output, target) if weight is None else self._loss(output, target, weight)
 
     @property
+    def averages(self) -> bool:
+        """Whether the loss is a mean over rows, weighted or not, of what each puts out.
+
+        Those that rfprune names are; of a function of the user's nobody knows.
+        """
+        return not any(":" in name for name in (self.spec.name, self.spec.loss or ""))
+
+    @property
     def has_own_functions(self) -> bool:
         """Whether loss or metrics are functions of the user's, or the task itself is."""
         named = (

@@ -20,7 +20,8 @@ from rfprune.data import Dataset, Rows
 from rfprune.errors import SpecError, TrialError, UnknownNameError
 from rfprune.spec.training import TrainSpec
 from rfprune.tasks import Task, TaskSpec, make_task
-from rfprune.training.fit import Fit, aims, fit, outputs_of, seed_everything
+from rfprune.training.fit import Fit, aims, outputs_of, seed_everything
+from rfprune.training.together import fit_in_turn, note_alone
 
 __all__ = ["Hook", "Settings", "Trainer", "TrainingRows", "rehearse", "train", "trainer_of"]
 
@@ -107,8 +108,8 @@ class Hook:
 
 
 def train(model: nn.Module, data: Dataset, how: Fit) -> None:
-    """Train a network in place by the loop of `rfprune.training.fit`."""
-    fit(model, data.x_train, data.y_train, how)
+    """Train a network in place by the loop of `rfprune.training.fit`; with others, if there are."""
+    fit_in_turn(model, data.x_train, data.y_train, how)
 
 
 def trainer_of(spec: TrainSpec, base_dir: Path | None = None) -> Trainer:
@@ -133,6 +134,7 @@ def trainer_of(spec: TrainSpec, base_dir: Path | None = None) -> Trainer:
         )
 
     def trains(model: nn.Module, data: Dataset, how: Fit) -> None:
+        note_alone(f"'{name}' (train.function) trains in its own way")
         _train_by(function, name, model, data, how)
 
     return trains

@@ -16,7 +16,7 @@ from rfprune.methods import Method, find_method
 from rfprune.pruning import Session, final_amounts
 from rfprune.spec import TrialSpec
 from rfprune.tasks import Task, make_task
-from rfprune.training import rehearse, teacher_of, trainer_of
+from rfprune.training import Fit, rehearse, teacher_of, trainer_of, why_alone
 from rfprune.trial.dense import Dense, new_model
 from rfprune.trial.target import Deployment, Target, target_of
 
@@ -85,6 +85,21 @@ class Prepared:
             f"{named} {verb} on the training of the dense network alone; fine-tuning lasts as "
             "long as prune.epochs_per_step says."
         ]
+
+    def apart(self) -> str:
+        """Return why fine-tuning shares no minibatches with other trials; empty if it may."""
+        spec, prunable = self.spec, self.deployment.prunable
+        if spec.train.function is not None:
+            return f"'{spec.train.function}' (train.function) trains in its own way"
+        if self.method.chooses_values or self.method.learns:
+            return f"prune.method: {spec.prune.method} trains in its own way"
+        if not prunable.zeroes:
+            return f"{spec.target.title} keeps pruned weights under masks of each network's own"
+        if spec.prune.fixed_point:
+            return "prune.fixed_point computes in the numbers of each network's own types"
+        model = new_model(spec, self.data, self.base_dir)
+        how = Fit(1, spec.train.learning_rate, spec.train, spec.seed, task=self.task)
+        return why_alone(model, self.data.x_train, self.data.y_train, how)
 
     def session(self, dense: Dense, data: Dataset, folder: Path | None = None) -> Session:
         """Return a pruning run at its start.

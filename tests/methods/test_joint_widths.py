@@ -13,8 +13,11 @@ from rfprune.methods.joint_widths import Place, Readers, choose_jointly
 Problem = tuple[list[Place], list[Readers]]
 
 
-def problem(seed: int) -> Problem:
-    """Return two places of three widths and two layers of three weights with three entries."""
+def problem(seed: int, grids: int = 1) -> Problem:
+    """Return two places of three widths and two layers of three weights with three entries.
+
+    On the coarser one of two grids everything loses more and costs less.
+    """
     rng = np.random.default_rng(seed)
     places, layers = [], []
     for place in range(2):
@@ -28,7 +31,12 @@ def problem(seed: int) -> Problem:
         # The third kind is a DSP where the width is the greatest, more LUTs elsewhere.
         cost[:, 3, 1], cost[2, 3] = 4 * bits, (1, 2)
         kind = np.array([[0] * 3, rng.integers(1, 3, 3), rng.integers(2, 4, 3)])
-        layers.append(Readers(place, loss.copy(), kind, cost))
+        coarser = loss + np.array([[0.0], [0.1], [0.1]]) * np.random.default_rng(
+            [seed, place]
+        ).exponential(size=(3, 3))
+        every_loss, every_cost = np.stack([coarser, loss]), np.stack([0.8 * cost, cost])
+        kinds = np.stack([kind] * grids)
+        layers.append(Readers(place, every_loss[-grids:], kinds, every_cost[-grids:]))
     return places, layers
 
 
@@ -36,13 +44,14 @@ def every(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """Return (n,) losses and (n, 2) costs of all choices."""
     places, layers = problem
     losses, costs = [], []
-    for width in itertools.product(range(3), repeat=2):
+    grids = range(len(layers[0].loss))
+    for *width, first, second in itertools.product(range(3), range(3), grids, grids):
         parts = []
-        for layer in layers:
+        for layer, grid in zip(layers, (first, second), strict=True):
             taken = np.array(list(itertools.product(range(3), repeat=3)))
-            loss = layer.loss[taken, np.arange(3)].sum(axis=1)
-            kind = layer.kind[taken, np.arange(3)]
-            parts.append((loss, layer.cost[width[layer.place]][kind].sum(axis=1)))
+            loss = layer.loss[grid][taken, np.arange(3)].sum(axis=1)
+            kind = layer.kind[grid][taken, np.arange(3)]
+            parts.append((loss, layer.cost[grid, width[layer.place]][kind].sum(axis=1)))
         own = sum(float(p.rounding[w]) for p, w in zip(places, width, strict=True))
         held = sum(p.own[w] for p, w in zip(places, width, strict=True))
         losses.append((parts[0][0][:, None] + parts[1][0][None] + own).ravel())
@@ -50,11 +59,15 @@ def every(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(losses), np.concatenate(costs)
 
 
-@pytest.mark.parametrize("quick", [False, True])
-def test_bound_and_choice_enclose_the_best_of_all_choices(quick: bool) -> None:
+@pytest.mark.parametrize(
+    ("quick", "grids", "fewest"), [(False, 1, 70), (True, 1, 20), (False, 2, 70), (True, 2, 12)]
+)
+def test_bound_and_choice_enclose_the_best_of_all_choices(
+    quick: bool, grids: int, fewest: int
+) -> None:
     optimal = 0
     for seed in range(8 if quick else 20):
-        menus = problem(seed)
+        menus = problem(seed, grids)
         losses, costs = every(menus)
         for budget in ([1.0, 12.0], [0.0, 9.0], [np.inf, 15.0], [2.0, np.inf]):
             limits = np.array(budget)
@@ -66,12 +79,12 @@ def test_bound_and_choice_enclose_the_best_of_all_choices(quick: bool) -> None:
             assert (found.prices >= 0).all()
             # What it says of itself is true of the choice.
             loss = sum(float(p.rounding[w]) for p, w in zip(menus[0], found.width, strict=True))
-            for layer, entry in zip(menus[1], found.entry, strict=True):
-                loss += float(layer.loss[entry, np.arange(3)].sum())
+            for layer, grid, entry in zip(menus[1], found.grid, found.entry, strict=True):
+                loss += float(layer.loss[grid][entry, np.arange(3)].sum())
             assert loss == pytest.approx(found.loss)
             optimal += found.loss <= best + 1e-9
-    # Widths that no price names are looked for beside those that one does.
-    assert optimal >= (20 if quick else 70)
+    # Types that no price names are looked for beside those that one does.
+    assert optimal >= fewest
 
 
 def test_a_choice_is_within_a_percent_of_its_bound_where_there_are_many_weights() -> None:
@@ -86,7 +99,8 @@ def test_a_choice_is_within_a_percent_of_its_bound_where_there_are_many_weights(
         cost[:, 1, 1], cost[:, 2, 1] = 11, 11 + bits
         cost[:, 3, 1] = np.where(bits >= 11, 13, 11 + 4 * bits)
         cost[:, 3, 0] = bits >= 11
-        layers.append(Readers(place, loss, np.repeat(np.arange(4)[:, None], 600, 1), cost))
+        kind = np.repeat(np.arange(4)[:, None], 600, 1)
+        layers.append(Readers(place, loss[None], kind[None], cost[None]))
     for budget in ([40.0, 6e3], [0.0, 4e3], [300.0, 2e4]):
         found = choose_jointly(places, layers, np.array(budget))
         assert found.gap < 0.01

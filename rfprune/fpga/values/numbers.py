@@ -23,7 +23,14 @@ from rfprune.fpga.layers import Plan, fold_batch_norm, plan
 from rfprune.fpga.values.places import Typed, with_types
 from rfprune.hardware.precision import FixedType
 
-__all__ = ["FRACTIONS", "ValueNumbers", "finals", "folded_weights", "training_graph"]
+__all__ = [
+    "FRACTIONS",
+    "ValueNumbers",
+    "finals",
+    "folded_weights",
+    "training_graph",
+    "weight_type",
+]
 
 #: Bits behind the point that a place may have.
 FRACTIONS = np.arange(-1, 11)
@@ -43,16 +50,18 @@ class ValueNumbers:
         digits: per layer, in the weight's shape, most digits of each weight.
         fraction: (M,) bits behind the point of each place.
         integer: (M,) bits before it, without a sign.
+        grid: (L,) bits behind the point that the values of each layer's weights have at most.
         weight_bits: (L, 2) bits of each layer's weights before and behind the point, no sign.
         scale: (R,) by how much more the model of costs says than is built.
         reached: (R,) what the last step held, in the model's units; 0 = nothing was chosen.
         most: digits of a weight at most.
-        weight_fraction: bits of a weight behind the point at most.
+        weight_fraction: bits of any weight behind the point at most.
     """
 
     digits: list[Tensor]
     fraction: Tensor
     integer: Tensor
+    grid: Tensor
     weight_bits: Tensor
     scale: FloatArray
     reached: FloatArray
@@ -67,6 +76,7 @@ class ValueNumbers:
             digits=[torch.full(layer.layer.weight_shape, most) for layer in planned.layers],
             fraction=torch.tensor([int(kind.fractional) for kind in kinds]),
             integer=torch.tensor([kind.integer - int(kind.signed) for kind in kinds]),
+            grid=torch.full((len(planned.layers),), weight_fraction),
             weight_bits=torch.tensor([[_WEIGHT_ROOM, weight_fraction]] * len(planned.layers)),
             scale=np.ones(len(RESOURCES)),
             reached=np.zeros(len(RESOURCES)),
@@ -82,7 +92,7 @@ class ValueNumbers:
     def saved(self) -> dict[str, Tensor]:
         """Return everything as tensors by name, for a checkpoint."""
         found = {f"digits.{index}": part.clone() for index, part in enumerate(self.digits)}
-        for name in ("fraction", "integer", "weight_bits"):
+        for name in ("fraction", "integer", "grid", "weight_bits"):
             found[name] = getattr(self, name).clone()
         return found | {
             "scale": torch.from_numpy(self.scale.copy()),
@@ -94,11 +104,16 @@ class ValueNumbers:
         self.digits = [saved[f"digits.{index}"].clone() for index in range(len(self.digits))]
         self.fraction, self.integer = saved["fraction"].clone(), saved["integer"].clone()
         self.weight_bits = saved["weight_bits"].clone()
+        self.grid = (
+            saved["grid"].clone()
+            if "grid" in saved
+            else torch.full_like(self.grid, self.weight_fraction)
+        )
         self.scale, self.reached = (saved[key].numpy().copy() for key in ("scale", "reached"))
 
     def value(self, index: int, weight: Tensor) -> Tensor:
         """Return the values of a layer's folded weights, with straight gradients."""
-        levels = digit_levels(weight.detach(), self.most, self.weight_fraction)
+        levels = digit_levels(weight.detach(), self.most, int(self.grid[index]))
         value = levels.gather(0, self.digits[index].to(weight.device)[None])[0]
         return weight + (value - weight).detach()
 
@@ -127,8 +142,7 @@ class ValueNumbers:
         weights = {}
         for layer, bits in zip(file.layers, self.weight_bits.tolist(), strict=True):
             before, behind = (_WEIGHT_ROOM, self.weight_fraction) if room else bits
-            kind = FixedType(max(1 + before + behind, 1), 1 + before, True, _ROUNDING, "WRAP")
-            weights[layer.name] = str(kind)
+            weights[layer.name] = str(weight_type(before, behind))
         return plan(file.network, with_types(file.hardware, typed, kinds, weights))
 
     def fit_weights(self, weights: list[Tensor]) -> None:
@@ -142,6 +156,11 @@ class ValueNumbers:
             behind = self.weight_fraction - low
             # A type has a bit beside its sign, and hls4ml prints none without whole numbers.
             self.weight_bits[index] = torch.tensor([max(before, 0), max(behind, 1)])
+
+
+def weight_type(before: int, behind: int) -> FixedType:
+    """Return the type of weights with so many bits before and behind the point, and a sign."""
+    return FixedType(max(1 + before + behind, 1), 1 + before, True, _ROUNDING, "WRAP")
 
 
 def _trailing_zeros(codes: Tensor) -> int:

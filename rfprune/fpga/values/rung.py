@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from rfprune.fpga.adders.rung import KEPT, Rung
 from rfprune.fpga.layers import UNROLLED, Plan
 from rfprune.fpga.values.costs import activation_cost, kinds_of_values, value_costs
 from rfprune.fpga.values.fisher import seen_by_layers, weight_fisher
-from rfprune.fpga.values.numbers import FRACTIONS, ValueNumbers, folded_weights
+from rfprune.fpga.values.numbers import FRACTIONS, ValueNumbers, folded_weights, weight_type
 from rfprune.fpga.values.places import Typed
 from rfprune.fpga.values.readers import Pair, unread_outputs
 from rfprune.methods.joint_widths import JointChoice, Place, Readers, choose_jointly
@@ -227,6 +227,7 @@ class ValueRung(Rung):
             shape = layer.layer.weight_shape
             entry = torch.from_numpy(choice.entry[index]).reshape(shape)
             self.numbers.digits[index] = self._digits(index)[entry]
+            self.numbers.grid[index] = self._grids(index)[int(choice.grid[index])]
         self.numbers.fraction = torch.from_numpy(FRACTIONS[choice.width]).long()
         if not self.typed.sites:
             self.numbers.fraction = torch.zeros(0, dtype=torch.int64)
@@ -254,7 +255,6 @@ class ValueRung(Rung):
             places.append(Place(rounding, np.maximum(bits, 1)[:, None] * each))
             offered.append(np.maximum(bits, 1))
         layers = []
-        planned = self.numbers.planned(self.file, self.typed, room=False)
         for index, weight in enumerate(weights):
             if self.typed.read[index] < 0:
                 # The file decides: a place of one width.
@@ -263,43 +263,61 @@ class ValueRung(Rung):
                 place = len(places) - 1
             else:
                 place = self.typed.read[index]
-            layers.append(self._readers(index, weight, place, offered[place], planned))
+            layers.append(self._readers(index, weight, place, offered[place]))
         self._leave_unread(layers)
         return places, layers
 
-    def _readers(
-        self, index: int, weight: Tensor, place: int, bits: IntArray, planned: Plan
-    ) -> Readers:
-        layer, numbers = planned.layers[index], self.numbers
-        levels = digit_levels(weight, numbers.most, numbers.weight_fraction)
-        values = levels[self._digits(index)].double().flatten(1).numpy()
-        error = values - weight.double().flatten().numpy()[None]
-        # HLS sees whole numbers, in units of the last bit that any weight has.
-        kind = kinds_of_values(values, layer.strategy, layer.weight.fractional)
-        return Readers(
-            place=place,
-            loss=0.5 * (self._fisher[index].reshape(-1) + 1e-12) * error**2,
-            kind=kind,
-            cost=value_costs(layer, bits.tolist(), numbers.most),
-        )
+    def _grids(self, index: int) -> list[int]:
+        """Return bits behind the point that a layer's weights are offered, fewest first.
+
+        One more and one less than now: it is asked often enough to get anywhere, and each takes as
+        long as all menus. Adders of a graph have widths of their own, whatever the grid.
+        """
+        most = self.numbers.weight_fraction
+        if self.file.layers[index].strategy == UNROLLED:
+            return [most]
+        now = int(self.numbers.grid[index])
+        return list(range(max(min(1, most), now - 1), min(most, now + 1) + 1))
+
+    def _readers(self, index: int, weight: Tensor, place: int, bits: IntArray) -> Readers:
+        own, numbers = self.file.layers[index], self.numbers
+        fisher = 0.5 * (self._fisher[index].reshape(-1) + 1e-12)
+        wanted = weight.double().flatten().numpy()
+        losses, kinds, costs = [], [], []
+        for behind in self._grids(index):
+            levels = digit_levels(weight, numbers.most, behind)
+            values = levels[self._digits(index)].double().flatten(1).numpy()
+            before = _whole_bits(values, behind)
+            layer = replace(own, weight=weight_type(before, max(behind, 1)))
+            losses.append(fisher * (values - wanted) ** 2)
+            # HLS sees whole numbers, in units of the last bit that any weight has.
+            kinds.append(kinds_of_values(values, layer.strategy, layer.weight.fractional))
+            costs.append(value_costs(layer, bits.tolist(), numbers.most))
+        return Readers(place, np.stack(losses), np.stack(kinds), np.stack(costs))
 
     def _leave_unread(self, layers: list[Readers]) -> None:
         """Let what feeds an output that nobody reads lose and cost nothing."""
         for writer, unread in unread_outputs(self.pairs, self.numbers.digits):
             shape = self.file.layers[writer].layer.weight_shape
             dead = np.broadcast_to(unread.reshape(-1, *[1] * (len(shape) - 1)), shape).reshape(-1)
-            layers[writer].loss[:, dead] = 0.0
-            layers[writer].kind[:, dead] = 0
+            layers[writer].loss[..., dead] = 0.0
+            layers[writer].kind[..., dead] = 0
 
     def _press(self, layers: list[Readers], choice: JointChoice) -> None:
         """Set L1 by what a digit costs at the prices, and let zeros decay."""
         every = choice.prices if choice.prices.any() else np.ones(len(RESOURCES))
         digit = []
-        for layer in layers:
+        for layer, grid in zip(layers, choice.grid, strict=True):
             width = choice.width[layer.place]
-            digit.append(float(layer.cost[width, 1] @ every))
+            digit.append(float(layer.cost[grid, width, 1] @ every))
         mean = float(np.mean(digit)) or 1.0
         self._factor, self._left = [], []
         for weight, digits, cost in zip(self._weights(), self.numbers.digits, digit, strict=True):
             self._factor.append(torch.full_like(weight, self.spec.l1 * cost / mean))
             self._left.append(1 - self.spec.decay * (digits == 0).to(weight))
+
+
+def _whole_bits(values: FloatArray, behind: int) -> int:
+    """Return the bits before the point that the largest of some values on a grid needs."""
+    largest = int(np.rint(np.abs(values).max(initial=0.0) * 2.0**behind))
+    return max(0, largest.bit_length() - behind)

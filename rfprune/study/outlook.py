@@ -29,6 +29,7 @@ from rfprune.study.record import check_constraints
 from rfprune.study.sampler import choose_sampler, make_sampler
 from rfprune.study.space import ParameterRow, Space
 from rfprune.tasks import Task, make_task
+from rfprune.training import select_device
 from rfprune.trial import Prepared, prepare, target_of
 from rfprune.trial.dense import new_model
 from rfprune.trial.target import NUMBER_ROWS, LayerTable, Target, ToolRow
@@ -39,6 +40,9 @@ __all__ = ["CostRow", "NetworkTables", "Outlook", "outlook"]
 _MARGIN = 1.1
 #: Rows on which the C++ of the untrained network is compared with torch.
 _REHEARSED_ROWS = 8
+
+#: Rows of a minibatch up to which trainings on a CPU gain by being done together.
+_GAINING_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,7 @@ def outlook(spec: SweepSpec, base_dir: Path, rehearse: bool = False) -> Outlook:
         rehearsed += prepared.deployment.rehearse(untrained, data.x_train[:_REHEARSED_ROWS])
     notes = [note for corner in corners for note in corner.notes()]
     notes += _narrow_between(spec, space, target, data, base_dir)
+    notes += _together(spec, [corner.prepared for corner in corners])
     return Outlook(
         sweep=spec.name,
         part=first.deployment.device,
@@ -217,6 +222,22 @@ def outlook(spec: SweepSpec, base_dir: Path, rehearse: bool = False) -> Outlook:
         tools=target.tools(),
         data=overview(data),
     )
+
+
+def _together(spec: SweepSpec, corners: Sequence[Prepared]) -> list[str]:
+    """Say where trials that share what one would occupy gain nothing by it."""
+    if spec.resources.together == 1:
+        return []
+    key = f"resources.together: {spec.resources.together}"
+    reasons = [why for prepared in corners if (why := prepared.apart())]
+    notes = [f"{key}: trainings are done one after the other where {why}." for why in reasons]
+    size, device = spec.train.batch_size, select_device(spec.train.device)
+    if device.type == "cpu" and size > _GAINING_ROWS:
+        notes.append(
+            f"{key}: on a CPU, trainings with train.batch_size: {size} are no faster together; "
+            f"up to {_GAINING_ROWS} they are."
+        )
+    return notes
 
 
 def _sizes(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rfprune.core.named import call
-from rfprune.core.registry import importable, resolve
+from rfprune.core.registry import a_type, importable, resolve
 from rfprune.data import Dataset, Rows
 from rfprune.errors import SpecError, TrialError, UnknownNameError
 from rfprune.spec.training import TrainSpec
@@ -129,7 +129,7 @@ def trainer_of(spec: TrainSpec, base_dir: Path | None = None) -> Trainer:
             raise UnknownNameError(f"train.function: {error}") from None
     if not callable(function):
         raise SpecError(
-            f"train.function: '{name}' is a {type(function).__name__}, not a function "
+            f"train.function: '{name}' is {a_type(function)}, not a function "
             "f(model, data, hook, settings)."
         )
 
@@ -170,7 +170,7 @@ def _train_by(
         ) from error
     if not isinstance(trained, nn.Module):
         raise TrialError(
-            f"train.function '{name}' returned a {type(trained).__name__}, expected the network."
+            f"train.function '{name}' returned {a_type(trained)}, expected the network."
         )
     if _versions(data) != versions:
         raise TrialError(f"train.function '{name}' changed the rows in place; work on copies.")

@@ -129,15 +129,19 @@ class Prepared:
             ladder = spec.prune.model_copy(update={"schedule": "constant"})
             spec = spec.model_copy(update={"prune": ladder})
         self.deployment.arrange(dense.model)
+        prunable = self.deployment.prunable
+        prunable.start(dense.model)
+        # The same as before, unless it is parts of what is built of the trained network.
+        amounts = final_amounts(prunable.dense, spec.prune.budget) if self.amounts else {}
         distils = spec.prune.distillation > 0
         return Session(
             spec=spec,
             model=dense.model,
             data=data,
             task=self.task,
-            prunable=self.deployment.prunable,
+            prunable=prunable,
             method=self.method,
-            amounts=self.amounts,
+            amounts=amounts,
             dense_score=dense.metrics[self.task.spec.score_name],
             teacher=teacher_of(dense.model, data.x_train, self.task) if distils else None,
             trainer=trainer_of(spec.train, self.base_dir),
@@ -162,16 +166,15 @@ def prepare(
         MissingExtraError: the method needs a package that is not installed.
     """
     target = target_of(spec)
-    # A finished trial is shown and exported where its tools are not installed.
-    if to_run:
-        target.check(spec, base_dir)
     try:
         with importable(base_dir):
             method = find_method(spec.prune.method)
     except UnknownNameError as error:
         raise UnknownNameError(f"prune.method: {error}") from None
+    # A finished trial is shown and exported where its tools are not installed.
     if to_run:
         method.check_installed()
+        target.check(spec, base_dir)
     task = make_task(spec.task, base_dir)
     rows = load(spec.data, base_dir, task) if data is None else data
     # Untrained, so that everything that depends on shapes alone fails before any training.

@@ -29,7 +29,6 @@ from rfprune.study.record import check_constraints
 from rfprune.study.sampler import choose_sampler, make_sampler
 from rfprune.study.space import ParameterRow, Space
 from rfprune.tasks import Task, make_task
-from rfprune.training import select_device
 from rfprune.trial import Prepared, prepare, target_of
 from rfprune.trial.dense import new_model
 from rfprune.trial.target import NUMBER_ROWS, LayerTable, Target, ToolRow
@@ -40,9 +39,6 @@ __all__ = ["CostRow", "NetworkTables", "Outlook", "outlook"]
 _MARGIN = 1.1
 #: Rows on which the C++ of the untrained network is compared with torch.
 _REHEARSED_ROWS = 8
-
-#: Rows of a minibatch up to which trainings on a CPU gain by being done together.
-_GAINING_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -230,14 +226,7 @@ def _together(spec: SweepSpec, corners: Sequence[Prepared]) -> list[str]:
         return []
     key = f"resources.together: {spec.resources.together}"
     reasons = [why for prepared in corners if (why := prepared.apart())]
-    notes = [f"{key}: trainings are done one after the other where {why}." for why in reasons]
-    size, device = spec.train.batch_size, select_device(spec.train.device)
-    if device.type == "cpu" and size > _GAINING_ROWS:
-        notes.append(
-            f"{key}: on a CPU, trainings with train.batch_size: {size} are no faster together; "
-            f"up to {_GAINING_ROWS} they are."
-        )
-    return notes
+    return [f"{key}: trainings are done one after the other where {why}." for why in reasons]
 
 
 def _sizes(

@@ -26,7 +26,7 @@ from rfprune.training.own import (
     trainer_of,
 )
 from rfprune.training.penalty import Penalty
-from rfprune.training.together import in_turns, noted_alone, why_alone
+from rfprune.training.together import in_turns, no_gain, noted_alone, why_alone
 
 __all__ = [
     "Fit",
@@ -41,6 +41,7 @@ __all__ = [
     "fit",
     "in_turns",
     "measure",
+    "no_gain",
     "norms_of",
     "noted_alone",
     "outputs_of",

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from rfprune.core.named import call
 from rfprune.errors import RfpruneError
 
-__all__ = ["ApartError", "Stack", "check_agreement", "kind_of", "why_apart"]
+__all__ = ["ApartError", "Stack", "check_agreement", "how_computed", "kind_of", "why_apart"]
 
 
 class ApartError(RfpruneError):
@@ -259,6 +259,14 @@ def _usual(layer: nn.Module) -> bool:
     if isinstance(layer, nn.Flatten):
         return layer.start_dim == 1 and layer.end_dim == -1
     return True
+
+
+def how_computed(model: nn.Module) -> str:
+    """Return how networks like one are computed together: products, convolutions or vmap."""
+    layers = _layers_of(model)
+    if layers is None:
+        return "vmap"
+    return "convolutions" if any(isinstance(m, nn.Conv2d) for _, m in layers) else "products"
 
 
 def kind_of(model: nn.Module) -> str:

@@ -32,9 +32,28 @@ from rfprune.training.fit import (
 )
 from rfprune.training.order import batches, stored_parts
 from rfprune.training.penalty import Penalty, Term
-from rfprune.training.stacked import ApartError, Stack, check_agreement, kind_of, why_apart
+from rfprune.training.stacked import (
+    ApartError,
+    Stack,
+    check_agreement,
+    how_computed,
+    kind_of,
+    why_apart,
+)
 
-__all__ = ["Job", "fit_all", "fit_in_turn", "in_turns", "note_alone", "noted_alone", "why_alone"]
+__all__ = [
+    "Job",
+    "fit_all",
+    "fit_in_turn",
+    "in_turns",
+    "no_gain",
+    "note_alone",
+    "noted_alone",
+    "why_alone",
+]
+
+#: On a CPU: rows of a minibatch up to which networks gain, by how they are computed together.
+_GAINING_ROWS = {"products": 1024, "convolutions": 128, "vmap": 64}
 
 #: Of each thread: why its trainings were not done together with others.
 _noted = threading.local()
@@ -85,7 +104,8 @@ def fit_in_turn(model: nn.Module, x: Rows, y: Any, how: Fit) -> None:
     if turns is None:
         fit(model, x, y, how)
         return
-    job = Job(model, x, y, how, alone=why_alone(model, x, y, how))
+    why = why_alone(model, x, y, how) or no_gain(model, x.device, how.train.batch_size)
+    job = Job(model, x, y, how, alone=why)
     if job.alone:
         fit(model, x, y, how)
     else:
@@ -124,6 +144,17 @@ def why_alone(model: nn.Module, x: Rows, y: Any, how: Fit) -> str:
         return "the rows stay in their file"
     why = why_apart(model)
     return f"the network's {why}" if why else ""
+
+
+def no_gain(model: nn.Module, device: torch.device, batch_size: int) -> str:
+    """Return why a training is no faster together with others; empty if it is, or on a GPU."""
+    most = _GAINING_ROWS[how_computed(model)]
+    if device.type != "cpu" or batch_size <= most:
+        return ""
+    return (
+        f"minibatches of {batch_size} rows are no faster together on a CPU, where this network "
+        f"gains up to {most}"
+    )
 
 
 def fit_all(jobs: Sequence[Job]) -> None:

@@ -16,7 +16,15 @@ from rfprune.methods import Method, find_method
 from rfprune.pruning import Session, final_amounts
 from rfprune.spec import TrialSpec
 from rfprune.tasks import Task, make_task
-from rfprune.training import Fit, rehearse, teacher_of, trainer_of, why_alone
+from rfprune.training import (
+    Fit,
+    no_gain,
+    rehearse,
+    select_device,
+    teacher_of,
+    trainer_of,
+    why_alone,
+)
 from rfprune.trial.dense import Dense, new_model
 from rfprune.trial.target import Deployment, Target, target_of
 
@@ -87,7 +95,7 @@ class Prepared:
         ]
 
     def apart(self) -> str:
-        """Return why fine-tuning shares no minibatches with other trials; empty if it may."""
+        """Return why fine-tuning is not done together with that of other trials; empty if it is."""
         spec, prunable = self.spec, self.deployment.prunable
         if spec.train.function is not None:
             return f"'{spec.train.function}' (train.function) trains in its own way"
@@ -99,7 +107,9 @@ class Prepared:
             return "prune.fixed_point computes in the numbers of each network's own types"
         model = new_model(spec, self.data, self.base_dir)
         how = Fit(1, spec.train.learning_rate, spec.train, spec.seed, task=self.task)
-        return why_alone(model, self.data.x_train, self.data.y_train, how)
+        why = why_alone(model, self.data.x_train, self.data.y_train, how)
+        device = select_device(spec.train.device)
+        return why or no_gain(model, device, spec.train.batch_size)
 
     def session(self, dense: Dense, data: Dataset, folder: Path | None = None) -> Session:
         """Return a pruning run at its start.

@@ -54,7 +54,10 @@ def test_every_searched_type_is_looked_at(run, make) -> None:
     ("changes", "words"),
     [
         ({}, None),
-        ({"train": {"batch_size": 2048}}, "2048 are no faster together"),
+        (
+            {"train": {"batch_size": 2048}},
+            "minibatches of 2048 rows are no faster together on a CPU",
+        ),
         ({"train": {"early_stopping": 5}}, None),
         ({"prune": {"fixed_point": True}}, "where prune.fixed_point computes"),
         ({"prune": {"method": "akperl"}}, "where prune.method: akperl trains in its own way"),

@@ -17,7 +17,7 @@ from rfprune.pruning import GroupedWeight
 from rfprune.pruning.regularizers import group_penalty, weight_penalty
 from rfprune.spec import TrainSpec
 from rfprune.tasks import TaskSpec, make_task
-from rfprune.training import Fit, fit, in_turns, noted_alone
+from rfprune.training import Fit, fit, in_turns, no_gain, noted_alone
 from rfprune.training.together import Job, fit_all, fit_in_turn
 
 K = 4
@@ -239,3 +239,13 @@ def test_what_draws_random_numbers_is_trained_alone(
     for model, other in zip(shared, alone, strict=True):
         for name, wanted in other.state_dict().items():
             assert torch.equal(model.state_dict()[name], wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [("mlp", 1024), ("cnn with batch norm", 128), ("no sequence", 64)]
+)
+def test_what_gains_nothing_on_a_cpu_is_trained_alone_there(kind: str, most: int) -> None:
+    model, cpu, gpu = NETWORKS[kind][0](), torch.device("cpu"), torch.device("cuda")
+    assert no_gain(model, cpu, most) == ""
+    assert f"gains up to {most}" in no_gain(model, cpu, most + 1)
+    assert no_gain(model, gpu, most + 1) == ""

@@ -30,7 +30,9 @@ WITH_SWEEPS = ["README.md", "sweeps/README.md", "docs/tutorials/jets.md", "docs/
 
 def blocks(page: Path, language: str) -> list[str]:
     """Return the fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    # All of them: the end of a block would otherwise be taken for the begin of the next one.
+    found = re.findall(r"^```([^\n]*)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [text for own, text in found if own == language]
 
 
 def commands() -> list[str]:
@@ -113,6 +115,72 @@ def test_python_of_the_method_runs(tmp_path: Path) -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
+
+
+#: Pages whose commands run, in this order, over one small sweep.
+RUN = ["docs/tutorials/jets.md", "README.md", "docs/howto.md", "docs/tutorials/cluster.md"]
+#: Why a command of these pages is parsed and not run, by how it begins.
+NOT_RUN = {
+    "rfprune ui": "serves until it is stopped; tests/tracking runs it in a browser",
+    "rfprune submit": "needs a cluster; tests/execution has stand-ins",
+    "rfprune calibrate": "needs reports of a vendor's tool; tests/cli has some",
+    "rfprune estimate best --by": "needs open tools; tests/fpga/estimators/test_open_tools.py",
+    "rfprune export mine": "of a sweep whose networks are graphs of adders",
+    "rfprune compare camera": "of a sweep over methods; tests/cli compares sweeps",
+}
+#: Every step of it has few DSPs and cycles, as the commands ask for.
+SMALL_SWEEP = """
+name: digits
+model: {name: mlp, args: {hidden: [8]}}
+data: {name: digits}
+hardware: {part: xc7z020clg400-1, clock_ns: 10}
+train: {epochs: 3, learning_rate: 3.0e-3}
+prune: {steps: 1, epochs_per_step: 2, tolerance: 0.9}
+search:
+  hardware.layers.*.reuse_factor: {valid: true, low: 4, high: 8}
+  prune.budget.dsp: {low: 0.1, high: 0.3}
+objectives: {val_accuracy: max, dsp: min, latency_cycles: min}
+sampler: {name: random, seed: 0}
+trials: 2
+"""
+
+
+def commands_of(page: str) -> list[str]:
+    """Return the rfprune commands in the blocks of a page, without what stands behind them."""
+    lines = [line for block in blocks(ROOT / page, "") for line in block.split("\n")]
+    return [line.split("#")[0].strip() for line in lines if line.startswith("rfprune ")]
+
+
+def test_what_is_not_run_is_in_the_text() -> None:
+    written = [command for page in RUN for command in commands_of(page)]
+    assert [key for key in NOT_RUN if not any(each.startswith(key) for each in written)] == []
+
+
+@pytest.mark.slow
+def test_commands_in_the_text_run(tmp_path: Path) -> None:
+    """Those of several pages, one after the other, as they stand there but for the sweep."""
+    (tmp_path / "digits.yml").write_text(SMALL_SWEEP)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RFPRUNE_TRACKING": "0"}
+    ran = []
+    for command in [command for page in RUN for command in commands_of(page)]:
+        if command.startswith(tuple(NOT_RUN)):
+            continue
+        words = ["digits" if word == "jets" else word for word in shlex.split(command)[1:]]
+        if words[0] in ("check", "sweep"):
+            words = [word.replace("digits", "digits.yml").replace("48", "3") for word in words]
+        done = subprocess.run(
+            [sys.executable, "-m", "rfprune", *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout[-1000:]}{done.stderr[-2000:]}"
+        ran.append(words[0])
+    assert {"check", "sweep", "pareto", "export", "estimate", "list"} == set(ran)
+    assert (tmp_path / "tagger" / "certificate.json").is_file()
+    assert (tmp_path / "front.html").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,5 +1,6 @@
 """A network that is to be pruned, what rewards say of its smaller ones, and what they become."""
 
+import copy
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +34,8 @@ _EDGE = {
     "levels": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
     "shared_epochs": 12,
 }
+#: Torch-Pruning's ranking of kernels, which is asked where that package is installed.
+GROUP_NORM = "Torch-Pruning's group norm"
 _PRUNE = {"method": "akperl", "steps": 1, "tolerance": 1.0, "learning_rate": 1e-3}
 
 
@@ -155,7 +158,33 @@ class Game:
                 value = self._scored(method.kernel_score)
             asked = Problem(**{**vars(problem), "value": value, "rng": np.random.default_rng(0)})
             found[name] = select_coupled(method, asked, problem.costs_at).keep
+        value = self._group_norms()
+        if value is not None:
+            asked = Problem(**{**vars(problem), "value": value, "rng": np.random.default_rng(0)})
+            found[GROUP_NORM] = select_coupled(MAGNITUDE, asked, problem.costs_at).keep
         return found
+
+    def _group_norms(self) -> FloatArray | None:
+        """Return (G,) Torch-Pruning's group L2 norms; None where it is not installed.
+
+        They take in the readers' weights and the norms' scales, each layer divided by its mean, as
+        its own pruners rank all layers together (Fang et al., CVPR 2023, arXiv 2301.12900).
+        """
+        try:
+            import torch_pruning as library
+        except ImportError:
+            return None
+        task, x = self.dense_task, self.own.data.x_train[:1]
+        model = copy.deepcopy(self.own.dense)
+        graph = library.DependencyGraph().build_dependency(model, example_inputs=x)
+        importance = library.importance.GroupMagnitudeImportance(p=2)
+        values = []
+        for layer in task.layers:
+            conv = model.get_submodule(layer)
+            every = list(range(conv.out_channels))
+            group = graph.get_pruning_group(conv, library.prune_conv_out_channels, every)
+            values.append(importance(group).detach().numpy())
+        return np.concatenate(values).astype(float)
 
     def _scored(self, score: str) -> FloatArray:
         # One threshold on plain norms would take the first layer, whose kernels are small.

@@ -1,6 +1,5 @@
 """Searches, the agent among them, with the same number of measured networks."""
 
-import time
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,9 @@ from rfprune.spec import AgentSpec
 
 #: Budgets that one policy is asked for, as parts of the dense network's energy.
 ASKED = tuple(round(float(share), 3) for share in np.linspace(0.2, 0.65, 10))
-LEARNED = (0.2, 0.35, 0.5, 0.65)
+LEARNED = (0.2, 0.275, 0.35, 0.425, 0.5, 0.575, 0.65)
+#: Episodes of that policy over all of its budgets, and random searches for each budget asked for.
+EPISODES, SEARCHES = 240, 3
 #: Trainings of each answer, of which the mean counts.
 TRAININGS = 2
 
@@ -32,8 +33,9 @@ def played(game: Game, most: int, seeds: int) -> dict[str, Any]:
     searches = {
         "random search": (random_search, {}),
         "regularized evolution": (regularized_evolution, {}),
-        "agent": (agent, {"most": most}),
-        "agent, shown uniform and knapsack": (agent, {"shown": shown, "most": most}),
+        # As trials have it: it begins with what `uniform` and the knapsack keep.
+        "agent": (agent, {"shown": shown, "most": most}),
+        "agent, shown nothing": (agent, {"most": most}),
     }
     rows, answers = {}, {"exhaustive": [everything.best[1]]}
     for name, (search, more) in searches.items():
@@ -65,32 +67,41 @@ def _tuned(game: Game, answers: dict[str, list[bytes]]) -> dict[str, list[float]
 
 def answered(game: Game, most: int) -> dict[str, Any]:
     """Return what one policy answers for ten budgets beside a search for each."""
-    task = game.shared[0]
-    begun = time.process_time()
-    spec = AgentSpec(episodes=400, measure_every=len(task.layers), gradient_steps=2)
-    policy = learn(BudgetedTask(task.within(LEARNED[0]), LEARNED[1:]), spec, game.seed)
-    learning = time.process_time() - begun
+    task, references = game.shared[0], game.references()
+    shown = [task.nearest(references[name]) for name in ("uniform", "knapsack")]
+    spec = AgentSpec(
+        episodes=EPISODES, measure_every=len(task.layers), evaluate_every=EPISODES // 4
+    )
+    learned_for = BudgetedTask(task.within(LEARNED[0]), LEARNED[1:])
+    before = len(task._accuracies)
+    policy, learning = cpu(lambda: learn(learned_for, spec, game.seed, demonstrations=shown))
+    learned = len(task._accuracies) - before
     rows = []
     for share in ASKED:
         asked = task.within(share)
         asked.policy = policy
-        answer, seconds = cpu(lambda t=asked: _answer(t))
-        counted = Counted(asked, most, {})
-        _, searching = cpu(lambda c=counted: run(random_search, c, game.seed))
+        answers, seconds = cpu(lambda t=asked: _answers(t))
+        known: dict[bytes, float] = {}
+        searches = [Counted(asked, most, known) for _ in range(SEARCHES)]
+        _, searching = cpu(run, random_search, searches[0], game.seed)
+        for seed, counted in enumerate(searches[1:], 1):
+            run(random_search, counted, game.seed + seed)
         rows.append(
             {
                 "budget": share,
-                "policy": asked.worth(answer),
+                "policy": max(answers),
+                "first": answers[0],
+                "measured": len(answers),
                 "policy_seconds": seconds,
-                "search": counted.best[0],
+                "search": float(np.mean([counted.best[0] for counted in searches])),
+                "searched": len(searches[0].measured),
                 "search_seconds": searching,
-                "one_random": float(np.mean(list(counted.measured.values()))),
+                "one_random": float(np.mean(list(searches[0].measured.values()))),
             }
         )
-    return {"learning_seconds": learning, "rows": rows}
+    return {"learning_seconds": learning, "learned": learned, "rows": rows}
 
 
-def _answer(task: KernelTask) -> BoolArray:
-    choice = task.answer()
-    assert choice is not None
-    return task.keep(choice)
+def _answers(task: KernelTask) -> list[float]:
+    """Return what the networks are worth that the policy proposes, its own choice first."""
+    return [task.worth(task.keep(choice)) for choice in task.answers()]

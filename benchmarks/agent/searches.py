@@ -110,6 +110,9 @@ class _Asked:
     def layer_features(self) -> np.ndarray:
         return self._task.layer_features()
 
+    def network(self, choice: IntArray, condition: int) -> tuple[int, ...]:
+        return self._task.network(choice, 0)
+
     def measure(self, choice: IntArray, upto: int, condition: int) -> AgentMeasurement:
         if upto == 0:
             return AgentMeasurement(0.0, 1.0)
@@ -120,14 +123,8 @@ def agent(
     ask: Ask, task: KernelTask, seed: int, shown: tuple[IntArray, ...] = (), most: int = 60
 ) -> None:
     """Let the deep Q-network decide; networks between the layers of an episode cost nothing."""
-    # Explores with the first two thirds of what it may measure, then does what it has learned.
-    spec = AgentSpec(
-        episodes=most + most // 2,
-        warmup_episodes=20,
-        measure_every=len(task.layers),
-        evaluate_every=10,
-        gradient_steps=4,
-    )
+    # More episodes than measurements, since the first, random ones come to networks once again.
+    spec = AgentSpec(episodes=2 * most, measure_every=len(task.layers))
     learn(_Asked(task, ask), spec, seed, demonstrations=shown)
 
 

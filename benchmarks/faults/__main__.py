@@ -11,13 +11,13 @@ from typing import Any
 
 from pydantic import Field
 
-from benchmarks.faults.driver import PROMOTED
+from benchmarks.faults.driver import PROMOTED, TOGETHER
 from benchmarks.faults.kills import KINDS, SECONDS, TRIALS, campaign
 from benchmarks.faults.retargets import measure as measure_retargets
 from benchmarks.faults.scale import measure as measure_scale
 from benchmarks.report import ROOT, Kept, Study, read_cases, render, sentence, table
 
-PARTS = ("kills", "promoted", "retargets", "faults", "scale")
+PARTS = ("kills", "promoted", "together", "retargets", "faults", "scale")
 
 
 def by_their_tests() -> list[dict[str, Any]]:
@@ -48,7 +48,7 @@ def _found(case: ElementTree.Element | None) -> str:
 
 def page(result: dict[str, Any]) -> str:
     """Return the page; parts that were not run have a dash."""
-    sweeps, faults = result["kills"] + result["promoted"], result["faults"]
+    sweeps, faults = result["kills"] + result["promoted"] + result["together"], result["faults"]
     totals = Counter[str]()
     for row in sweeps:
         totals.update(row["kills"])
@@ -97,6 +97,7 @@ class Found(Kept):
 
     kills: list[dict[str, Any]] = Field(default_factory=list)
     promoted: list[dict[str, Any]] = Field(default_factory=list)
+    together: list[dict[str, Any]] = Field(default_factory=list)
     retargets: dict[str, int] = Field(default_factory=dict)
     faults: list[dict[str, Any]] = Field(default_factory=list)
     scale: dict[str, Any] = Field(default_factory=dict)
@@ -113,9 +114,10 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         found.write(given.kept)
     if "kills" in given.parts:
         campaign("sweep", given.kills, given.seed, found.kills, lambda: found.write(given.kept))
-    if "promoted" in given.parts:
-        more = (given.further, given.seed, found.promoted, lambda: found.write(given.kept))
-        campaign(PROMOTED, *more)
+    for part in (PROMOTED, TOGETHER):
+        if part in given.parts:
+            rows: list[dict[str, Any]] = getattr(found, part)
+            campaign(part, given.further, given.seed, rows, lambda: found.write(given.kept))
     if "retargets" in given.parts and not found.retargets:
         found.retargets = measure_retargets(given.further, given.seed)
         found.write(given.kept)
@@ -136,7 +138,11 @@ if __name__ == "__main__":
         options={
             "--parts": (_parts, list(PARTS), f"some of: {', '.join(PARTS)}"),
             "--kills": (int, 200, "how many kills"),
-            "--further": (int, 20, "how many of promoted trials, and of retargeting"),
+            "--further": (
+                int,
+                20,
+                "how many of promoted trials, of such that share a process, and of retargeting",
+            ),
             "--trials": (int, 1000, "how many trials the long sweep has"),
             "--kept": (Path, None, "a file that keeps what was found, to resume from"),
             "--seed": (int, 0, "of the moments and the kinds"),

@@ -17,14 +17,15 @@ from rfprune.spec import SweepSpec
 from rfprune.spec.yaml_files import parse_spec
 from rfprune.study import SweepEvent, expand
 
-PROMOTED = "promoted"
+PROMOTED, TOGETHER = "promoted", "together"
 LAYERS = {"fc1": (16, 64), "fc2": (64, 32)}
 
 
 def spec_of(name: str, trials: int, seconds: float) -> SweepSpec:
     """Return the sweep: reuse factor and budget of a small network, two objectives.
 
-    In one that is called `PROMOTED` with a number, trials pause and the best are promoted.
+    In one that is called `PROMOTED` with a number, trials pause and the best are promoted; in one
+    that is called `TOGETHER` four share a process.
     """
     values: dict[str, Any] = {
         "name": name,
@@ -41,6 +42,8 @@ def spec_of(name: str, trials: int, seconds: float) -> SweepSpec:
     }
     if name.startswith(PROMOTED):
         values["early_stop"] = {"first_step": 1, "factor": 2, "promote": True}
+    if name.startswith(TOGETHER):
+        values["resources"] = {"together": 4}
     return parse_spec(SweepSpec, values, "benchmarks/faults/driver.py")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rfprune.core.files import write_atomic
+from rfprune.core.turns import waiting
 from rfprune.results import StepRecord, TrialFolder, TrialResult
 from rfprune.spec import TrialSpec
 
@@ -27,7 +28,9 @@ def run(
     if stored is not None:
         return stored
     for index in range(len(folder.steps()), STEPS + 1):
-        time.sleep(spec.model.args["seconds"])
+        # Trials that share a process go on meanwhile.
+        with waiting():
+            time.sleep(spec.model.args["seconds"])
         step = step_at(spec, index)
         write_atomic(folder.checkpoint(index), checkpoint(spec, index))
         folder.append_step(step)

@@ -87,6 +87,9 @@ class _Writer:
     def constant(self, shape: Shape) -> tuple[str, Callable[[nn.Module], Tensor]]:
         """Return a new buffer or trained parameter of the network."""
         name = f"c{len(self.net.steps)}"
+        # That of a step that could not be carried out.
+        if hasattr(self.net, name):
+            delattr(self.net, name)
         value = torch.randn(shape)
         if self.draw.random() < 0.5:
             self.net.register_buffer(name, value)
@@ -211,11 +214,16 @@ def _hardware(
         network = trace(net, shape)
     except InputError:
         return found, close
+    strategies: dict[str, str] = {}
     for layer in network.layers:
         own: dict[str, Any] = {}
         strategy = draw.choice(("latency", "latency", "resource_unrolled", "resource"))
+        # Both weights of a recurrent layer are built in one.
+        strategy = strategies.setdefault(layer.operation, strategy)
         n_in, n_out, largest = layer.size(io_type)
         factors = valid_reuse_factors(n_in, n_out, strategy, largest)
+        if layer.kind.gates:
+            factors = [factor for factor in factors if factor > 1] or factors
         if strategy != "latency" and not layer.kind.depthwise and factors:
             own = {"reuse_factor": draw.choice(factors), "strategy": strategy}
             if own["reuse_factor"] == 1 and strategy == "resource_unrolled":
@@ -226,7 +234,8 @@ def _hardware(
             own["precision"] = draw.choice(_TYPES[:4])[0]
         if close is None and draw.random() < 0.3:
             own["weight_precision"] = draw.choice(("fixed<6,2>", "fixed<8,1,RND,SAT>"))
-        if close is None and draw.random() < 0.15:
+        # One weight of a recurrent layer has no output.
+        if close is None and draw.random() < 0.15 and not layer.kind.gates:
             own["output_precision"] = draw.choice(_TYPES[:4])[0]
         found["layers"][layer.name] = own
     return found, close
@@ -382,6 +391,29 @@ def _convolution(writer: _Writer, index: int) -> bool:
     return writer.add(writer.layer(layer), index)
 
 
+def _recurrent(writer: _Writer, index: int) -> bool:
+    """A GRU or LSTM: its sequence, its last step, or its state."""
+    draw, features = writer.draw, writer.shapes[index][1]
+    kind, gates = draw.choice(((nn.GRU, 3), (nn.LSTM, 4)))
+    fitting = [n for n in range(1, 5) if gates * n * (features + n) <= 2 * _WEIGHTS]
+    units, name = draw.choice(fitting or [1]), f"l{len(writer.net.steps)}"
+    layer = kind(features, units, batch_first=True, bias=draw.random() < 0.8)
+    writer.net.add_module(name, layer)
+
+    def state(net: nn.Module, x: Tensor) -> Tensor:
+        found: Tensor = getattr(net, name)(x)[1]
+        return found if kind is nn.GRU else found[0]
+
+    ways: tuple[Do, ...] = (
+        lambda net, x: getattr(net, name)(x)[0],
+        lambda net, x: getattr(net, name)(x)[0],
+        lambda net, x: getattr(net, name)(x)[0][:, -1],
+        lambda net, x: state(net, x)[-1],
+        lambda net, x: state(net, x).squeeze(0),
+    )
+    return writer.add(draw.choice(ways), index)
+
+
 def _pool(writer: _Writer, index: int) -> bool:
     draw, shape = writer.draw, writer.shapes[index]
     rank = len(shape) - 1
@@ -412,6 +444,9 @@ _ANY = (_arithmetic, _with_constant, _merge, _join, _slice, _reduce)
 _ANY_TWICE = (_activation, _linear)
 _BY_RANK = {
     1: (_unflatten, _linear, _norm),
-    2: (_convolution, _convolution, _convolution, _pool, _pool, _norm, _turn, _resize),
+    2: (
+        *(_convolution, _convolution, _convolution, _pool, _pool, _norm, _turn, _resize),
+        *(_recurrent, _recurrent),
+    ),
     3: (_convolution, _convolution, _convolution, _pool, _pool, _norm, _turn, _resize),
 }

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rfprune.core.registry import nearest
+from rfprune.core.registry import a_type, nearest
 from rfprune.data.formats.arrays import is_used
 from rfprune.data.formats.functions import from_mapping
 from rfprune.data.spec import DataSpec
@@ -72,9 +72,7 @@ def _of_mapping(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     frame = data.pop("frame", None)
     if frame is not None:
         if not _is_frame(frame):
-            raise DataError(
-                f"data.frame: is a {type(frame).__name__}. Allowed: a pandas DataFrame."
-            )
+            raise DataError(f"data.frame: is {a_type(frame)}. Allowed: a pandas DataFrame.")
         return {**data, "file": _write_frame(frame, folder)}
     keys = set(DataSpec.model_fields)
     arrays = {name: value for name, value in data.items() if name not in keys or is_used(name)}
@@ -120,7 +118,7 @@ def _of_tuple(data: tuple[Any, ...], folder: Path) -> dict[str, Any]:
     if len(data) == 4:
         names = ("x_train", "y_train", "x_test", "y_test")
         return {"file": _write_arrays(dict(zip(names, data, strict=True)), folder)}
-    raise DataError(f"data: is a {type(data).__name__} of {len(data)} values. Allowed: {_FORMS}.")
+    raise DataError(f"data: is {a_type(data)} of {len(data)} values. Allowed: {_FORMS}.")
 
 
 #: Rows that are split here: features, target and, where there are three, weights.

@@ -70,7 +70,7 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
     """Return the lines of a log as models of `kind`; none if there is no file.
 
     Raises:
-        RunsError: a whole line is not such a record.
+        RunsError: a complete line is not such a record.
     """
     try:
         return [kind.model_validate_json(line) for line in whole_lines(path)]

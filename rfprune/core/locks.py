@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from rfprune.core.turns import waiting
 from rfprune.errors import WorkError
 
 __all__ = ["is_locked", "locked", "take"]
@@ -40,7 +41,10 @@ def take(file: int | IO[Any], seconds: float | None = None) -> bool:
         WorkError: the file system has no locks.
     """
     if seconds is None:
-        _flock(file, fcntl.LOCK_EX)
+        if not take(file, 0.0):
+            # The holder may be another thread of this process, and need its turn to let go.
+            with waiting():
+                _flock(file, fcntl.LOCK_EX)
         return True
     # flock has no time limit of its own, and a signal that would end it reaches only main threads.
     deadline = time.monotonic() + seconds

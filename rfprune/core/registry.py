@@ -19,13 +19,19 @@ from typing import Any
 
 from rfprune.errors import RfpruneError, UnknownNameError
 
-__all__ = ["Entry", "Registry", "importable", "nearest", "resolve"]
+__all__ = ["Entry", "Registry", "a_type", "importable", "nearest", "resolve"]
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the closest allowed name, or an empty string."""
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def a_type(value: object) -> str:
+    """Return the name of a value's type with its article, as messages say it: an int, a str."""
+    name = type(value).__name__
+    return f"an {name}" if name[0].lower() in "aeio" or name.startswith("nd") else f"a {name}"
 
 
 def resolve(target: str) -> Any:

@@ -56,6 +56,11 @@ class BudgetedTask:
         game, of_input = self._of(condition)
         return game.measure(choice, upto, of_input)
 
+    def network(self, choice: IntArray, condition: int) -> tuple[int, ...]:
+        """Return the kernels that every layer keeps in the end within the condition's budget."""
+        game, of_input = self._of(condition)
+        return game.network(choice, of_input)
+
     def keep(self, choice: IntArray) -> BoolArray:
         """Return (G,) what is kept in the end within the budget of the trial."""
         return self.own.keep(choice)
@@ -68,6 +73,6 @@ class BudgetedTask:
         """Return what the agent measures of the network that keeps `keep` (G,), on clean rows."""
         return self.own.worth(keep)
 
-    def answer(self) -> IntArray | None:
-        """Return (L,) what a policy says that was learned before; None without one."""
-        return self.own.answer()
+    def answers(self) -> list[IntArray]:
+        """Return decisions (L,) of a policy that was learned before; empty without one."""
+        return self.own.answers()

@@ -24,6 +24,8 @@ __all__ = ["KernelTask", "Scene", "allowed_levels", "fewest_kernels"]
 
 #: Rows per pass when norms are settled.
 _SETTLING_BATCH = 256
+#: Sequences that a policy proposes, many of which come to one network, and networks of them.
+_PROPOSED, _ANSWERS = 64, 8
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,10 @@ class KernelTask:
         pruned = 1 - kept.sum() / self.kernels.n_kernels.sum()
         return AgentMeasurement(self._accuracies[key], share, {"kernel_sparsity": float(pruned)})
 
+    def network(self, choice: IntArray, condition: int) -> tuple[int, ...]:
+        """Return the kernels that every layer keeps in the end, under whatever condition."""
+        return tuple(map(int, self._final(choice)))
+
     def _merit(self, smaller: nn.Module, condition: int) -> float:
         """Return how good a network is under a condition; its norms are settled in place."""
         scene, x = self._scene, self._inputs[condition]
@@ -212,14 +218,16 @@ class KernelTask:
             self.policy,
         )
 
-    def answer(self) -> IntArray | None:
-        """Return (L,) what the policy says of clean rows within the budget; None without one.
+    def answers(self) -> list[IntArray]:
+        """Return decisions (L,) of a policy on clean rows within the budget, its own choice first.
+
+        They come to different networks, few enough to measure each; empty without a policy.
 
         Raises:
             SpecError: it was learned for other layers or levels.
         """
         if self.policy is None:
-            return None
+            return []
         state = self.policy.state
         if state.layers != self.layers or not np.array_equal(state.levels, self.levels):
             raise SpecError(
@@ -230,7 +238,10 @@ class KernelTask:
         seen = self.features(0)
         # A policy of one budget does not look at it.
         asked = np.append(seen, self.share()) if len(state.mean) > len(seen) else seen
-        return self.policy.choose(asked)
+        found: dict[tuple[int, ...], IntArray] = {}
+        for choice in (self.policy.choose(asked), *self.policy.propose(asked, _PROPOSED)):
+            found.setdefault(self.network(choice, 0), choice)
+        return list(found.values())[:_ANSWERS]
 
     def share(self) -> float:
         """Return the tightest budget, as a part of what the dense network uses; 1 without one."""

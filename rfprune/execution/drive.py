@@ -33,9 +33,9 @@ from rfprune.execution.slots import Slots, needs
 from rfprune.execution.transport import Transport, transport
 from rfprune.execution.worker import (
     DEFAULT_FUNCTION,
-    Reporter,
     StoppedError,
     WorkerContext,
+    run_slot,
 )
 from rfprune.results import SweepFolder
 from rfprune.results.retention import find_surplus, remove
@@ -289,17 +289,16 @@ def _execute(spec: SweepSpec, files: Transport, searcher: StudySearcher, stop: S
 
     judged = spec.early_stop is not None
 
-    def trial(config: dict[str, int]) -> None:
-        reporter = Reporter(report_to_tune, at_once=judged)
+    def trial(config: dict[str, list[list[int]]]) -> None:
         try:
-            # The config holds two numbers; all else is in the run folder, which outlives this
-            # worker.
-            reporter.end(files.execute(config["folder"], config["attempt"], reporter.step))
+            # The config holds numbers; all else is in the run folders, which outlive this worker.
+            run_slot(config["trials"], files.execute, report_to_tune, at_once=judged)
         except StoppedError:
             leave_trial_thread()
 
     def name(trial: Any) -> str:
-        return f"trial-{trial.config['folder']:04d}-{trial.config['attempt']}"
+        folder, attempt = trial.config["trials"][0]
+        return f"trial-{folder:04d}-{attempt}"
 
     tune.run(
         trial,

@@ -1,7 +1,8 @@
 """Tune's view of a record: it asks for trials here and brings their results back.
 
-Tune sees only the number of a run folder per trial. Its own state is never restored from (a restart
-begins a new Tune experiment from the study), so what it would keep on disk is kept small.
+Tune sees only the numbers of run folders: one per trial, or those of the trials that share a slot.
+Its own state is never restored from (a restart begins a new Tune experiment from the study), so
+what it would keep on disk is kept small.
 """
 
 from __future__ import annotations
@@ -43,14 +44,41 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self.record = record
         self._slots = slots
         self._listener = listener
-        self._jobs: dict[str, TrialJob] = {}
-        self._ended: dict[str, Ended] = {}
+        # Of each of Tune's trials the jobs that share it, by run folder.
+        self._jobs: dict[str, dict[int, TrialJob]] = {}
+        self._ended: dict[int, Ended] = {}
+        self._apart: TrialJob | None = None
 
-    def suggest(self, trial_id: str) -> dict[str, int] | str | None:
-        """Return the next trial's run folder, None for not now, or FINISHED."""
+    def suggest(self, trial_id: str) -> dict[str, list[list[int]]] | str | None:
+        """Return the run folders and attempts of what runs next, None for not now, or FINISHED."""
         # Asked no earlier than it can start: its sampler then knows every trial that has ended.
-        if len(self.record.live) >= self._slots():
+        if len(self._jobs) >= self._slots():
             return None
+        jobs = self._next_jobs()
+        if not jobs:
+            # After FINISHED Tune never asks again, and the retry of a late failure would be lost.
+            return str(Searcher.FINISHED) if self.record.finished else None
+        # Tune's ids are its own; ours are the numbers of trials and folders.
+        self._jobs[trial_id] = {job.folder: job for job in jobs}
+        return {"trials": [[job.folder, job.attempt] for job in jobs]}
+
+    def _next_jobs(self) -> list[TrialJob]:
+        """Return the trials that share the next slot: one, or as many as are to be together."""
+        found: list[TrialJob] = []
+        while len(found) < self.record.spec.resources.together:
+            job, self._apart = self._apart or self._next_job(), None
+            if job is None:
+                break
+            # Its process has died before: it must not take the others with it once more.
+            if job.attempt and found:
+                self._apart = job
+                break
+            found.append(job)
+            if job.attempt:
+                break
+        return found
+
+    def _next_job(self) -> TrialJob | None:
         while (job := self.record.ask()) is not None:
             # A trial that was cut off may have been overtaken while no driver was there to judge
             # it.
@@ -59,57 +87,60 @@ class StudySearcher(Searcher):  # type: ignore[misc]
                 break
             ended = self.record.finish(job.number, Ended(DOMINATED, why))
             self._tell("stopped", job, ended.metrics, _words(ended), ended.seconds)
-        if job is None:
-            # After FINISHED Tune never asks again, and the retry of a late failure would be lost.
-            return str(Searcher.FINISHED) if self.record.finished else None
-        # Tune's ids are its own; ours are the numbers of trials and folders.
-        self._jobs[trial_id] = job
-        return {"folder": job.folder, "attempt": job.attempt}
+        return job
 
     def take(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Take in what a trial reports; return whether it is over, by itself or by our judgement.
+        """Take in what trials report; return whether they are over, by themselves or as we judge.
 
         Tune asks its stopper before anybody else, and once for every report.
         """
-        job = self._jobs.get(trial_id)
-        if job is None:
+        jobs = self._jobs.get(trial_id)
+        if jobs is None:
             return False
-        for event in read_report(result):
+        for folder, event in read_report(result):
+            job = jobs[folder]
             if isinstance(event, Ended):
-                self._ended[trial_id] = event
+                self._ended[folder] = event
                 continue
             self._tell("step", job, metrics=event)
             if self.record.judges and (why := self.record.judge(job.number, event)):
-                self._ended[trial_id] = Ended(self.record.early_end, why)
+                self._ended[folder] = Ended(self.record.early_end, why)
+        over = [folder for folder in jobs if folder in self._ended]
+        if len(over) < len(jobs):
+            # The slot goes on with the others, and may yet die.
+            for folder in over:
+                self._finish(jobs.pop(folder))
+            return False
         # Without it Tune would wait for the function's return, which takes one more round.
-        return trial_id in self._ended
+        return True
+
+    def _finish(self, job: TrialJob) -> None:
+        nothing = Ended("missing", "the trial reported nothing")
+        ended = self.record.finish(job.number, self._ended.pop(job.folder, nothing))
+        kind = "stopped" if ended.reason in EARLY else "failed" if ended.reason else "complete"
+        self._tell(self._again(job, kind), job, ended.metrics, _words(ended), ended.seconds)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Record how a trial ended; for a death `record_death` follows with its cause."""
-        if error or trial_id not in self._jobs:
+        """Record how trials ended; for a death `record_death` follows with its cause."""
+        if error:
             return
-        job = self._jobs.pop(trial_id)
-        nothing = Ended("missing", "the trial reported nothing")
-        ended = self.record.finish(job.number, self._ended.pop(trial_id, nothing))
-        kind = "stopped" if ended.reason in EARLY else "failed" if ended.reason else "complete"
-        self._tell(self._again(job, kind), job, ended.metrics, _words(ended), ended.seconds)
+        for job in self._jobs.pop(trial_id, {}).values():
+            self._finish(job)
 
     def begin(self, trial_id: str) -> None:
-        """Pass on that a trial's worker begins."""
-        if trial_id in self._jobs:
-            self._tell("started", self._jobs[trial_id])
+        """Pass on that a worker begins."""
+        for job in self._jobs.get(trial_id, {}).values():
+            self._tell("started", job)
 
     def waits_for(self, trial_id: str) -> bool:
-        """Return whether the end of a trial is still to come."""
+        """Return whether the end of one of Tune's trials is still to come."""
         return trial_id in self._jobs
 
     def record_death(self, trial_id: str, cause: str) -> None:
-        """Record that a trial's process or node is gone, with Ray's words for it."""
-        job = self._jobs.pop(trial_id, None)
-        if job is None:
-            return
+        """Record that the process or node of trials is gone, with Ray's words for it."""
+        jobs = self._jobs.pop(trial_id, {})
         reason = "died"
         if is_out_of_memory(cause):
             reason = "memory"
@@ -119,14 +150,16 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if len(error) > 2 * _WORDS:
             # Without its middle: what failed is at the beginning, and the cause at the end.
             error = f"{error[:_WORDS]} ... {error[-_WORDS:]}"
-        self.record.died(job.number, error, reason)
-        self._tell(self._again(job, "failed"), job, reason=_words(Ended(reason, error)))
+        for job in jobs.values():
+            self.record.died(job.number, error, reason)
+            self._tell(self._again(job, "failed"), job, reason=_words(Ended(reason, error)))
 
     def orphan_live(self) -> None:
         """Give up what still runs, for the next driver."""
         for job in self.record.orphan_live():
             self._tell("orphaned", job)
         self._jobs.clear()
+        self._apart = None
 
     def _again(self, job: TrialJob, kind: str) -> str:
         return "retried" if kind == "failed" and job.number in self.record.retried else kind

@@ -25,6 +25,7 @@ from rfprune.core.full_disk import is_full_disk
 from rfprune.core.given import given_files
 from rfprune.core.locks import locked
 from rfprune.core.paths import find_named, named_files, search_folders
+from rfprune.core.turns import waiting
 from rfprune.data.places import data_dir
 from rfprune.errors import ClusterError, TrialError
 from rfprune.execution.remote_files import (
@@ -194,7 +195,7 @@ class Transport:
         # Also here: an earlier attempt may be running on another node.
         _ask(self.remote_files.own.remote(folder, attempt))
         key = SweepFolder(self.context.sweep).trial(folder).spec().dense_key
-        leads = _ask(self.remote_files.lead.remote(key, folder))
+        leads = self._leads(key, folder)
 
         def step(record: Any) -> None:
             if leads:
@@ -237,6 +238,13 @@ class Transport:
         where = f"on node {socket.gethostname()}: "
         return dataclasses.replace(ended, error=where + ended.error) if ended.error else ended
 
+    def _leads(self, dense_key: str, folder: int) -> bool:
+        """Return whether a trial is to train its dense network; wait until it is there if not."""
+        # Whoever trains it may be a trial of this very process.
+        with waiting():
+            leads: bool = _ask(self.remote_files.lead.remote(dense_key, folder))
+        return leads
+
     def _fetch_inputs(self, spec: TrialSpec, folder: int, context: WorkerContext) -> None:
         """Bring what the trial reads: files that it names, and its dense network if there is one.
 
@@ -255,7 +263,7 @@ class Transport:
                 if find_named(name, context.base_dir, data_dir()) is None:
                     unpack(_ask(self.remote_files.supply.remote(name)), context.base_dir)
         # This trial is to train it; all others wait for it here and fetch.
-        if _ask(self.remote_files.lead.remote(spec.dense_key, folder)):
+        if self._leads(spec.dense_key, folder):
             return
         with _one_at_a_time(context.base_dir.parent):
             dense = SweepFolder(context.sweep).dense_dir

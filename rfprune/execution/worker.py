@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ __all__ = [
     "execute",
     "full_disk",
     "read_report",
+    "run_slot",
 ]
 
 DEFAULT_FUNCTION = "rfprune.trial:run_trial"
@@ -185,6 +187,7 @@ class Reporter:
     Args:
         send: sends a report; returns False if the driver stops the trial.
         at_once: whether the driver judges the trial by each step, so that none may wait.
+        folder: number of the trial's run folder.
         clock: seconds, of which only differences matter.
     """
 
@@ -192,10 +195,12 @@ class Reporter:
         self,
         send: Callable[[dict[str, str]], bool],
         at_once: bool,
+        folder: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._send = send
         self._patience = 0.0 if at_once else _TOGETHER_SECONDS
+        self._folder = folder
         self._clock = clock
         self._sent_at = clock()
         self._events: list[dict[str, Any]] = []
@@ -221,14 +226,57 @@ class Reporter:
 
     def _report(self) -> None:
         # One string, which Tune neither flattens nor averages.
-        report = {"events": json.dumps(self._events)}
+        report = {"events": json.dumps([self._folder, self._events])}
         self._events = []
         if not self._send(report):
             raise StoppedError
         self._sent_at = self._clock()
 
 
-def read_report(result: dict[str, Any] | None) -> list[dict[str, Any] | Ended]:
-    """Return what a `Reporter` sent, out of Tune's result: the facts of steps, and an end."""
-    events = json.loads(result["events"]) if result and "events" in result else []
-    return [Ended(**event) if event.pop("kind") == "end" else event for event in events]
+def read_report(result: dict[str, Any] | None) -> list[tuple[int, dict[str, Any] | Ended]]:
+    """Return what a `Reporter` sent, out of Tune's result: steps and an end, by folder."""
+    folder, events = json.loads(result["events"]) if result and "events" in result else (0, [])
+    return [(folder, Ended(**event) if event.pop("kind") == "end" else event) for event in events]
+
+
+def run_slot(
+    trials: Sequence[Sequence[int]],
+    execute: Callable[[int, int, OnStep], Ended],
+    send: Callable[[dict[str, str]], bool],
+    at_once: bool = False,
+) -> None:
+    """Run the trials of one slot, one or several together, and report on each.
+
+    Args:
+        trials: (number of the run folder, attempt) of each.
+        execute: runs one of them, as `execute` does.
+        send: as of `Reporter`.
+        at_once: likewise.
+
+    Raises:
+        StoppedError: the driver wants the worker, now or for the next trials.
+    """
+    stopped = False
+
+    def report(facts: dict[str, str]) -> bool:
+        nonlocal stopped
+        # The driver stops all of them, and says so once.
+        stopped = stopped or not send(facts)
+        return not stopped
+
+    def run(folder: int, attempt: int) -> None:
+        reporter = Reporter(report, at_once, folder)
+        reporter.end(execute(folder, attempt, reporter.step))
+
+    if len(trials) == 1:
+        run(*trials[0])
+        return
+    # Not before it is needed: it loads torch.
+    from rfprune.training import in_turns
+
+    raised = in_turns([functools.partial(run, *trial) for trial in trials])
+    unforeseen = [e for e in raised if e is not None and not isinstance(e, StoppedError)]
+    if unforeseen:
+        raise unforeseen[0]
+    if any(raised):
+        raise StoppedError

@@ -14,19 +14,20 @@ from torch import nn
 from rfprune.core.named import InputShape
 from rfprune.core.registry import importable
 from rfprune.core.tables import Column
-from rfprune.errors import ConversionError, SpecError, UnknownNameError
+from rfprune.errors import ConversionError, MissingExtraError, SpecError, UnknownNameError
 from rfprune.fpga.bundle import export_project
 from rfprune.fpga.estimators import check_estimator, estimate, needs_project
 from rfprune.fpga.estimators.network import design_of
 from rfprune.fpga.groups import build_groups
 from rfprune.fpga.hls import convert
 from rfprune.fpga.layers import Plan, fold_batch_norm, plan, trace
+from rfprune.fpga.layers.plan import UNROLLED
 from rfprune.fpga.neurons import sort_neurons
 from rfprune.fpga.number_ranges import number_notes, number_ranges, range_columns
 from rfprune.fpga.prunable import GroupPrunable
 from rfprune.fpga.rehearsal import check_called, rehearse
 from rfprune.hardware.reuse import valid_reuse_factors
-from rfprune.methods import Method
+from rfprune.methods import Method, find_method
 from rfprune.pruning import Masks, Session
 from rfprune.spec import TARGETS, TrialSpec
 from rfprune.trial.proof import Asked, Proof
@@ -213,8 +214,10 @@ class FpgaTarget(Target):
     facts = TARGETS["hardware"]
 
     def check(self, spec: TrialSpec, base_dir: Path) -> None:
-        """Refuse an estimator that is in no table and no module."""
-        _check_estimator(spec.estimator, base_dir)
+        """Refuse an estimator that is in no table and no module, and packages that are missing."""
+        _check_estimator(spec.estimator, base_dir, spec.hardware.backend == "alkaid")
+        with importable(base_dir):
+            _check_adders(spec.prune.method, spec.hardware.strategy, spec.hardware.backend)
 
     def deploy(
         self,
@@ -255,9 +258,17 @@ class FpgaTarget(Target):
         return path.startswith("hardware.") and path.endswith("precision")
 
     def check_searched(self, spec: TrialSpec, searched: Mapping[str, Sequence[Any]]) -> None:
-        """Refuse estimators that are in no table."""
+        """Refuse estimators that are in no table, and packages that are missing at every point."""
+        hardware = spec.hardware
+        backends = searched.get("hardware.backend", ()) or (hardware.backend,)
+        strategies = searched.get("hardware.strategy", ()) or (hardware.strategy,)
+        # Which of them go together is known to trials alone; the first and the last are prepared.
+        backend = "alkaid" if "alkaid" in backends else str(backends[0])
+        strategy = next((str(each) for each in strategies if each != UNROLLED), UNROLLED)
         for value in searched.get("estimator", ()):
-            _check_estimator(str(value), None)
+            _check_estimator(str(value), None, backend == "alkaid")
+        for method in searched.get("prune.method", ()):
+            _check_adders(str(method), strategy, backend)
 
     def certify(self, folder: Path, model: nn.Module, asked: Asked) -> Proof:
         """Build and simulate again what the folder holds, and count it."""
@@ -277,7 +288,7 @@ class FpgaTarget(Target):
 
 
 #: Strategies in which every weight is a constant of the circuit.
-_CONSTANT = ("latency", "distributed_arithmetic")
+_CONSTANT = ("latency", UNROLLED)
 
 
 def _check_strategy(spec: TrialSpec, method: Method) -> None:
@@ -290,12 +301,12 @@ def _check_strategy(spec: TrialSpec, method: Method) -> None:
             f"values of weights that are constants of a circuit. Allowed: {', '.join(_CONSTANT)}."
         )
     alkaid = spec.hardware.backend == "alkaid"
-    if alkaid and strategy != "distributed_arithmetic":
+    if alkaid and strategy != UNROLLED:
         raise SpecError(
             f"hardware.backend: alkaid builds strategy distributed_arithmetic alone; strategy is "
             f"{strategy}. Allowed: that strategy, or backend: Vitis."
         )
-    if not method.chooses_values and not alkaid and "distributed_arithmetic" in by_adders:
+    if not method.chooses_values and not alkaid and UNROLLED in by_adders:
         raise SpecError(
             f"hardware.strategy: distributed_arithmetic has no multipliers, which prune.method: "
             f"{spec.prune.method} takes away. Allowed: backend: alkaid, prune.method: widths, or "
@@ -303,10 +314,21 @@ def _check_strategy(spec: TrialSpec, method: Method) -> None:
         )
 
 
-def _check_estimator(name: str, base_dir: Path | None) -> None:
+def _check_adders(method: str, strategy: str, backend: str) -> None:
+    """Raise where a method's values become da4ml's graphs of adders, and da4ml is missing."""
+    if strategy != UNROLLED or backend == "alkaid":
+        return
+    if find_method(method).chooses_values and importlib.util.find_spec("da4ml") is None:
+        raise MissingExtraError(
+            f"prune.method: {method} with strategy {strategy} needs the package da4ml: pip install "
+            "'rfprune[da4ml]', or set hardware.backend: alkaid or hardware.strategy: latency."
+        )
+
+
+def _check_estimator(name: str, base_dir: Path | None, of_adders: bool) -> None:
     try:
         with importable(base_dir):
-            check_estimator(name)
+            check_estimator(name, of_adders)
     except UnknownNameError as error:
         raise UnknownNameError(f"estimator: {error}") from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rfprune.core.registry import Entry, Registry
+from rfprune.core.registry import Entry, Registry, a_type
 from rfprune.errors import SpecError
 from rfprune.methods.problem import Choice, Method, Problem, check_choice
 
@@ -60,6 +60,6 @@ def find_method(name: str) -> Method:
     method = METHODS.load(name)
     if not isinstance(method, Method):
         raise SpecError(
-            f"prune.method: '{name}' is a {type(method).__name__}, not a rfprune.methods.Method."
+            f"prune.method: '{name}' is {a_type(method)}, not a rfprune.methods.Method."
         )
     return method

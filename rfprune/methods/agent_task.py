@@ -73,6 +73,12 @@ class AgentTask(Protocol):
             condition: of the input.
         """
 
+    def network(self, choice: IntArray, condition: int) -> tuple[int, ...]:
+        """Return what names the finished network that decisions (L,) come to under a condition.
+
+        Decisions with one name come to one network; asking measures nothing.
+        """
+
 
 def check_task(task: AgentTask) -> None:
     """Raise if a task contradicts itself.

@@ -33,4 +33,4 @@ L1 = Method(
 )
 NONE = Method(baselines.keep_all, penalty="none", prunes=False)
 # What they select is values, in `Prunable.level`; asked for groups, they keep them all.
-WIDTHS = EBOPS = Method(baselines.keep_all, penalty="none", chooses_values=True, needs=("da4ml",))
+WIDTHS = EBOPS = Method(baselines.keep_all, penalty="none", chooses_values=True)

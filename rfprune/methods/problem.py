@@ -39,8 +39,8 @@ class GroupTask(AgentTask, Protocol):
     def budgeted(self) -> bool:
         """Whether a budget, and not the reward alone, says how much goes."""
 
-    def answer(self) -> IntArray | None:
-        """Return (L,) what a policy says that was learned before; None = it has to be learned."""
+    def answers(self) -> list[IntArray]:
+        """Return decisions (L,) of a policy that was learned before; empty = it has to learn."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Problem:
         budget: (R,) what all kept groups may hold together; inf = free.
         layer: (G,) layer of each group.
         floor: (L,) groups that each layer keeps at least.
-        used: counts (R,) what a set of kept groups (G,) really holds. It equals
+        used: counts (R,) what a set of kept groups (G,) takes. It equals
             ``cost[keep].sum(0)`` except for single weights that share a multiplier, and for
             kernels, whose cost depends on the layers around them.
         rng: random numbers, seeded by the trial.

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rfprune.core.named import InputShape, Outputs, call, plain_shape, zero_rows
 from rfprune.core.paths import find_named, places_of
-from rfprune.core.registry import importable, nearest, resolve
+from rfprune.core.registry import a_type, importable, nearest, resolve
 from rfprune.errors import NetworkError, RfpruneError, SpecError
 from rfprune.models.checkpoint import Checkpoint, load_checkpoint
 from rfprune.models.extra_packages import declare_missing_operators
@@ -164,7 +164,7 @@ def _construct(spec: ModelSpec, input_shape: InputShape, n_outputs: Outputs) -> 
     else:
         function = MODELS.load(spec.name)
     if not callable(function):
-        raise NetworkError(f"model '{spec.name}' is a {type(function).__name__}, not a function.")
+        raise NetworkError(f"model '{spec.name}' is {a_type(function)}, not a function.")
     given = {"input_shape": input_shape, "n_outputs": n_outputs, "n_classes": n_outputs}
     arguments = _arguments(spec, function, given)
     try:
@@ -177,7 +177,7 @@ def _construct(spec: ModelSpec, input_shape: InputShape, n_outputs: Outputs) -> 
         ) from error
     if not isinstance(model, nn.Module):
         raise NetworkError(
-            f"model '{spec.name}' returned a {type(model).__name__}, expected a torch.nn.Module."
+            f"model '{spec.name}' returned {a_type(model)}, expected a torch.nn.Module."
         )
     return model
 

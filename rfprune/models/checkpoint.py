@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from rfprune.core.named import InputShape, Outputs, plain_shape
+from rfprune.core.registry import a_type
 from rfprune.core.value_files import load_content, save_content
 from rfprune.errors import InputError, NetworkError
 from rfprune.models.spec import ModelSpec
@@ -176,7 +177,7 @@ def read_content(path: Path) -> dict[str, Any]:
     """
     content = load_content(path, NetworkError, _SAVE_THE_STATE_DICT)
     if not isinstance(content, dict):
-        raise NetworkError(f"{path}: holds a {type(content).__name__}, expected a dict of tensors.")
+        raise NetworkError(f"{path}: holds {a_type(content)}, expected a dict of tensors.")
     return content
 
 
@@ -190,12 +191,12 @@ def only_tensors(path: Path, content: object) -> dict[str, Tensor]:
 
     if not isinstance(content, Mapping):
         raise NetworkError(
-            f"{path}: its state dict is a {type(content).__name__}, expected a dict of tensors."
+            f"{path}: its state dict is {a_type(content)}, expected a dict of tensors."
         )
     for name, value in content.items():
         if not isinstance(value, torch.Tensor):
             raise NetworkError(
-                f"{path}: '{name}' is a {type(value).__name__}; a state dict holds tensors only."
+                f"{path}: '{name}' is {a_type(value)}; a state dict holds tensors only."
             )
         # Such a network computes nothing, and comparisons with its accuracy would all be false.
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):

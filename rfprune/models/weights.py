@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rfprune.core.registry import a_type
 from rfprune.errors import NetworkError
 from rfprune.models.checkpoint import only_tensors, read_content
 
@@ -40,7 +41,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not held:
         key, value = next((k, v) for k, v in content.items() if not _is_tensor(v))
         raise NetworkError(
-            f"{path}: '{key}' is a {type(value).__name__}; a state dict holds tensors only, and a "
+            f"{path}: '{key}' is {a_type(value)}; a state dict holds tensors only, and a "
             f"file that holds more keeps it under one of the keys {', '.join(_KEYS)}. "
             f"Found: {', '.join(map(str, content))}."
         )

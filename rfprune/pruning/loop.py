@@ -178,7 +178,7 @@ def _chosen_and_trained(
     _fine_tune(session, index, prune.epochs_per_step - released, masks, pressed)
     if released:
         _fine_tune(session, index, released, masks, None, Purpose.RELEASE)
-    return choice, masks
+    return choice, session.repair(masks, progress)
 
 
 def _fine_tune(

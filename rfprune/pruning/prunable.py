@@ -146,6 +146,32 @@ class Prunable(ABC):
     def why_not_less(self, resource: str, budget: float) -> str:
         """Return what holds more of a resource than a budget that cannot be reached."""
 
+    def start(self, model: nn.Module) -> None:  # noqa: B027
+        """Take the dense network: fractions are parts of what is built of it, where that is known.
+
+        First the untrained one, so that budgets out of reach are refused before it is trained.
+        """
+
+    def correct_costs(self, model: nn.Module, masks: Masks | None) -> bool:
+        """Correct costs by what is built of `model` under masks; return whether they have changed.
+
+        Args:
+            model: as it is before the choice.
+            masks: of what was chosen by the present costs; None before the first choice of a step,
+                where the costs become what they are at the start of every step.
+        """
+        return False
+
+    def repair(self, model: nn.Module, masks: Masks, budget: FloatArray) -> Masks:
+        """Return masks under which what is built of a trained network is within a budget (R,).
+
+        What they take away beyond `masks` is taken from the model in place.
+
+        Raises:
+            BudgetError: nothing that may go is left.
+        """
+        return masks
+
     @abstractmethod
     def masks(self, keep: BoolArray) -> Masks:
         """Return the masks that keep the groups in `keep` (G,), by layer name."""

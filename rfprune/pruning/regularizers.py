@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from rfprune.pruning.prunable import GroupedWeight
-from rfprune.training.penalty import Penalty
+from rfprune.training.penalty import Penalty, Term
 
 __all__ = ["group_penalty", "weight_penalty"]
 
@@ -39,10 +39,18 @@ def group_penalty(
         strength: per tensor (G_l,): the factor s_g of each group.
         proximal: proximal or gradient form.
     """
-    paired = [pair for pair in zip(weights, strength, strict=True) if _trained(model, pair[0])]
-    rows = [_Rows(w.of(model), s) for w, s in paired if w.rows]
-    spread = [(w, s) for w, s in paired if not w.rows]
-    parts: list[_Lasso] = [*rows, *([_Spread(model, spread)] if spread else [])]
+    paired = [
+        (w.of(model), Term(w.parameter, w.label, part, w.rows))
+        for w, part in zip(weights, strength, strict=True)
+        if _trained(model, w)
+    ]
+    return _group_penalty_on(paired, proximal)
+
+
+def _group_penalty_on(paired: Sequence[tuple[Tensor, Term]], proximal: bool) -> Penalty:
+    rows = [_Rows(tensor, term.strength) for tensor, term in paired if term.rows]
+    spread = [(tensor, term) for tensor, term in paired if not term.rows]
+    parts: list[_Lasso] = [*rows, *([_Spread(spread)] if spread else [])]
 
     def add_gradient() -> None:
         with torch.no_grad():
@@ -54,7 +62,8 @@ def group_penalty(
             for part in parts:
                 part.shrink(learning_rate)
 
-    return Penalty(add_gradient, shrink, proximal)
+    terms = tuple(term for _, term in paired)
+    return Penalty(add_gradient, shrink, proximal, terms, _group_penalty_on)
 
 
 def _trained(model: nn.Module, weight: GroupedWeight) -> bool:
@@ -99,15 +108,15 @@ class _Rows:
 class _Spread:
     """The lasso of tensors whose groups lie anywhere in them."""
 
-    def __init__(self, model: nn.Module, paired: Sequence[tuple[GroupedWeight, Tensor]]) -> None:
-        self._tensors = [weight.of(model) for weight, _ in paired]
+    def __init__(self, paired: Sequence[tuple[Tensor, Term]]) -> None:
+        self._tensors = [tensor for tensor, _ in paired]
         device = self._tensors[0].device
         # One label over all tensors, so that a step costs a few operations and not a few per
         # tensor.
-        starts = np.cumsum([0, *(len(part) for _, part in paired)])
-        labels = [w.label + s for (w, _), s in zip(paired, starts, strict=False)]
+        starts = np.cumsum([0, *(len(term.strength) for _, term in paired)])
+        labels = [term.label + s for (_, term), s in zip(paired, starts, strict=False)]
         self._label = torch.cat(labels).to(device)
-        self._strength = torch.cat([part for _, part in paired]).to(device)
+        self._strength = torch.cat([term.strength for _, term in paired]).to(device)
 
     def _over_norm(self, flat: Tensor) -> Tensor:
         """Return s_g / ||w_g|| for every weight."""
@@ -136,25 +145,38 @@ def weight_penalty(
 
     Arguments as of `group_penalty`; s_l is the mean of a tensor's ``strength`` (G_l,).
     """
-    paired = [pair for pair in zip(weights, strength, strict=True) if _trained(model, pair[0])]
-    tensors = [weight.of(model) for weight, _ in paired]
-    factors = [float(part.mean()) for _, part in paired]
+    # One factor for all weights of a tensor.
+    paired = [
+        (w.of(model), Term(w.parameter, torch.zeros_like(w.label), part.mean().reshape(1), True))
+        for w, part in zip(weights, strength, strict=True)
+        if _trained(model, w)
+    ]
+    return _weight_penalty_on(paired, proximal)
+
+
+def _weight_penalty_on(paired: Sequence[tuple[Tensor, Term]], proximal: bool) -> Penalty:
+    tensors = [tensor for tensor, _ in paired]
+    factors = [term.strength.to(tensor.device).unsqueeze(1) for tensor, term in paired]
+
+    def times_factor(each: Tensor, factor: Tensor) -> Tensor:
+        return (each.reshape(len(factor), -1) * factor).reshape(each.shape)
 
     def add_gradient() -> None:
         if not tensors:
             return
         with torch.no_grad():
-            signs = [factor * t.sign() for factor, t in zip(factors, tensors, strict=True)]
+            signs = [times_factor(t.sign(), f) for t, f in zip(tensors, factors, strict=True)]
             _add_to_gradients(tensors, _flat(signs))
 
     def shrink(learning_rate: float) -> None:
         with torch.no_grad():
             for tensor, factor in zip(tensors, factors, strict=True):
                 # The same proximal step with every weight a group of its own: soft thresholding.
-                size = (tensor.abs() - learning_rate * factor).clamp_min_(0)
-                tensor.copy_(tensor.sign() * size)
+                size = tensor.abs().reshape(len(factor), -1) - learning_rate * factor
+                tensor.copy_(tensor.sign() * size.clamp_min_(0).reshape(tensor.shape))
 
-    return Penalty(add_gradient, shrink, proximal)
+    terms = tuple(term for _, term in paired)
+    return Penalty(add_gradient, shrink, proximal, terms, _weight_penalty_on)
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:

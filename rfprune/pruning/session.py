@@ -34,6 +34,10 @@ from rfprune.training import Fit, Penalty, Trainer, measure, outputs_of, train
 __all__ = ["Evaluation", "Purpose", "Session", "Snapshot", "drawn_seed"]
 
 
+#: Choices that are made again of one step, by costs that follow from what is built.
+_CORRECTIONS = 3
+
+
 @unique
 class Purpose(IntEnum):
     """What random numbers of a step are drawn for; a number once given keeps its meaning.
@@ -233,6 +237,17 @@ class Session:
     def select(self, step: int, progress: float) -> Choice:
         """Return which groups the method keeps at `progress` of the budgets."""
         prunable = self.prunable
+        prunable.correct_costs(self.model, None)
+        choice = self._selected(step, progress)
+        # An agent learns on the costs that it began with.
+        for _ in range(0 if self.method.learns else _CORRECTIONS):
+            if not prunable.correct_costs(self.model, prunable.masks(choice.keep)):
+                break
+            choice = self._selected(step, progress)
+        return choice
+
+    def _selected(self, step: int, progress: float) -> Choice:
+        prunable = self.prunable
         problem = self.problem(step, progress)
         if prunable.coupled:
             choice = select_coupled(self.method, problem, prunable.cost)
@@ -264,6 +279,15 @@ class Session:
             agent_folder=None if self.agent_dir is None else self.agent_dir / f"{step:03d}",
             resources=prunable.resources,
         )
+
+    def repair(self, masks: Masks, progress: float) -> Masks:
+        """Return masks under which what is built is within the budget, and hold the model to them.
+
+        Raises:
+            BudgetError: nothing that may go is left.
+        """
+        self.masks = self.prunable.repair(self.model, masks, self.budget(progress))
+        return self.masks
 
     def masked_merit(self, keep: BoolArray) -> float:
         """Return how good the network is with only the groups in `keep` (G,), not fine-tuned."""

@@ -104,7 +104,7 @@ def compare(*sweeps: Any) -> SweepComparison:
             ``rfprune.sweep`` and ``rfprune.open`` return.
 
     Raises:
-        RunsError: fewer than two, one that is no sweep or has no front, or no objective in common.
+        RunsError: fewer than two, one that is not a sweep or has no front, or no common objective.
     """
     if len(sweeps) < 2:
         raise RunsError(f"compare: needs two sweeps or more, not {len(sweeps)}.")

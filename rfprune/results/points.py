@@ -216,7 +216,7 @@ def read_sweep(folder: SweepFolder) -> SweepView:
 
 
 def read_single(folder: TrialFolder) -> SweepView:
-    """Return a trial without a sweep as a sweep of one; its budgets' resources are to be small.
+    """Return a trial without a sweep as a sweep of one, whose objectives include its budgets.
 
     Raises:
         RunsError: a file in the folder is damaged, or there is no trial in it.

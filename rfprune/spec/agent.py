@@ -102,7 +102,7 @@ class ExplorationSpec(StrictSpec):
 
     start: Fraction = 1.0
     end: Fraction = 0.05
-    fraction: Fraction = Field(0.6, description="part of the episodes during which it falls")
+    fraction: Fraction = Field(0.2, description="part of the episodes during which it falls")
 
     @model_validator(mode="after")
     def _falls(self) -> ExplorationSpec:

@@ -180,11 +180,16 @@ class StopSpec(StrictSpec):
 
 
 class TrialResources(StrictSpec):
-    """What one trial occupies while it runs."""
+    """What one trial occupies while it runs, or several that share it."""
 
     cpus: PositiveFloat = 1
     gpus: NonNegativeFloat = 0
     memory_gb: PositiveFloat | None = None
+    together: Annotated[int, Field(ge=1, le=1024)] = added(
+        1,
+        description="trials that share what one would occupy; networks of one architecture on the "
+        "same rows are trained as one batched network",
+    )
 
 
 class RunsSpec(StrictSpec):
@@ -251,6 +256,20 @@ class SweepSpec(TrialSpec):
     )
     runs: RunsSpec = RunsSpec()
     storage: str | None = Field(None, description="URL of the study; a journal file if not set")
+
+    @model_validator(mode="after")
+    def _sharing_is_possible(self) -> SweepSpec:
+        if self.early_stop is not None and self.resources.together > 1:
+            raise ValueError(
+                f"resources.together: {self.resources.together} cannot be combined with "
+                "early_stop, which ends a trial by taking its process from it; remove one of them"
+            )
+        if self.retries == 0 and self.resources.together > 1:
+            raise ValueError(
+                f"resources.together: {self.resources.together} needs retries of at least 1: "
+                "trials that share a process die with it, whichever of them is at fault"
+            )
+        return self
 
     @field_validator("constraints")
     @classmethod

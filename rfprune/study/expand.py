@@ -43,6 +43,8 @@ Layers = Mapping[str, LayerSize]
 
 _SECTIONS = ("hardware.layers", "prune.layers")
 _GLOBAL_REUSE = "hardware.reuse_factor"
+#: Keys of ``hardware.layers`` that the weights of a recurrent layer cannot have of their own.
+_SHARED = ("strategy", "output_precision")
 
 
 class _NoEffectError(SpecError):
@@ -130,7 +132,7 @@ class _Builder:
                 raise SpecError(
                     f"{source}: '{key}': '*' is allowed only where the searched path names a layer."
                 )
-            concrete = key.replace("*", layer)
+            concrete = _of_layer(key, layer)
             when[next(_write_out(concrete, self.layers, source))[0]] = value
         return when
 
@@ -163,6 +165,10 @@ class _Builder:
         chosen = sorted(
             rf for rf in common if rf >= entry.low and (entry.high is None or rf <= entry.high)
         )
+        # At 1 strategy auto builds one weight of a recurrent layer in latency, and would build the
+        # other in resource_unrolled: both have one strategy, so that the trial would be refused.
+        if any(layer_of(name) and "latency" not in self._strategies(name) for name in sizes):
+            chosen = [rf for rf in chosen if rf > 1] or chosen
         if not chosen:
             end = "up" if entry.high is None else f"to {entry.high}"
             # The nearest to the end that was asked for, so that the sentence offers a way out.
@@ -222,8 +228,8 @@ class _Builder:
     def _layers_of(self, path: str) -> dict[str, LayerSize]:
         """Return the layers whose reuse factor `path` may decide."""
         if path != _GLOBAL_REUSE:
-            name = path.split(".")[2]
-            return {name: self.layers[name]}
+            named = path.split(".")[2]
+            return {n: size for n, size in self.layers.items() if named in (n, layer_of(n))}
         # A layer whose own factor is searched only sometimes falls back to the global one.
         always = {concrete for concrete, entry in self.entries().items() if not entry.when}
         rest = {}
@@ -249,15 +255,35 @@ def _write_out(path: str, layers: Layers, source: str) -> Iterator[tuple[str, st
     if section not in _SECTIONS or len(names) < 3:
         yield path, ""
     elif names[2] == "*":
-        for layer in layers:
-            yield ".".join([section, layer, *names[3:]]), layer
-    elif names[2] not in layers:
-        raise SpecError(
-            f"{source}: the network has no layer '{names[2]}'.{nearest(names[2], layers)} "
-            f"Layers: {', '.join(layers)}."
-        )
+        written = {_of_layer(path, layer): layer for layer in layers}
+        for concrete in written:
+            yield concrete, concrete.split(".")[2]
     else:
+        _check_named(section, names[2], names[3:], layers, source)
         yield path, names[2]
+
+
+def _of_layer(path: str, layer: str) -> str:
+    """Return a path with a layer in the place of ``*``; of a weight, its layer if they share it."""
+    shared = path.startswith("hardware.") and path.rpartition(".")[2] in _SHARED
+    return path.replace("*", (layer_of(layer) or layer) if shared else layer)
+
+
+def _check_named(section: str, name: str, keys: list[str], layers: Layers, source: str) -> None:
+    """Refuse a layer that is not there, and one weight for what its layer has as a whole."""
+    hardware = section == "hardware.layers"
+    whole = [layer_of(layer) or layer for layer in layers] if hardware else []
+    known = list(dict.fromkeys([*whole, *layers]))
+    if name not in known:
+        raise SpecError(
+            f"{source}: the network has no layer '{name}'.{nearest(name, known)} "
+            f"Layers: {', '.join(known)}."
+        )
+    if hardware and layer_of(name) and keys and keys[0] in _SHARED:
+        raise SpecError(
+            f"{source}: the weights of a recurrent layer share their {keys[0]}. Allowed: "
+            f"hardware.layers.{layer_of(name)}.{keys[0]}."
+        )
 
 
 def _deciding(layer: str, key: str) -> list[str]:

@@ -16,6 +16,7 @@ from rfprune.core.registry import nearest
 from rfprune.errors import SpecError
 from rfprune.hardware.reuse import LayerSizes
 from rfprune.spec import SweepSpec
+from rfprune.spec.hardware import layer_of
 from rfprune.spec.networks import SEARCHED
 from rfprune.spec.search import Choices, Entry
 from rfprune.study.parameters import Listed, Parameter, Scalar
@@ -58,7 +59,8 @@ def each_alone(
                     f"{nearest(str(label), labels)} Possible: {', '.join(labels)}."
                 )
     for label in labels:
-        foreign = {name for other in labels for name in layers[other]} - set(layers[label])
+        foreign = {name for other in labels for name in _names(layers[other])}
+        foreign -= _names(layers[label])
         search = dict(_own_entries(spec.search, label, foreign))
         start = [
             {path: value for path, value in point.items() if path != SEARCHED}
@@ -76,6 +78,11 @@ def each_alone(
             if len(kept) < len(found.layers):
                 own[section] = found.model_copy(update={"layers": kept})
         yield label, alone(spec, label).model_copy(update=own), layers[label]
+
+
+def _names(layers: LayerSizes) -> set[str]:
+    """Return what a file may call the layers: each, and the one that several weights belong to."""
+    return {*layers, *filter(None, map(layer_of, layers))}
 
 
 def _wanted(entry: Entry) -> list[Scalar] | None:

@@ -198,6 +198,7 @@ def outlook(spec: SweepSpec, base_dir: Path, rehearse: bool = False) -> Outlook:
         rehearsed += prepared.deployment.rehearse(untrained, data.x_train[:_REHEARSED_ROWS])
     notes = [note for corner in corners for note in corner.notes()]
     notes += _narrow_between(spec, space, target, data, base_dir)
+    notes += _together(spec, [corner.prepared for corner in corners])
     return Outlook(
         sweep=spec.name,
         part=first.deployment.device,
@@ -217,6 +218,15 @@ def outlook(spec: SweepSpec, base_dir: Path, rehearse: bool = False) -> Outlook:
         tools=target.tools(),
         data=overview(data),
     )
+
+
+def _together(spec: SweepSpec, corners: Sequence[Prepared]) -> list[str]:
+    """Say where trials that share what one would occupy gain nothing by it."""
+    if spec.resources.together == 1:
+        return []
+    key = f"resources.together: {spec.resources.together}"
+    reasons = [why for prepared in corners if (why := prepared.apart())]
+    return [f"{key}: trainings are done one after the other where {why}." for why in reasons]
 
 
 def _sizes(

@@ -44,7 +44,8 @@ class Stopping:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rule = spec.stop
-        self._cpus = spec.resources.cpus
+        # Trials that share their CPUs are busy with them by turns.
+        self._cpus = spec.resources.cpus / spec.resources.together
         self._usable = usable
         self._front = None if reference is None else GrowingFront(reference)
         self._clock = clock

@@ -88,6 +88,11 @@ class Anomaly(Task):
         """Return (N, 1) float32."""
         return torch.from_numpy(target.astype(np.float32)).unsqueeze(1)
 
+    @property
+    def averages(self) -> bool:
+        """False: the score may look at the rows, and a training of usual rows leaves some out."""
+        return False
+
     def judged(self, output: Any, x: Any) -> Tensor:
         """Return (N, 1) the score: the output, or its squared distance from the input."""
         if not self.reconstructs:

@@ -138,6 +138,11 @@ class Heads(Task):
         """Return what each head is trained for."""
         return Named({name: task.aims(target.parts[name]) for name, task in self._each()})
 
+    @property
+    def averages(self) -> bool:
+        """False: there are several losses."""
+        return False
+
     def judged(self, output: Any, x: Any) -> dict[str, Any]:
         """Return what the heads' losses and metrics take, by head.
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from rfprune.core.arrays import BoolArray, IntArray
 from rfprune.core.named import InputShape, Outputs
 from rfprune.core.quantities import Direction, Quantity
-from rfprune.core.registry import importable, resolve
+from rfprune.core.registry import a_type, importable, resolve
 from rfprune.errors import DataError, SpecError, TrialError, UnknownNameError
 from rfprune.tasks.losses import LOSSES, Loss
 from rfprune.tasks.metrics import METRICS
@@ -273,6 +273,14 @@ class Task(ABC):
             weight: (N,) of the rows.
         """
         return self._loss(output, target) if weight is None else self._loss(output, target, weight)
+
+    @property
+    def averages(self) -> bool:
+        """Whether the loss is a mean over rows, weighted or not, of what each puts out.
+
+        Those that rfprune names are; of a function of the user's nobody knows.
+        """
+        return not any(":" in name for name in (self.spec.name, self.spec.loss or ""))
 
     @property
     def has_own_functions(self) -> bool:
@@ -542,7 +550,7 @@ def _number(value: Any) -> float:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
         shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
-        raise TypeError(f"it returned a {type(value).__name__}{shape}, expected one number")
+        raise TypeError(f"it returned {a_type(value)}{shape}, expected one number")
     if not math.isfinite(value):
         raise ValueError(f"it returned {value}, expected a finite number")
     return float(value)

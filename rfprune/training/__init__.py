@@ -26,6 +26,7 @@ from rfprune.training.own import (
     trainer_of,
 )
 from rfprune.training.penalty import Penalty
+from rfprune.training.together import in_turns, no_gain, noted_alone, why_alone
 
 __all__ = [
     "Fit",
@@ -38,8 +39,11 @@ __all__ = [
     "batches",
     "evaluate",
     "fit",
+    "in_turns",
     "measure",
+    "no_gain",
     "norms_of",
+    "noted_alone",
     "outputs_of",
     "rehearse",
     "seed_everything",
@@ -48,4 +52,5 @@ __all__ = [
     "teacher_of",
     "train",
     "trainer_of",
+    "why_alone",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,9 +196,10 @@ def fit(model: nn.Module, x: Rows, y: Any, how: Fit) -> float:
     """
     seed_everything(how.seed)
     generator = torch.Generator().manual_seed(how.seed)
-    optimizer = _optimizer(model, how)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = optimizer_of(trained, how.train, how.learning_rate, how.train.weight_decay)
     updates = -(-len(x) // how.train.batch_size) * how.epochs
-    scheduler = _scheduler(optimizer, how, steps=updates)
+    scheduler = scheduler_of(optimizer, how.train, steps=updates)
     masked = _masked_weights(model, how.masks)
     _apply_masks(masked)
     augment = Augmentation(how.train.augment, how.seed) if how.train.augment else None
@@ -345,20 +346,22 @@ def _update(loss: Tensor, optimizer: torch.optim.Optimizer, how: Fit) -> None:
         penalty.shrink(optimizer.param_groups[0]["lr"])
 
 
-def _optimizer(model: nn.Module, how: Fit) -> torch.optim.Optimizer:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    decay, rate = how.train.weight_decay, how.learning_rate
-    if how.train.optimizer == "sgd":
+def optimizer_of(
+    parameters: Iterable[Tensor], train: TrainSpec, rate: float, decay: float
+) -> torch.optim.Optimizer:
+    """Return the optimizer that ``train.optimizer`` names, at a learning rate and weight decay."""
+    if train.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay, fused=True)
-    adam = torch.optim.Adam if how.train.optimizer == "adam" else torch.optim.AdamW
+    adam = torch.optim.Adam if train.optimizer == "adam" else torch.optim.AdamW
     return adam(parameters, lr=rate, weight_decay=decay, fused=True)
 
 
-def _scheduler(
-    optimizer: torch.optim.Optimizer, how: Fit, steps: int
+def scheduler_of(
+    optimizer: torch.optim.Optimizer, train: TrainSpec, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return what lowers the learning rate over so many updates, or leaves it."""
     # Per update and not per epoch: few epochs per step would make a stair of the curve.
-    if how.train.learning_rate_schedule == "cosine":
+    if train.learning_rate_schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(steps, 1))
     return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
 

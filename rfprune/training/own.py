@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from rfprune.core.named import call
-from rfprune.core.registry import importable, resolve
+from rfprune.core.registry import a_type, importable, resolve
 from rfprune.data import Dataset, Rows
 from rfprune.errors import SpecError, TrialError, UnknownNameError
 from rfprune.spec.training import TrainSpec
 from rfprune.tasks import Task, TaskSpec, make_task
-from rfprune.training.fit import Fit, aims, fit, outputs_of, seed_everything
+from rfprune.training.fit import Fit, aims, outputs_of, seed_everything
+from rfprune.training.together import fit_in_turn, note_alone
 
 __all__ = ["Hook", "Settings", "Trainer", "TrainingRows", "rehearse", "train", "trainer_of"]
 
@@ -107,8 +108,8 @@ class Hook:
 
 
 def train(model: nn.Module, data: Dataset, how: Fit) -> None:
-    """Train a network in place by the loop of `rfprune.training.fit`."""
-    fit(model, data.x_train, data.y_train, how)
+    """Train a network in place by the loop of `rfprune.training.fit`; with others, if there are."""
+    fit_in_turn(model, data.x_train, data.y_train, how)
 
 
 def trainer_of(spec: TrainSpec, base_dir: Path | None = None) -> Trainer:
@@ -128,11 +129,12 @@ def trainer_of(spec: TrainSpec, base_dir: Path | None = None) -> Trainer:
             raise UnknownNameError(f"train.function: {error}") from None
     if not callable(function):
         raise SpecError(
-            f"train.function: '{name}' is a {type(function).__name__}, not a function "
+            f"train.function: '{name}' is {a_type(function)}, not a function "
             "f(model, data, hook, settings)."
         )
 
     def trains(model: nn.Module, data: Dataset, how: Fit) -> None:
+        note_alone(f"'{name}' (train.function) trains in its own way")
         _train_by(function, name, model, data, how)
 
     return trains
@@ -168,7 +170,7 @@ def _train_by(
         ) from error
     if not isinstance(trained, nn.Module):
         raise TrialError(
-            f"train.function '{name}' returned a {type(trained).__name__}, expected the network."
+            f"train.function '{name}' returned {a_type(trained)}, expected the network."
         )
     if _versions(data) != versions:
         raise TrialError(f"train.function '{name}' changed the rows in place; work on copies.")

@@ -181,11 +181,21 @@ def _load(spec: TrialSpec, place: Path, data: Dataset, task: Task, base_dir: Pat
     return Dense(model, metrics, 0.0, cached=True)
 
 
+#: The data set of the last trial of this process and its copy on a device.
+_moved: tuple[Dataset, Dataset] | None = None
+
+
 def to_device(data: Dataset, device: torch.device) -> Dataset:
-    """Return the data set with its tensors on `device`."""
+    """Return the data set with its tensors on `device`, which must not be changed in place."""
+    global _moved
     if device.type == "cpu":
         return data
+    if _moved is not None and _moved[0] is data and _moved[1].x_train.device.type == device.type:
+        return _moved[1]
+    _moved = None  # let the old rows go before the new ones come
     names = [f"{letter}_{part}" for letter in "xyw" for part in PARTS]
     # Weights of rows may be absent.
     there = {name: getattr(data, name) for name in names if getattr(data, name) is not None}
-    return replace(data, **{name: rows.to(device) for name, rows in there.items()})
+    moved = replace(data, **{name: rows.to(device) for name, rows in there.items()})
+    _moved = data, moved
+    return moved

@@ -16,7 +16,15 @@ from rfprune.methods import Method, find_method
 from rfprune.pruning import Session, final_amounts
 from rfprune.spec import TrialSpec
 from rfprune.tasks import Task, make_task
-from rfprune.training import rehearse, teacher_of, trainer_of
+from rfprune.training import (
+    Fit,
+    no_gain,
+    rehearse,
+    select_device,
+    teacher_of,
+    trainer_of,
+    why_alone,
+)
 from rfprune.trial.dense import Dense, new_model
 from rfprune.trial.target import Deployment, Target, target_of
 
@@ -86,6 +94,23 @@ class Prepared:
             "long as prune.epochs_per_step says."
         ]
 
+    def apart(self) -> str:
+        """Return why fine-tuning is not done together with that of other trials; empty if it is."""
+        spec, prunable = self.spec, self.deployment.prunable
+        if spec.train.function is not None:
+            return f"'{spec.train.function}' (train.function) trains in its own way"
+        if self.method.chooses_values or self.method.learns:
+            return f"prune.method: {spec.prune.method} trains in its own way"
+        if not prunable.zeroes:
+            return f"{spec.target.title} keeps pruned weights under masks of each network's own"
+        if spec.prune.fixed_point:
+            return "prune.fixed_point computes in the numbers of each network's own types"
+        model = new_model(spec, self.data, self.base_dir)
+        how = Fit(1, spec.train.learning_rate, spec.train, spec.seed, task=self.task)
+        why = why_alone(model, self.data.x_train, self.data.y_train, how)
+        device = select_device(spec.train.device)
+        return why or no_gain(model, device, spec.train.batch_size)
+
     def session(self, dense: Dense, data: Dataset, folder: Path | None = None) -> Session:
         """Return a pruning run at its start.
 
@@ -104,15 +129,19 @@ class Prepared:
             ladder = spec.prune.model_copy(update={"schedule": "constant"})
             spec = spec.model_copy(update={"prune": ladder})
         self.deployment.arrange(dense.model)
+        prunable = self.deployment.prunable
+        prunable.start(dense.model)
+        # The same as before, unless it is parts of what is built of the trained network.
+        amounts = final_amounts(prunable.dense, spec.prune.budget) if self.amounts else {}
         distils = spec.prune.distillation > 0
         return Session(
             spec=spec,
             model=dense.model,
             data=data,
             task=self.task,
-            prunable=self.deployment.prunable,
+            prunable=prunable,
             method=self.method,
-            amounts=self.amounts,
+            amounts=amounts,
             dense_score=dense.metrics[self.task.spec.score_name],
             teacher=teacher_of(dense.model, data.x_train, self.task) if distils else None,
             trainer=trainer_of(spec.train, self.base_dir),
@@ -137,16 +166,15 @@ def prepare(
         MissingExtraError: the method needs a package that is not installed.
     """
     target = target_of(spec)
-    # A finished trial is shown and exported where its tools are not installed.
-    if to_run:
-        target.check(spec, base_dir)
     try:
         with importable(base_dir):
             method = find_method(spec.prune.method)
     except UnknownNameError as error:
         raise UnknownNameError(f"prune.method: {error}") from None
+    # A finished trial is shown and exported where its tools are not installed.
     if to_run:
         method.check_installed()
+        target.check(spec, base_dir)
     task = make_task(spec.task, base_dir)
     rows = load(spec.data, base_dir, task) if data is None else data
     # Untrained, so that everything that depends on shapes alone fails before any training.

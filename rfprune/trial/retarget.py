@@ -206,7 +206,7 @@ class _Carrier:
         """Return whether what is left fits the trial's budgets on this hardware."""
         prunable = self.prepared.deployment.prunable
         used = dict(zip(prunable.resources, prunable.used(prunable.kept(masks)), strict=True))
-        amounts = self.prepared.amounts
+        amounts = self.session.amounts
         return all(used[name] <= most * (1 + _ROUNDING) for name, most in amounts.items())
 
     def result(self, known: TrialResult) -> TrialResult:

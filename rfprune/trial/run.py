@@ -20,7 +20,7 @@ from rfprune.pruning import Evaluation, Session, State, Step, dense_step, steps
 from rfprune.results import StepRecord, TrialFolder, TrialResult
 from rfprune.spec import TrialSpec
 from rfprune.tasks import make_task
-from rfprune.training import select_device
+from rfprune.training import noted_alone, select_device
 from rfprune.trial.checkpoints import load_step, save_step
 from rfprune.trial.dense import Dense, dense_network, to_device
 from rfprune.trial.prepare import Prepared, prepare
@@ -104,7 +104,7 @@ def run_trial(
         "budgets_met": last.budgets_met,
         "final_step": runner.last_accepted,
         "seconds": round(time.monotonic() - begun, 3),
-        "notes": [*known.notes, *runner.notes],
+        "notes": [*known.notes, *runner.notes, *_trained_alone()],
     }
     result = known.model_copy(update=ending)
     folder.write_result(result)
@@ -122,6 +122,13 @@ def _repeat(spec: TrialSpec, folder: TrialFolder, dense_dir: Path, base_dir: Pat
         found.append(place.steps())
     if found:
         folder.rewrite_steps(averaged(folder.steps(), found))
+
+
+def _trained_alone() -> list[str]:
+    return [
+        f"resources.together: trainings of this trial were done apart from the others: {why}."
+        for why in noted_alone()
+    ]
 
 
 def _narrow_types(prepared: Prepared, dense: Dense) -> list[str]:

@@ -259,10 +259,11 @@ class Target(ABC):
 
     @abstractmethod
     def check(self, spec: TrialSpec, base_dir: Path) -> None:
-        """Refuse names in the file that are in no table and no module.
+        """Refuse names in the file that are in no table and no module, and missing packages.
 
         Raises:
             UnknownNameError: names the key and the nearest known name.
+            MissingExtraError: what the trial needs is not installed.
         """
 
     @abstractmethod

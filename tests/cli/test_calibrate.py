@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 
 from rfprune.fpga.estimators.calibration import calibration_file, corrections
 
+SAMPLES = Path(os.environ.get("RFPRUNE_DATA", "/nowhere")) / "report_samples"
 LAYER = {"type": "dense", "n_in": 64, "n_out": 32, "strategy": "resource", "reuse_factor": 16}
 #: The parts of a C-synthesis report of Vitis HLS that are read.
 REPORT = """<profile>
@@ -91,27 +93,73 @@ def test_reports_of_another_design_are_refused(run, workplace: Path, change, sai
     assert not calibration_file().exists()
 
 
-def test_reports_that_contradict_each_other_are_refused(run, workplace: Path) -> None:
+#: A change of a second report, and what is said of both.
+CONTRADICTIONS = {
+    "resources": ("<LUT>5000", "<LUT>7000", ("says lut 5000", "says 7000")),
+    "latency": ("<Worst-caseLatency>18", "<Worst-caseLatency>40", ("says latency_max 18", "40")),
+    "interval": ("<Interval-min>16", "<Interval-min>1", ("says ii_min 16", "says 1")),
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_reports_that_contradict_each_other_are_refused(run, workplace: Path, case: str) -> None:
+    old, new, words = CONTRADICTIONS[case]
     report = project(workplace / "one", 5000)
     second = workplace / "one" / "prj" / "solution2" / "syn" / "report" / report.name
     second.parent.mkdir(parents=True)
-    second.write_text(report.read_text().replace("<LUT>5000", "<LUT>7000"))
+    assert old in report.read_text()
+    second.write_text(report.read_text().replace(old, new))
     ran = run("calibrate", "one")
     said = " ".join(ran.err.split())
-    assert ran.code == 2
-    assert "lut 5000" in said
-    assert "7000" in said
+    assert (ran.code, ran.out) == (2, "")
+    assert [word for word in words if word not in said] == []
+    assert not calibration_file().exists()
+    # Two that agree are one.
+    second.write_text(report.read_text())
+    assert run("calibrate", "one").code == 0
 
 
-@pytest.mark.parametrize("fault", ["cut", "other"])
-def test_damaged_and_foreign_reports_are_refused(run, workplace: Path, fault: str) -> None:
-    report = project(workplace / "one", 5000)
-    text = report.read_text()
-    report.write_text(text[: len(text) // 2] if fault == "cut" else "Quartus Prime report\n")
-    ran = run("calibrate", "one")
-    assert ran.code == 2
+FOREIGN = {
+    "half": lambda text: text[: len(text) // 2],
+    "all but its end": lambda text: text[:-12],
+    "nothing": lambda text: "",
+    "of Quartus": lambda text: "Quartus Prime report\n; Logic utilization ; 12 ;\n",
+    "of Yosys": lambda text: '{"creator": "Yosys 0.40", "modules": {}}',
+    "a page": lambda text: "<html><body>404</body></html>",
+    "no number": lambda text: text.replace("<LUT>5000", "<LUT>-5"),
+    "other text": lambda text: text.encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_damaged_and_foreign_reports_leave_nothing_behind(run, workplace: Path, case: str) -> None:
+    project(workplace / "all" / "a", 5000)
+    report = project(workplace / "all" / "b", 5000)
+    made = FOREIGN[case](report.read_text())
+    report.write_bytes(made if isinstance(made, bytes) else made.encode())
+    ran = run("calibrate", "all")
+    # One design is right, and is not kept without the other.
+    assert (ran.code, ran.out) == (2, "")
     assert "Traceback" not in ran.err
-    assert "myproject_csynth.xml" in "".join(ran.err.split())
+    assert "all/b/prj/solution1/syn/report/myproject_csynth.xml" in "".join(ran.err.split())
+    assert not calibration_file().exists()
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"no published report samples at {SAMPLES}")
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9, 1.0])
+def test_texts_that_end_early_are_refused(run, workplace: Path, share: float) -> None:
+    text = (SAMPLES / "vitis2024.1_io_parallel_myproject_csynth.rpt").read_text()
+    project(workplace / "one", 5000).unlink()
+    (workplace / "one" / "myproject_csynth.rpt").write_text(text[: int(share * len(text))])
+    path = workplace / "one" / "design.yml"
+    path.write_text(path.read_text().replace("xcu250", "xcu50"))
+    ran = run("calibrate", "one")
+    # The last section holds no figures, so that some of it may be missing.
+    whole = share > 0.8
+    assert ran.code == (0 if whole else 2)
+    assert calibration_file().exists() == whole
+    if not whole:
+        assert "damaged or truncated" in " ".join(ran.err.split())
 
 
 @pytest.mark.parametrize(

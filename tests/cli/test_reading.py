@@ -190,7 +190,7 @@ def test_an_estimator_of_the_user(run, finished: Path, workplace: Path) -> None:
     for name in ("plain", "reads"):
         ran = run("estimate", trial, "--by", f"own_estimators:{name}", "--json")
         assert ran.json["total"] == by_rules
-    for name, words in (("wrong", "returned a int"), ("broken", "ValueError: no tool today")):
+    for name, words in (("wrong", "returned an int"), ("broken", "ValueError: no tool today")):
         ran = run("estimate", trial, "--by", f"own_estimators:{name}")
         assert ran.code == 1
         assert f"'own_estimators:{name}'" in ran.err

@@ -48,3 +48,30 @@ def test_every_searched_type_is_looked_at(run, make) -> None:
     notes = run("check", path, "--fast", "--json").json["notes"]
     narrow = [note for note in notes if "is too narrow for the network before training" in note]
     assert {name for name in types for note in narrow if f": {name} is" in note} == set(types[1:3])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        (
+            {"train": {"batch_size": 2048}},
+            "minibatches of 2048 rows are no faster together on a CPU",
+        ),
+        ({"train": {"early_stopping": 5}}, None),
+        ({"prune": {"fixed_point": True}}, "where prune.fixed_point computes"),
+        ({"prune": {"method": "akperl"}}, "where prune.method: akperl trains in its own way"),
+        ({"model": {"name": "own_network:drops"}}, "'1' (Dropout) draws random numbers"),
+    ],
+)
+def test_what_is_not_trained_together_is_said(run, make, workplace, changes, words) -> None:
+    source = "from torch import nn\n\n\ndef drops(n_classes):\n"
+    source += (
+        "    return nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.1), nn.Linear(8, n_classes))\n"
+    )
+    (workplace / "own_network.py").write_text(source)
+    path = make.sweep(resources={"together": 4}, **changes)
+    notes = run("check", path, "--fast", "--json").json["notes"]
+    said = [note for note in notes if "together" in note]
+    assert len(said) == (words is not None)
+    assert all(words in note for note in said)

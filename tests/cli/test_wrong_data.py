@@ -286,7 +286,7 @@ FAULTS: dict[str, tuple[Callable[[Path], dict[str, Any]], dict[str, Any], list[s
     ),
     "function: nothing": (python("def make(): pass"), {}, ["returned nothing (None)"]),
     "function: a list": (python("def make(): return [1, 2, 3, 4]"), {}, ["a list of 4 (int, int"]),
-    "function: one array": (python("def make(): return np.eye(3)"), {}, ["returned a ndarray"]),
+    "function: one array": (python("def make(): return np.eye(3)"), {}, ["returned an ndarray"]),
     "function: no such": (python("def made(): pass"), {}, ["data.function", "'made'"]),
     "function: no such module": (
         lambda folder: {"function": "nowhere_to_be_found:make"},
@@ -298,7 +298,7 @@ FAULTS: dict[str, tuple[Callable[[Path], dict[str, Any]], dict[str, Any], list[s
         {"args": {"rows": 3}},
         ["TypeError", "rows"],
     ),
-    "function: not one": (python("make = 3"), {}, ["is a int, not a function"]),
+    "function: not one": (python("make = 3"), {}, ["is an int, not a function"]),
     "function: no x_train": (python(f"{XY}def make(): return {{'x': x}}"), {}, ["'x_train'"]),
     "function: None among the arrays": (
         python(f"{XY}def make(): return {{'x_train': x, 'y_train': None}}"),

@@ -249,7 +249,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "an own training that is a number": (
         {"train__function": "wrong_own:setting"},
         ONE,
-        ["train.function: 'wrong_own:setting' is a int, not a function"],
+        ["train.function: 'wrong_own:setting' is an int, not a function"],
     ),
     "an own training without a module": (
         {"train__function": "fit"},

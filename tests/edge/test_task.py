@@ -193,15 +193,19 @@ def test_a_policy_answers_budgets_between_those_it_was_learned_for() -> None:
     assert policy.state.mean.shape == (len(own.features(0)) + 1,)
     asked = own.within(0.45)
     asked.policy = policy
-    answer = asked.answer()
-    assert answer is not None
-    used = asked._costs.resources(kept_in_the_end(asked, answer))[2]
-    assert used <= 0.45 * asked._costs.dense[2] * (1 + 1e-9)
-    assert own.answer() is None
+    answers = asked.answers()
+    names = [asked.network(answer, 0) for answer in answers]
+    assert 1 < len(names) == len(set(names)) <= 8
+    assert answers[0].tolist() == policy.choose(np.append(asked.features(0), 0.45)).tolist()
+    for answer, name in zip(answers, names, strict=True):
+        kept = kept_in_the_end(asked, answer)
+        assert kept.tolist() == list(name)
+        assert asked._costs.resources(kept)[2] <= 0.45 * asked._costs.dense[2] * (1 + 1e-9)
+    assert own.answers() == []
     other = task_of(0.3, [0.0, 0.5])
     other.policy = policy
     with pytest.raises(SpecError, match=r"edge.agent_policy: was learned for the layers stem"):
-        other.answer()
+        other.answers()
 
 
 def test_a_shared_network_learns_under_masks_and_leaves_the_dense_one_alone() -> None:

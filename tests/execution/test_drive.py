@@ -47,6 +47,34 @@ def test_tune_and_a_plain_loop_make_the_same_study(
     assert runs.read_text().split()[1] == "2"  # threads are the trial's CPUs
 
 
+def test_trials_that_share_a_process(make_spec: Maker, tmp_path: Path) -> None:
+    """One takes the process with it: all are tried again, each by itself, and none twice."""
+    path, reuse = "model.args.fault", "hardware.layers.fc1.reuse_factor"
+    points = [("none", 1), ("exit_once", 2), ("none", 4), ("none", 8), ("none", 16)]
+    spec = make_spec(
+        search={path: {"choices": ["none", "exit_once"]}, reuse: {"valid": True}},
+        start=[{path: fault, reuse: factor} for fault, factor in points],
+        trials=5,
+        resources={"cpus": 2, "together": 3},
+    )
+    events: list[SweepEvent] = []
+    outcome = sweep(spec, tmp_path, progress=events.append)
+    assert outcome.reached
+    folder = SweepFolder(tmp_path / spec.name)
+    complete = [e.trial for e in events if e.kind == "complete"]
+    assert sorted(complete) == [0, 1, 2, 3, 4]
+    # Whoever had its turn before had come to its end.
+    retried = [e.trial for e in events if e.kind == "retried"]
+    assert 1 in retried
+    assert len(set(retried)) == len(retried)
+    assert set(retried) <= {0, 1, 2}
+    runs = {n: folder.trial(n).path.joinpath("runs.txt").read_text().split() for n in complete}
+    assert runs[3][0] == runs[4][0]  # one process
+    assert [record.step for record in folder.trial(1).steps()] == [0, 1, 2]
+    study = read_study(folder)
+    assert [t.state for t in study.trials].count(TrialState.COMPLETE) == 5
+
+
 def test_faults_of_every_kind_in_one_sweep(
     make_spec: Maker, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

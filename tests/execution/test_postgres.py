@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow.exceptions import MlflowException
 
 from benchmarks.ports import free_port
 from rfprune.results import SweepFolder
@@ -232,7 +233,7 @@ def _until(work: object, process: subprocess.Popen[bytes] | None) -> None:
     while True:
         try:
             work()  # type: ignore[operator]
-        except Exception:
+        except (MlflowException, subprocess.CalledProcessError):
             assert process is None or process.poll() is None, "the service ended"
             assert time.monotonic() < deadline, "the service does not answer"
             time.sleep(1)

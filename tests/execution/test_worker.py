@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from rfprune.execution.worker import Reporter, StoppedError, read_report
+from rfprune.core.turns import waiting
+from rfprune.execution.worker import Reporter, StoppedError, read_report, run_slot
 from rfprune.results import StepRecord
 from rfprune.study.record import Ended
 
@@ -15,7 +16,7 @@ class Driver:
     """Keeps what it is told, and stops the trial after so many reports; its clock stands still."""
 
     def __init__(self, reports: int = 99) -> None:
-        self.told: list[list[dict[str, Any] | Ended]] = []
+        self.told: list[list[tuple[int, dict[str, Any] | Ended]]] = []
         self.now = 0.0
         self._left = reports
 
@@ -31,19 +32,18 @@ def step(index: int) -> StepRecord:
 
 def test_steps_at_once_go_with_the_end() -> None:
     driver = Driver()
-    reporter = Reporter(driver.take, at_once=False, clock=lambda: driver.now)
+    reporter = Reporter(driver.take, at_once=False, folder=3, clock=lambda: driver.now)
     ended = Ended(steps=[{"dsp": 0.0}], seconds=0.5)
     reporter.step(step(0))
     reporter.step(step(1))
     reporter.end(ended)
-    assert driver.told == [
-        [{**step(0).facts(), "accepted": True}, {**step(1).facts(), "accepted": False}, ended]
-    ]
+    events = [{**step(0).facts(), "accepted": True}, {**step(1).facts(), "accepted": False}, ended]
+    assert driver.told == [[(3, event) for event in events]]
 
 
 def test_a_step_after_a_while_goes_at_once_and_takes_along_what_waited() -> None:
     driver = Driver()
-    reporter = Reporter(driver.take, at_once=False, clock=lambda: driver.now)
+    reporter = Reporter(driver.take, at_once=False, folder=3, clock=lambda: driver.now)
     reporter.step(step(0))
     driver.now = 2.0
     reporter.step(step(1))
@@ -56,7 +56,7 @@ def test_a_step_after_a_while_goes_at_once_and_takes_along_what_waited() -> None
 
 def test_a_driver_that_judges_hears_of_each_step_before_the_next_begins() -> None:
     driver = Driver(reports=2)
-    reporter = Reporter(driver.take, at_once=True, clock=lambda: driver.now)
+    reporter = Reporter(driver.take, at_once=True, folder=3, clock=lambda: driver.now)
     reporter.step(step(0))
     with pytest.raises(StoppedError):
         reporter.step(step(1))
@@ -66,3 +66,53 @@ def test_a_driver_that_judges_hears_of_each_step_before_the_next_begins() -> Non
 def test_what_is_no_report_says_nothing() -> None:
     assert read_report(None) == []
     assert read_report({"done": True}) == []
+
+
+@pytest.mark.parametrize("n_trials", [1, 3])
+def test_each_trial_of_a_slot_reports_for_itself(n_trials: int) -> None:
+    driver, left = Driver(), [n_trials]
+
+    def send(report: dict[str, str]) -> bool:
+        driver.take(report)
+        left[0] -= isinstance(driver.told[-1][-1][1], Ended)
+        return left[0] > 0
+
+    def execute(folder: int, attempt: int, on_step: Any) -> Ended:
+        on_step(step(folder))
+        with waiting():
+            pass
+        return Ended(stopped=f"attempt {attempt}")
+
+    trials = [[folder, folder + 1] for folder in range(n_trials)]
+    with pytest.raises(StoppedError):
+        run_slot(trials, execute, send)
+    ends = {f: e.stopped for told in driver.told for f, e in told if isinstance(e, Ended)}
+    assert ends == {folder: f"attempt {folder + 1}" for folder in range(n_trials)}
+    steps = [(f, e["step"]) for told in driver.told for f, e in told if isinstance(e, dict)]
+    assert sorted(steps) == [(folder, folder) for folder in range(n_trials)]
+
+
+def test_a_slot_that_is_stopped_stops_all_its_trials_and_asks_once() -> None:
+    driver, ended = Driver(reports=1), []
+
+    def execute(folder: int, attempt: int, on_step: Any) -> Ended:
+        on_step(step(0))
+        ended.append(folder)
+        return Ended()
+
+    with pytest.raises(StoppedError):
+        run_slot([[0, 0], [1, 0], [2, 0]], execute, driver.take, at_once=True)
+    assert ended == []
+    assert len(driver.told) == 1
+
+
+def test_what_nobody_foresaw_in_one_trial_is_raised() -> None:
+    def execute(folder: int, attempt: int, on_step: Any) -> Ended:
+        if folder == 1:
+            raise KeyError("unforeseen")
+        return Ended()
+
+    driver = Driver()
+    with pytest.raises(KeyError, match="unforeseen"):
+        run_slot([[0, 0], [1, 0]], execute, driver.take)
+    assert [f for told in driver.told for f, _ in told] == [0]

@@ -169,7 +169,7 @@ def test_files_of_another_kind(saved, tmp_path):
     with pytest.raises(NetworkError, match=r"is invalid: .*unknown model 'mpl'"):
         load_checkpoint(other)
     torch.save(content | {"state_dict": {"fc1.weight": 3}}, other)
-    with pytest.raises(NetworkError, match=r"'fc1\.weight' is a int; a state dict holds tensors"):
+    with pytest.raises(NetworkError, match=r"'fc1\.weight' is an int; a state dict holds tensors"):
         load_checkpoint(other)
     with pytest.raises(NetworkError, match="no such file"):
         load_checkpoint(tmp_path / "absent.pt")

@@ -101,11 +101,11 @@ def without(net: nn.Module, name: str) -> dict[str, Tensor]:
 REFUSED: dict[str, tuple[Callable[[nn.Module], Any], str]] = {
     "no state dict": (
         lambda net: {"epoch": 3, "weight_files": ["a"]},
-        r"'epoch' is a int; a state dict holds tensors only.*state_dict, model_state_dict",
+        r"'epoch' is an int; a state dict holds tensors only.*state_dict, model_state_dict",
     ),
     "no tensors in it": (
         lambda net: {"model_state_dict": {"fc1.weight": 3}},
-        r"'fc1\.weight' is a int",
+        r"'fc1\.weight' is an int",
     ),
     "one is missing": (
         lambda net: without(net, "fc2.weight"),

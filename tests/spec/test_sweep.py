@@ -154,3 +154,25 @@ def test_constraints_may_ask_for_the_safe_side_of_an_interval() -> None:
     assert [condition.name for condition in asked.conditions] == ["lut.high", "reachable_ns"]
     with pytest.raises(SpecError, match=r"lut\.high"):
         sweep(constraints=["lut.hihg <= 50000"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"resources": {"together": 0}}, "resources.together"),
+        ({"resources": {"together": 1.5}}, "resources.together"),
+        ({"resources": {"together": 4}, "early_stop": {}}, "cannot be combined with early_stop"),
+        ({"resources": {"together": 4}, "retries": 0}, "needs retries of at least 1"),
+        ({"resources": {"togehter": 4}}, "together"),
+    ],
+)
+def test_trials_that_cannot_share_a_process(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError, match=words) as refused:
+        sweep(**changes)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_trial_to_itself_is_not_written_down() -> None:
+    """So that sweeps and trials of earlier versions keep their files."""
+    assert "together" not in sweep().model_dump(mode="json")["resources"]
+    assert sweep(resources={"together": 3}).model_dump(mode="json")["resources"]["together"] == 3

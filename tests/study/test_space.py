@@ -9,8 +9,10 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from rfprune.errors import ReuseFactorError, SpecError
+from rfprune.fpga.layers import plan, trace
 from rfprune.hardware.reuse import valid_reuse_factors
 from rfprune.spec import SweepSpec, TrialSpec
 from rfprune.spec.yaml_files import get_path, parse_spec
@@ -415,3 +417,67 @@ def test_a_point_is_the_trial_of_a_file_with_its_values_written_out(
         assert outcome(lambda v=values: space.resolve(spec, v)) == whole
         refused += isinstance(whole, str)
     assert (refused > 0) == (f"{EXPLORATION}start" in search)
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(4, 6, batch_first=True)
+        self.out = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.gru(x)[0][:, -1])
+
+
+UNITS = ("gru-weight_ih_l0", "gru-weight_hh_l0")
+OWN_STRATEGY = "hardware.layers.{}.strategy".format
+
+
+def recurrent_space(search: dict[str, Any]) -> tuple[SweepSpec, Space]:
+    spec = sweep(search)
+    return spec, expand(spec, trace(Recurrent(), (5, 4)).sizes("io_parallel"))
+
+
+@pytest.mark.parametrize("strategies", [None, ["resource", "resource_unrolled"]])
+def test_every_point_of_a_recurrent_layer_has_one_strategy_for_both_weights(
+    strategies: list[str] | None,
+) -> None:
+    search: dict[str, Any] = {RF("*"): {"valid": True, "high": 6}}
+    if strategies:
+        # A reuse factor of 1 is not one of them.
+        search[RF("*")]["low"] = 2
+        search[OWN_STRATEGY("*")] = {"choices": strategies}
+    spec, space = recurrent_space(search)
+    paths = [OWN_STRATEGY("gru"), OWN_STRATEGY("out")] if strategies else []
+    names = (*UNITS, "out")
+    assert {p.path for p in space.parameters} == {*paths, *map(RF, names)}
+    seen = set()
+    for point in points(space, 40):
+        hardware = space.resolve(spec, point).hardware
+        planned = plan(trace(Recurrent(), (5, 4)), hardware)
+        of_gru = {layer.strategy for layer in planned.layers[:2]}
+        assert len(of_gru) == 1
+        seen |= of_gru
+    assert seen == set(strategies or ["resource_unrolled"])
+
+
+def test_a_condition_on_the_strategy_of_a_weight_is_on_that_of_its_layer() -> None:
+    search = {
+        OWN_STRATEGY("*"): {"choices": ["latency", "resource_unrolled"]},
+        RF("*"): {"valid": True, "low": 2, "when": {OWN_STRATEGY("*"): "resource_unrolled"}},
+    }
+    _, space = recurrent_space(search)
+    found = {p.path: p.when for p in space.parameters if p.path.endswith("reuse_factor")}
+    own = {name: {OWN_STRATEGY("gru"): ("resource_unrolled",)} for name in UNITS}
+    own["out"] = {OWN_STRATEGY("out"): ("resource_unrolled",)}
+    assert found == {RF(name): when for name, when in own.items()}
+
+
+@pytest.mark.parametrize("name", ["gru", UNITS[0]])
+def test_a_strategy_is_searched_by_the_name_of_the_recurrent_layer(name: str) -> None:
+    search = {OWN_STRATEGY(name): {"choices": ["latency", "resource"]}}
+    if name == "gru":
+        assert [p.path for p in recurrent_space(search)[1].parameters] == [OWN_STRATEGY("gru")]
+    else:
+        with pytest.raises(SpecError, match=r"share their strategy\. Allowed: .*layers\.gru\."):
+            recurrent_space(search)

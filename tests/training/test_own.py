@@ -206,7 +206,7 @@ def test_another_network_is_refused_in_one_sentence(own: Path, rows: Dataset, na
 def test_what_cannot_be_called_is_refused_before_anything_is_trained(own: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"train\.function: .* has no 'fitt'"):
         trainer_of(TrainSpec(function="own_training:fitt"), own)
-    with pytest.raises(SpecError, match=r"'own_training:value' is a int, not a function"):
+    with pytest.raises(SpecError, match=r"'own_training:value' is an int, not a function"):
         trainer_of(TrainSpec(function="own_training:value"), own)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rfprune.core.registry import importable, resolve
+from rfprune.core.registry import a_type, importable, resolve
 from rfprune.data.dataset import Array
 from rfprune.data.formats.arrays import is_used
 from rfprune.data.formats.columns import NamedArrays
@@ -46,7 +46,7 @@ def call_function(name: str, args: Mapping[str, Any], base_dir: Path | None) -> 
         except UnknownNameError as error:
             raise UnknownNameError(f"data.function: {error}") from None
         if not callable(function):
-            raise DataError(f"{where} is a {type(function).__name__}, not a function.")
+            raise DataError(f"{where} is {a_type(function)}, not a function.")
         try:
             made = function(**args)
             # Rows of a torch Dataset are made by the user's code too.
@@ -66,7 +66,7 @@ def _arrays(name: str, made: Any) -> NamedArrays:
     if not is_group or not all(
         hasattr(part, "__getitem__") or hasattr(part, "__iter__") for part in made
     ):
-        kind = "nothing (None)" if made is None else f"a {type(made).__name__}"
+        kind = "nothing (None)" if made is None else f"{a_type(made)}"
         if isinstance(made, tuple | list):
             kind += f" of {len(made)} ({', '.join(type(part).__name__ for part in made[:4])})"
         raise DataError(f"{where} returned {kind}; allowed is {_ALLOWED}.")
@@ -91,7 +91,7 @@ def from_parts(where: str, made: Sequence[Any]) -> NamedArrays:
             or not hasattr(rows, "__len__")
         ):
             raise DataError(
-                f"{where}: the {part} part is a {type(rows).__name__}; allowed are torch Datasets "
+                f"{where}: the {part} part is {a_type(rows)}; allowed are torch Datasets "
                 "with a length, or return a dict of arrays."
             )
         found.arrays |= _rows_of(f"{where}: the {part} part", part, rows)

@@ -161,6 +161,10 @@ class LevelTask:
         """Return (1, 0): there is one thing to decide, nothing tells it from others."""
         return np.zeros((1, 0))
 
+    def network(self, choice: IntArray, condition: int) -> tuple[int, ...]:
+        """Return the level."""
+        return (int(choice[0]),)
+
     def measure(self, choice: IntArray, upto: int, condition: int) -> AgentMeasurement:
         """Return what the table says of the chosen level."""
         level = int(choice[0]) if upto else 0

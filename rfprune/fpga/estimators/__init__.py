@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rfprune.core.registry import Entry, Registry, resolve
+from rfprune.core.registry import Entry, Registry, a_type, resolve
 from rfprune.errors import RfpruneError, SpecError, WorkError
 
 if TYPE_CHECKING:
@@ -43,13 +43,17 @@ class EstimatorEntry(Entry):
         check: ``module:function`` that raises a MissingExtraError where a package or program that
             the estimator needs is not installed; empty if it needs none, or if only the node that
             runs it can tell.
+        builds: the same for a package that makes a graph of adders of layers; not asked for where
+            the network is such a graph already (backend alkaid).
         rtl: ``module:function`` that measures RTL, ``(Rtl) -> Estimate``; empty if it cannot.
     """
 
     check: str = ""
+    builds: str = ""
     rtl: str = ""
 
 
+_DA4ML = "rfprune.fpga.estimators.da4ml:check_installed"
 #: A new estimator is one more row here, and the module that it names.
 ESTIMATORS = Registry(
     "estimator",
@@ -72,24 +76,26 @@ ESTIMATORS = Registry(
         "da4ml": EstimatorEntry(
             "rfprune.fpga.estimators.da4ml:estimate",
             "distributed arithmetic of a chain of dense and ReLU layers (extra 'da4ml')",
-            "rfprune.fpga.estimators.da4ml:check_installed",
+            _DA4ML,
         ),
         "adders": EstimatorEntry(
             "rfprune.fpga.estimators.da4ml:estimate",
-            "the adder graph of strategy distributed_arithmetic (extra 'da4ml')",
-            "rfprune.fpga.estimators.da4ml:check_installed",
+            "the adder graph of strategy distributed_arithmetic (extra 'da4ml', or alkaid's own)",
+            builds=_DA4ML,
         ),
         "yosys": EstimatorEntry(
             "rfprune.fpga.estimators.yosys:estimate",
             "logic synthesis of RTL by Yosys: exports of alkaid or distributed_arithmetic, output "
             "of HLS, chains of dense layers as adder graphs (extra 'yosys')",
             "rfprune.fpga.estimators.yosys:check_installed",
+            _DA4ML,
             "rfprune.fpga.estimators.yosys:measure",
         ),
         "nextpnr": EstimatorEntry(
             "rfprune.fpga.estimators.nextpnr:estimate",
             "the same RTL placed and routed on an ECP5: LUT4, FF, DSP and clock (extra 'nextpnr')",
             "rfprune.fpga.estimators.nextpnr:check_installed",
+            _DA4ML,
             "rfprune.fpga.estimators.nextpnr:measure",
         ),
     },
@@ -105,8 +111,12 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
-def check_estimator(by: str) -> None:
+def check_estimator(by: str, of_adders: bool = False) -> None:
     """Raise if `by` cannot be used here, before anything is trained or converted.
+
+    Args:
+        by: name of the estimator.
+        of_adders: the networks are graphs of adders already (backend alkaid), and none is built.
 
     Raises:
         UnknownNameError: no such estimator; names the nearest.
@@ -115,8 +125,9 @@ def check_estimator(by: str) -> None:
     """
     _parameters(by)
     row = _own_row(by)
-    if row is not None and row.check:
-        resolve(row.check)()
+    wanted = () if row is None else (row.check, "" if of_adders else row.builds)
+    for check in filter(None, wanted):
+        resolve(check)()
 
 
 def needs_project(by: str) -> bool:
@@ -210,8 +221,7 @@ def estimate(design: Design, by: str = "analytic", project: Path | None = None) 
 
     if not isinstance(found, Estimate):
         raise WorkError(
-            f"estimator '{by}' returned a {type(found).__name__}, not a "
-            "rfprune.fpga.estimators.Estimate."
+            f"estimator '{by}' returned {a_type(found)}, not a rfprune.fpga.estimators.Estimate."
         )
     # Only the rules have errors that another design of the same family shares.
     if by == "analytic":

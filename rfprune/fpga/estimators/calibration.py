@@ -100,8 +100,10 @@ def _refuse_other_designs(report: Report, design: Design) -> None:
 
 
 def _refuse_contradiction(first: Report, other: Report) -> None:
-    for name in RESOURCES:
-        a, b = getattr(first.resources, name), getattr(other.resources, name)
+    cycles = ("latency_min", "latency_max", "ii_min", "ii_max")
+    pairs = {name: [getattr(each.resources, name) for each in (first, other)] for name in RESOURCES}
+    pairs |= {name: [getattr(each, name) for each in (first, other)] for name in cycles}
+    for name, (a, b) in pairs.items():
         if a is not None and b is not None and a != b:
             raise ReportError(
                 f"{first.path} says {name} {a:g} and {other.path} says {b:g}. Allowed: one report "

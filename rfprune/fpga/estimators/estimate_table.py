@@ -34,7 +34,7 @@ def table(estimate: Estimate, part: Part, width: int | None = None) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    part = estimate.measured_on or part
+    part = estimate.device(part)
     verdict = "fits" if estimate.fits(part) else "does NOT fit"
     head = f"{estimate.source}: {KINDS[estimate.predicts]}, {estimate.tool or 'any tool'}; "
     head += f"{verdict} {part.name} at {estimate.clock_ns:g} ns"

@@ -62,7 +62,7 @@ _CELLS = {"MULT18X18D": "dsp", "DP16KD": "bram18", "TRELLIS_COMB": "lut", "TRELL
 
 
 def check_installed() -> None:
-    """Raise a MissingExtraError if Yosys, nextpnr or da4ml is not installed."""
+    """Raise a MissingExtraError if Yosys or nextpnr is not installed."""
     yosys.check_installed()
     find_program(NEXTPNR)
 
@@ -100,25 +100,13 @@ def measure(rtl: Rtl) -> Estimate:
         return read_report(work / "report.json")
 
     found = kept_or_measured(rtl, [*versions, command, frequency, *_ARGUMENTS], run)
-    total = Resources(**found["resources"])
-    reached = found["reachable_ns"]
-    return Estimate(
-        source="nextpnr",
-        predicts="synthesis",
-        total=total,
-        latency_cycles=rtl.latency_cycles,
-        ii_cycles=rtl.ii_cycles,
-        clock_ns=rtl.clock_ns,
-        tool=f"{versions[1]} (ECP5) after Yosys {versions[0]}, Verilog of {rtl.writer}",
-        synthesis=total,
-        reachable_ns=reached,
-        measured_on=ECP5,
-        notes=(
-            *rtl.notes,
-            f"Placed and routed on {_DEVICE}, speed grade 6: look-up tables of four inputs, so "
-            f"that counts and clock are not those of {rtl.part.name}.",
-        ),
+    note = (
+        f"Placed and routed on {_DEVICE}, speed grade 6: look-up tables of four inputs, so that "
+        f"counts and clock are not those of {rtl.part.name}."
     )
+    tool = f"{versions[1]} (ECP5) after Yosys {versions[0]}"
+    more = {"reachable_ns": found["reachable_ns"], "measured_on": ECP5}
+    return rtl.measured("nextpnr", Resources(**found["resources"]), tool, (note,), **more)
 
 
 def read_report(path: Path) -> dict[str, Any]:

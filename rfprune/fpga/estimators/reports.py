@@ -237,6 +237,9 @@ def _csynth_text(path: Path, text: str) -> Report:
     columns, total = _total_row(path, text)
     used = dict(zip(columns, total, strict=False))
     available = _available_row(text, columns)
+    # The last section of every such report, behind all that is read.
+    if "== Interface" not in text:
+        raise _damaged(path, "it ends before the section Interface")
     return Report(
         kind="csynth",
         tool=tool.group(1),

@@ -114,9 +114,13 @@ class Estimate:
             "reachable_ns": self.reachable_ns,
         }
 
+    def device(self, part: Part) -> Part:
+        """Return what the counts are of: the device of a measurement, else the design's `part`."""
+        return self.measured_on or part
+
     def utilization(self, part: Part) -> dict[str, float | None]:
         """Return the used fraction of each resource of `part`; None where unknown."""
-        device = self.measured_on or part
+        device = self.device(part)
         return {
             name: None if used is None else used / getattr(device, name)
             for name, used in self.total._asdict().items()
@@ -142,7 +146,7 @@ class Estimate:
             "source": self.source,
             "predicts": self.predicts,
             "tool": self.tool,
-            "part": (self.measured_on or part).name,
+            "part": self.device(part).name,
             "clock_ns": self.clock_ns,
             "total": total,
             "hls": None if self.hls is None else self.hls._asdict(),

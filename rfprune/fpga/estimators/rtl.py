@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from rfprune.core.quantities import Resources
 from rfprune.errors import ReportError
 from rfprune.fpga.estimators.reports import Report, all_reports
+from rfprune.fpga.estimators.result import Estimate
 from rfprune.hardware.parts import Part, find_part
 
 __all__ = ["Rtl", "find_hls_output", "needed_files"]
@@ -68,6 +71,31 @@ class Rtl:
             text = _MEMORY.sub(lambda each: f'{each[1]}"{Path(each[2]).name}"', text)
             found[path.name] = text.encode()
         return found
+
+    def measured(
+        self, source: str, total: Resources, tool: str, notes: tuple[str, ...], **more: Any
+    ) -> Estimate:
+        """Return what a tool counted, with what is known of the module beside it.
+
+        Args:
+            source: name of the estimator.
+            total: what it counted.
+            tool: with its version, as a clause before what wrote the module.
+            notes: beside those of the module.
+            more: other fields of `Estimate`.
+        """
+        return Estimate(
+            source=source,
+            predicts="synthesis",
+            total=total,
+            latency_cycles=self.latency_cycles,
+            ii_cycles=self.ii_cycles,
+            clock_ns=self.clock_ns,
+            tool=f"{tool}, Verilog of {self.writer}",
+            synthesis=total,
+            notes=(*self.notes, *notes),
+            **more,
+        )
 
 
 def needed_files(sources: Path, top: str) -> list[str]:

@@ -93,8 +93,7 @@ _ADDERS = _Beside(
 
 
 def check_installed() -> None:
-    """Raise a MissingExtraError if Yosys, or da4ml for a network without RTL, is not installed."""
-    da4ml.check_installed()
+    """Raise a MissingExtraError if Yosys is not installed."""
     find_yosys()
 
 
@@ -149,23 +148,11 @@ def measure(rtl: Rtl) -> Estimate:
         name: (float(round(counts[name] / factor)), float(round(counts[name] * factor)))
         for name, factor in beside.spread.items()
     }
-    total = Resources(**counts)
-    notes = [*rtl.notes, beside.note, "Whether the clock is met is not known: nothing is routed."]
+    notes = [beside.note, "Whether the clock is met is not known: nothing is routed."]
     if rtl.part.family.startswith("Versal"):
         notes.append("Yosys does not know Versal: it maps for UltraScale+.")
-    return Estimate(
-        source="yosys",
-        predicts="synthesis",
-        total=total,
-        latency_cycles=rtl.latency_cycles,
-        ii_cycles=rtl.ii_cycles,
-        clock_ns=rtl.clock_ns,
-        tool=f"Yosys {version_of(find_yosys())} synth_xilinx -family {family}, Verilog of "
-        f"{rtl.writer}",
-        synthesis=total,
-        intervals=intervals,
-        notes=tuple(notes),
-    )
+    tool = f"Yosys {version_of(find_yosys())} synth_xilinx -family {family}"
+    return rtl.measured("yosys", Resources(**counts), tool, tuple(notes), intervals=intervals)
 
 
 def _synthesised(rtl: Rtl, command: str) -> Resources:

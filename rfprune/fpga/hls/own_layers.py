@@ -6,6 +6,7 @@ Both weights of a recurrent layer get one reuse factor of hls4ml, though its cod
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from math import ceil, log2
@@ -129,7 +130,13 @@ def copy_sources(graph: Any, project: Path) -> None:
     The kernel of an LSTM is written twice, and the one that is never called does not compile where
     data, sums and states have other types: it takes one for the other. There it is corrected.
     """
-    if any(node.class_name in ("GRU", "LSTM") for node in graph.get_layers()):
+    recurrent = [node for node in graph.get_layers() if node.class_name in ("GRU", "LSTM")]
+    if recurrent:
+        parameters = project / "firmware" / "parameters.h"
+        text = parameters.read_text()
+        for node in recurrent:
+            text = _with_own_loop(text, node)
+        parameters.write_text(text)
         header = project / "firmware" / "nnet_utils" / "nnet_recurrent.h"
         text = header.read_text()
         for written, meant in _LSTM_SUMS.items():
@@ -138,3 +145,16 @@ def copy_sources(graph: Any, project: Path) -> None:
     if any(node.class_name in ("Gather", "Sum") for node in graph.get_layers()):
         source = files("rfprune.fpga.hls").joinpath("cpp", _HEADER).read_text(encoding="ascii")
         (project / "firmware" / "nnet_utils" / _HEADER).write_text(source, encoding="ascii")
+
+
+def _with_own_loop(parameters: str, node: Any) -> str:
+    """Return a project's parameters where the products with a state have the loop that they need.
+
+    hls4ml 1.3 picks it by the reuse factor of the other weight (``recurrent_templates.py``); up to
+    the number of units another loop is needed than above it, and the wrong one stops or is wrong.
+    """
+    units = node.get_output_variable().shape[-1]
+    factor = node.get_attr("recurrent_reuse_factor")
+    loop = "rf_leq_nin" if factor <= units else "rf_gt_nin_rem0"
+    products = rf"(struct config{node.index}_2 : .*?using kernel = nnet::DenseResource_)\w+(?=<)"
+    return re.sub(products, rf"\g<1>{loop}", parameters, count=1, flags=re.DOTALL)

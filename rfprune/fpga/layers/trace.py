@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 
 from rfprune.core.arrays import IntArray
 from rfprune.core.named import InputShape
+from rfprune.core.registry import a_type
 from rfprune.errors import NetworkError
 from rfprune.fpga.layers.lowering import lower
 from rfprune.fpga.layers.operators import Affine, Concatenate, Gather, Lookup, Sum
@@ -266,7 +267,7 @@ def _outputs(graph: fx.GraphModule) -> tuple[tuple[str, ...], tuple[str, ...] | 
     for key, node in found:
         if not isinstance(node, fx.Node):
             raise NetworkError(
-                f"output '{key}' of the network is a {type(node).__name__}; rfprune takes one "
+                f"output '{key}' of the network is {a_type(node)}; rfprune takes one "
                 "tensor, a tuple of tensors or a dict of tensors."
             )
     return tuple(node.name for _, node in found), tuple(key for key, _ in found)
@@ -342,7 +343,7 @@ def _weight_layers(operation: Operation, module: nn.Module) -> list[WeightLayer]
             )
     if kind is None:
         raise NetworkError(
-            f"{operation.path}: hls4ml cannot take a {type(module).__name__} on an input of shape "
+            f"{operation.path}: hls4ml cannot take {a_type(module)} on an input of shape "
             f"{operation.in_shape}. Allowed: Linear on (F,), (T, C) or (H, W, C), Conv1d on "
             "(C, L), Conv2d on (C, H, W), GRU and LSTM on (T, C)."
         )

@@ -23,6 +23,7 @@ from rfprune.fpga.proof.circuit import CircuitPaths
 from rfprune.fpga.target import FpgaDeployment
 from rfprune.fpga.unrolled.circuit import UnrolledGraph, build_unrolled
 from rfprune.fpga.unrolled.proof import flat_inputs, in_types, prove_unrolled
+from rfprune.fpga.unrolled.prunable import UnrolledPrunable
 from rfprune.fpga.unrolled.sources import Vectors, write_sources
 from rfprune.pruning import Session
 from rfprune.spec import TrialSpec
@@ -42,6 +43,8 @@ _ROWS = 1000
 class UnrolledDeployment(FpgaDeployment):
     """A network whose weights are constants, one inference in every cycle."""
 
+    _known: tuple[bytes, UnrolledGraph] | None = None
+
     def __init__(self, spec: TrialSpec, planned: Plan, structure: str | None) -> None:
         """Check what has a meaning here, and group the weights.
 
@@ -51,20 +54,30 @@ class UnrolledDeployment(FpgaDeployment):
         """
         check_unrolled_trial(spec, planned)
         super().__init__(spec, planned, structure)
+        groups = self.prunable.groups
+        self.prunable = UnrolledPrunable(groups, spec.prune.fixed_point, self._lut)
 
     def graph(self, model: nn.Module) -> UnrolledGraph:
-        """Return the graph of a network.
+        """Return the graph of a network; that of the last one is kept.
 
         Raises:
             MissingExtraError: alkaid is not installed.
             NetworkError: an operation that alkaid does not take.
         """
-        return build_unrolled(model, self.plan)
+        parts = [part.detach().cpu().numpy().tobytes() for part in model.state_dict().values()]
+        key = b"".join([repr(self.plan.types).encode(), *parts])
+        if self._known is None or self._known[0] != key:
+            self._known = key, build_unrolled(model, self.plan)
+        return self._known[1]
 
     def check_called(self, model: nn.Module, x: Any) -> None:
         """Compare what was lowered with the network as it is called, and the graph with both."""
         super().check_called(model, x)
         self._compared(model, x)
+        self.prunable.start(model)
+
+    def _lut(self, model: nn.Module) -> float:
+        return self.graph(model).lut
 
     def _compared(self, model: nn.Module, x: Any) -> UnrolledGraph:
         """Return the graph of a network, which computes what torch does on a few rows."""

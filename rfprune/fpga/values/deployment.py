@@ -120,7 +120,6 @@ class UnrolledValues(_Values, UnrolledDeployment):
         lut = self._digits_and_bits(planned, [None] * len(planned.layers))
         dense = {name: lut if name == "lut" else 0.0 for name in RESOURCES}
         self.prunable = ValuePrunable(planned, spec.prune, dense, self._figures, quickly=False)
-        self._known: tuple[bytes, UnrolledGraph] | None = None
 
     def _digits_and_bits(self, planned: Plan, weights: Sequence[Tensor | None]) -> float:
         """Return LUTs by the model: digits of weights, or all there may be, times bits read."""
@@ -145,12 +144,7 @@ class UnrolledValues(_Values, UnrolledDeployment):
 
     def graph(self, model: nn.Module) -> UnrolledGraph:
         """Return the graph of a network in its values and types; that of the last one is kept."""
-        final, plan = self.final(model, {}), self.plan
-        parts = [part.detach().cpu().numpy().tobytes() for part in final.state_dict().values()]
-        key = b"".join([repr(plan.types).encode(), *parts])
-        if self._known is None or self._known[0] != key:
-            self._known = key, super().graph(final)
-        return self._known[1]
+        return super().graph(self.final(model, {}))
 
     def measure(self, session: Session, scratch: Path) -> Measured:
         """Build the graph of the network as it is now, and count it."""

@@ -3,6 +3,10 @@
 The allowed levels are the last entries of a state, so the Q-network itself gives the others -inf:
 they are taken neither by the greedy policy nor by the maximum in the target of learning, and
 exploration draws among the allowed ones.
+
+What a decision is worth is at least the best return that ever followed it, since the game draws
+nothing: targets are no lower than that (He et al., ICLR 2017, arXiv 1611.01606), so that what a
+finished network is worth reaches its first decision at once.
 """
 
 from __future__ import annotations
@@ -61,14 +65,19 @@ class ReplayBuffer:
 
     Attributes:
         arrays: (N, ...) of each transition: states before and after, action, whether the episode
-            ended, terms of the reward, index of the layer that was decided, standardised reward.
+            ended, terms of the reward, index of the layer that was decided, standardised reward;
+            the discounted sum of the terms to the end of the episode, and the largest standardised
+            return that is known to follow the same decision in the same state (-inf before the
+            episode's end).
         added: transitions that were ever added; the oldest are overwritten.
         weights: (T,) of the terms.
         shift: (L,) mean reward of each layer.
         spread: standard deviation of what is left.
     """
 
-    def __init__(self, capacity: int, n_state: int, n_layers: int, n_terms: int) -> None:
+    def __init__(
+        self, capacity: int, n_state: int, n_layers: int, n_terms: int, discount: float = 1.0
+    ) -> None:
         self.arrays: dict[str, NDArray[Any]] = {
             "before": np.zeros((capacity, n_state), np.float32),
             "after": np.zeros((capacity, n_state), np.float32),
@@ -77,8 +86,10 @@ class ReplayBuffer:
             "terms": np.zeros((capacity, n_terms)),
             "layer": np.zeros(capacity, np.int64),
             "reward": np.zeros(capacity, np.float32),
+            "to_go": np.zeros((capacity, n_terms)),
+            "known": np.zeros(capacity, np.float32),
         }
-        self.capacity, self.added = capacity, 0
+        self.capacity, self.added, self._discount = capacity, 0, discount
         self.weights = np.ones(n_terms)
         self.shift, self.spread = np.zeros(n_layers), 1.0
 
@@ -97,11 +108,33 @@ class ReplayBuffer:
     ) -> None:
         """Add one transition; its reward is ``terms @ weights``, standardised."""
         reward = (terms @ self.weights - self.shift[layer]) / self.spread
-        values = (before, after, action, ended, terms, layer, reward)
+        values = (before, after, action, ended, terms, layer, reward, terms, -np.inf)
         for array, value in zip(self.arrays.values(), values, strict=True):
             # A ring: the oldest transition makes room.
             array[self.added % self.capacity] = value
         self.added += 1
+        if ended:
+            self._credit(layer + 1)
+
+    def _credit(self, n_decisions: int) -> None:
+        """Let every decision of the episode that ended know what followed it."""
+        arrays, held = self.arrays, len(self)
+        following = np.zeros(len(self.weights))
+        for back in range(1, min(n_decisions, held) + 1):
+            row = (self.added - back) % self.capacity
+            arrays["to_go"][row] = following = arrays["terms"][row] + self._discount * following
+            same = arrays["action"][:held] == arrays["action"][row]
+            same &= (arrays["before"][:held] == arrays["before"][row]).all(axis=1)
+            best = max(float(arrays["known"][:held][same].max()), float(self._returns([row])[0]))
+            arrays["known"][:held][same] = best
+
+    def _returns(self, rows: Any) -> FloatArray:
+        """Return the standardised returns of transitions of ended episodes."""
+        expected, following = np.zeros_like(self.shift), 0.0
+        for layer in reversed(range(len(self.shift))):
+            expected[layer] = following = self.shift[layer] + self._discount * following
+        raw = self.arrays["to_go"][rows] @ self.weights
+        return np.asarray((raw - expected[self.arrays["layer"][rows]]) / self.spread)
 
     def standardise(self, weights: FloatArray) -> None:
         """Give every transition its reward with these weights (T,), standardised anew."""
@@ -115,6 +148,11 @@ class ReplayBuffer:
         centred = rewards - self.shift[layer]
         self.spread = float(max(centred.std(), 1e-9))
         self.arrays["reward"][: len(self)] = centred / self.spread
+        decided = np.column_stack([self.arrays["before"], self.arrays["action"]])[: len(self)]
+        _, same = np.unique(decided, axis=0, return_inverse=True)
+        best = np.full(len(self), -np.inf)
+        np.maximum.at(best, same.ravel(), self._returns(slice(len(self))))
+        self.arrays["known"][: len(self)] = best[same.ravel()]
 
 
 class DQN:
@@ -154,7 +192,7 @@ class DQN:
         self.target.load_state_dict(self.network.state_dict())
         # Fused: one call for all parameters. The matrices are small, calls are what takes time.
         self._optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
-        self.replay = ReplayBuffer(spec.buffer_size, n_state, n_layers, n_terms)
+        self.replay = ReplayBuffer(spec.buffer_size, n_state, n_layers, n_terms, spec.discount)
         self.decisions = 0
         self.td_loss: float | None = None
 
@@ -222,6 +260,7 @@ class DQN:
             # Nothing follows the last layer, whatever the target network says of that state.
             going_on = (1 - batches["ended"]) * spec.discount
             targets = batches["reward"] + going_on * following.view_as(going_on)
+            targets = torch.maximum(targets, batches["known"])
         losses = []
         threads = torch.get_num_threads()
         # The matrices are small: a second thread costs more to wake than it saves.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rfprune.core.arrays import FloatArray
+from rfprune.core.arrays import FloatArray, IntArray
+from rfprune.methods.agent_task import AgentMeasurement
 from rfprune.methods.akperl.measured import MeasuredTask
 from rfprune.methods.akperl.reward import Reward
 from rfprune.methods.akperl.state import StateEncoder
 
 __all__ = ["Environment", "Episode", "run_episode"]
+
+#: Of the first decisions of a choice (L,) under a condition; None where nothing is known.
+Measure = Callable[[IntArray, int, int], AgentMeasurement | None]
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,17 @@ class Episode:
         index: layers that are decided.
         readings: accuracy and power (share of dense) before the first and after each decision.
         terms: of each decision; see `Reward`.
+
+    Args:
+        environment: what is played in.
+        condition: of the input.
+        measure: what is asked in place of the task; where it returns None, the last reading stays.
     """
 
-    def __init__(self, environment: Environment, condition: int) -> None:
-        self._environment = environment
+    def __init__(
+        self, environment: Environment, condition: int, measure: Measure | None = None
+    ) -> None:
+        self._environment, self._measure = environment, measure or environment.measured
         self._dense = environment.measured.dense(condition)
         self._features = environment.state.standardised(
             environment.measured.task.features(condition)
@@ -84,6 +96,13 @@ class Episode:
             self._features, self.choice, self.index, now.accuracy, now.power
         )
 
+    def copy(self) -> Episode:
+        """Return one that goes on from here by itself."""
+        other = copy.copy(self)
+        other.choice = self.choice.copy()
+        other.readings, other.terms = list(self.readings), list(self.terms)
+        return other
+
     def decide(self, level: int) -> FloatArray:
         """Prune the next layer to the level with this index; return (T,) the decision's terms."""
         layer = self.index
@@ -93,8 +112,9 @@ class Episode:
         before = after = self.readings[-1]
         # Between two measurements the last one is shown; the end of an episode is always measured.
         if self.ended or self.index % self._environment.measure_every == 0:
-            found = self._environment.measured(self.choice, self.index, self.condition)
-            after = replace(found, power=found.power / self._dense.power)
+            found = self._measure(self.choice, self.index, self.condition)
+            if found is not None:
+                after = replace(found, power=found.power / self._dense.power)
         intensity = float(self._environment.state.levels[level])
         terms = self._environment.reward.terms(layer, intensity, before, after)
         self.readings.append(after)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from rfprune.methods.akperl.episode_log import (
 from rfprune.methods.akperl.learn import OnEpisode
 from rfprune.methods.akperl.learning_checkpoint import KIND, fingerprint, load_checkpoint
 from rfprune.methods.akperl.measured import MeasuredTask
+from rfprune.methods.akperl.planning import BEST, only_known, planned
 from rfprune.methods.akperl.policy import Policy, Weights
 from rfprune.methods.akperl.reward import make_reward
 from rfprune.methods.akperl.state import state_of
@@ -36,6 +37,8 @@ __all__ = ["Learner"]
 _PROBE_STATES = 256
 
 Rank = tuple[float, float]
+#: Of a state (D,) and the layer to decide, the index of a level.
+Act = Callable[[NDArray[np.float32], int], int]
 #: Decisions with their rank.
 Ranked = tuple[Rank, list[int]]
 
@@ -70,6 +73,10 @@ class Learner:
         self.episodes = 0
         self.best: BestPolicy | None = None
         self.choices: dict[int, list[Ranked]] = {}
+        #: Decisions that were played, by condition; from them, sequences and finished networks.
+        self.played: dict[int, list[list[int]]] = {}
+        self._prefixes: set[tuple[int, ...]] = set()
+        self._tried: dict[int, set[tuple[int, ...]]] = {}
         self.probe: NDArray[np.float32] | None = None
         self._key = fingerprint(task, spec, seed)
         self._demonstrations = demonstrations
@@ -102,7 +109,7 @@ class Learner:
         # until the weights change, so that Q-values keep their meaning.
         if self.episodes == max(self.spec.warmup_episodes, 1):
             self.agent.replay.standardise(self.environment.reward.weights)
-        played = self._explore(int(drawn.integers(self.environment.conditions)), rng)
+        played = self._try_next(int(drawn.integers(self.environment.conditions)), rng)
         if self._warm:
             self.agent.train(rng)
         self.episodes += 1
@@ -125,28 +132,46 @@ class Learner:
         """Remember the demonstrations under every condition, before the first episode."""
         for choice in self._demonstrations:
             for condition in range(self.environment.conditions):
-                episode = Episode(self.environment, condition)
-                after = episode.state()
-                while not episode.ended:
-                    before, layer = after, episode.index
-                    terms = episode.decide(int(choice[layer]))
-                    after = episode.state()
-                    # No decision of the agent's own, by whose number its exploration falls.
-                    self.agent.replay.add(
-                        before, int(choice[layer]), terms, layer, after, episode.ended
-                    )
-                self._compare(episode)
+                # No decisions of the agent's own, by whose number its exploration falls.
+                add = self.agent.replay.add
+                self._compare(self._followed(condition, _along(choice), add))
 
-    def _explore(self, condition: int, rng: np.random.Generator) -> Episode:
+    def _try_next(self, condition: int, rng: np.random.Generator) -> Episode:
         """Return an episode that the agent decided and remembers."""
+        choice = None
+        if self._warm and rng.random() >= self.agent.exploration_rate:
+            choice = self._planned(condition, rng)
+        if choice is None:
+            return self._followed(
+                condition, lambda state, _: self.agent.act(state, rng), self.agent.observe
+            )
+        return self._followed(condition, _along(choice), self.agent.observe)
+
+    def _planned(self, condition: int, rng: np.random.Generator) -> IntArray | None:
+        """Return the decisions (L,) that promise most of those that were not measured yet."""
+        environment = self.environment
+        begun = Episode(environment, condition, only_known(environment, self._prefixes))
+        best = [np.array(choice) for _, choice in self.choices.get(condition, [])]
+        policy = self._policy_of(self.agent.network.weights())
+        tried = self._tried.get(condition, set())
+        spread = self.agent.replay.spread
+        return planned(policy.values, spread, begun, environment, best, tried, rng)
+
+    def _followed(
+        self,
+        condition: int,
+        act: Act,
+        remember: Callable[..., None],
+    ) -> Episode:
+        """Return an episode that `act` decides; `remember` is told every transition."""
         episode = Episode(self.environment, condition)
         after = episode.state()
         while not episode.ended:
             before, layer = after, episode.index
-            level = self.agent.act(before, rng)
+            level = act(before, layer)
             terms = episode.decide(level)
             after = episode.state()
-            self.agent.observe(before, level, terms, layer, after, episode.ended)
+            remember(before, level, terms, layer, after, episode.ended)
         return episode
 
     def _try_greedy(self) -> GreedyRecord:
@@ -179,12 +204,20 @@ class Learner:
 
         Decisions of equal rank come to the same network, of which the first one counts.
         """
+        self._remember(episode.condition, episode.choice.tolist())
         known = self.choices.setdefault(episode.condition, [])
         # One of equal rank is the same decision in all likelihood, and would crowd out others.
         if all(episode.rank != rank for rank, _ in known):
             known.append((episode.rank, episode.choice.tolist()))
             known.sort(key=lambda ranked: ranked[0], reverse=True)
-            del known[self.spec.shortlist :]
+            del known[max(self.spec.shortlist, BEST) :]
+
+    def _remember(self, condition: int, choice: list[int]) -> None:
+        """Keep what was played, of which no network is planned again."""
+        self.played.setdefault(condition, []).append(choice)
+        self._prefixes.update((condition, *choice[:upto]) for upto in range(1, len(choice) + 1))
+        task = self.environment.measured.task
+        self._tried.setdefault(condition, set()).add(task.network(np.array(choice), condition))
 
     def _play(self, policy: Policy) -> list[Episode]:
         def act(state: NDArray[np.float32]) -> int:
@@ -215,7 +248,7 @@ class Learner:
             conditions=np.stack(statistics),
             readings=np.array(readings),
             best_choice=np.array([self.choices[e.condition][0][1] for e in played]),
-            shortlist=np.array([choice for _, choice in self.choices[0]]),
+            shortlist=np.array([choice for _, choice in self.choices[0][: self.spec.shortlist]]),
             found=self.environment.reward.found(),
             meets_target=None if self.environment.reward.found() == {} else excess == 0,
         )
@@ -246,6 +279,7 @@ class Learner:
             "probe": self.probe,
             "best": best and {"rank": best.rank, "weights": best.weights},
             "choices": self.choices,
+            "played": self.played,
         }
         write_values(folder / "agent.pt", KIND, values)
 
@@ -275,6 +309,13 @@ class Learner:
             self.best = BestPolicy(tuple(rank), tuple((w, b) for w, b in weights))
         for condition, known in values["choices"].items():
             self.choices[condition] = [(tuple(rank), choice) for rank, choice in known]
+        for condition, played in values["played"].items():
+            for choice in played:
+                self._remember(condition, choice)
+
+
+def _along(choice: IntArray) -> Act:
+    return lambda _, layer: int(choice[layer])
 
 
 def _mean(ranks: list[Rank]) -> Rank:

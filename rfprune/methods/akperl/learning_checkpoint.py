@@ -16,9 +16,10 @@ from rfprune.spec.agent import AgentSpec
 
 __all__ = ["KIND", "fingerprint", "load_checkpoint"]
 
-KIND = "rfprune.akperl/2"
-#: Written by versions that learned with Stable-Baselines3, whose optimizer this one cannot resume.
-_KIND_BEFORE = "rfprune.agent/1"
+KIND = "rfprune.akperl/3"
+#: Written by versions that learned with Stable-Baselines3, whose optimizer this one cannot resume,
+#: or without the returns that followed a decision.
+_KINDS_BEFORE = ("rfprune.agent/1", "rfprune.akperl/2")
 
 
 def fingerprint(task: AgentTask, spec: AgentSpec, seed: int) -> str:
@@ -48,7 +49,7 @@ def load_checkpoint(path: Path, expected: str) -> dict[str, Any]:
     try:
         values = read_values(path, KIND)
     except RunsError as error:
-        if _KIND_BEFORE in str(error):
+        if any(kind in str(error) for kind in _KINDS_BEFORE):
             raise RunsError(
                 f"{path}: holds an agent that an earlier version was learning; delete it to begin "
                 "again. What was measured is kept."

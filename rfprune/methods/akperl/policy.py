@@ -51,20 +51,27 @@ class Policy:
     found: Mapping[str, float] = field(default_factory=dict)
     meets_target: bool | None = None
 
-    def values(self, state: FloatArray32) -> FloatArray32:
-        """Return (A,) the Q-values of a state (D,); -inf for levels that are not allowed."""
-        hidden = state
+    def values(self, states: FloatArray32) -> FloatArray32:
+        """Return (..., A) the Q-values of states (..., D); -inf for levels that are not allowed."""
+        hidden = states
         for weight, bias in self.weights[:-1]:
-            hidden = np.maximum(weight @ hidden + bias, 0.0)
+            hidden = np.maximum(hidden @ weight.T + bias, 0.0)
         weight, bias = self.weights[-1]
-        allowed = state[-len(self.state.levels) :] > 0.5
-        return np.where(allowed, weight @ hidden + bias, -np.inf).astype(np.float32)
+        allowed = states[..., -len(self.state.levels) :] > 0.5
+        return np.where(allowed, hidden @ weight.T + bias, -np.inf).astype(np.float32)
 
     def choose(self, features: FloatArray, allowed: BoolArray | None = None) -> IntArray:
-        """Return (L,) the index of the level of each layer.
+        """Return (L,) the index of the level of each layer; arguments and errors as `propose`."""
+        return self.propose(features, 1, allowed)[0]
+
+    def propose(
+        self, features: FloatArray, most: int, allowed: BoolArray | None = None
+    ) -> list[IntArray]:
+        """Return up to `most` decisions (L,), the one of the largest Q-value first (beam search).
 
         Args:
             features: (F,) statistics of the input.
+            most: sequences that the search goes on with after every layer.
             allowed: (L, A) levels that may be chosen now, e.g. within a power budget; those of the
                 task if not given.
 
@@ -82,14 +89,21 @@ class Policy:
         nearest = int(np.argmin(((self.conditions - shown) ** 2).sum(axis=1)))
         readings = self.readings[nearest]
         open_levels = self.state.allowed if allowed is None else self.state.allowed & allowed
-        choice = np.zeros(len(self.state.layers), dtype=np.int64)
+        beam = np.zeros((1, len(self.state.layers)), dtype=np.int64)
         for index, row in enumerate(open_levels):
             if not row.any():
                 raise DataError(f"layer '{self.state.layers[index]}': no level is allowed.")
             accuracy, power = map(float, readings[index])
-            values = self.values(self.state.write(shown, choice, index, accuracy, power, row))
-            choice[index] = int(np.argmax(values))
-        return choice
+            write = self.state.write
+            states = [write(shown, choice, index, accuracy, power, row) for choice in beam]
+            values = self.values(np.stack(states))
+            best = np.argsort(-values, axis=None, kind="stable")
+            rows, levels = np.unravel_index(
+                best[: min(most, int(np.isfinite(values).sum()))], values.shape
+            )
+            beam = beam[rows]
+            beam[:, index] = levels
+        return list(beam)
 
     def levels(self, features: FloatArray, allowed: BoolArray | None = None) -> FloatArray:
         """Return (L,) the fraction to prune of each layer; arguments and errors as `choose`."""

@@ -35,14 +35,16 @@ def akperl(problem: Problem) -> Choice:
     """
     task = problem.task or HardwareTask(problem)
     references = _references(problem) if task.budgeted else []
-    answer = task.answer()
-    if answer is None:
+    answers = task.answers()
+    if not answers:
         seed = int(problem.rng.integers(2**31))
         shown = [task.nearest(keep) for keep in references]
         policy = learn(task, problem.agent, seed, problem.agent_folder, demonstrations=shown)
         candidates = [task.keep(choice) for choice in policy.shortlist]
     else:
-        candidates = [task.keep(answer)]
+        # A policy that was learned for many budgets is near the best of each: measuring tells.
+        candidates = sorted(map(task.keep, answers), key=task.worth, reverse=True)
+        candidates = candidates[: problem.agent.shortlist]
     # A reward of the user's own may prefer another network than the most accurate one.
     if problem.agent.reward is None:
         candidates += references
@@ -108,6 +110,11 @@ class HardwareTask:
             self.worth(keep), float(shares.max(initial=0.0)) if counts.any() else 1.0
         )
 
+    def network(self, choice: IntArray, condition: int) -> tuple[int, ...]:
+        """Return the groups that every layer keeps in the end; they are the best of each."""
+        kept = self._problem.layer[self.keep(choice)]
+        return tuple(np.bincount(kept, minlength=len(self.layers)).tolist())
+
     def keep(self, choice: IntArray) -> BoolArray:
         """Return (G,) what is kept in the end."""
         return self.first(choice, len(self.layers))
@@ -124,8 +131,9 @@ class HardwareTask:
             return problem.merit(keep)
         return float(problem.value[keep].sum() / max(problem.value.sum(), 1e-12))
 
-    def answer(self) -> None:
-        """Return None: what is learned on one selection problem is not used on another."""
+    def answers(self) -> list[IntArray]:
+        """Return nothing: what is learned on one selection problem is not used on another."""
+        return []
 
     def first(self, choice: IntArray, upto: int) -> BoolArray:
         """Return (G,) what is kept when the first `upto` layers are pruned within the budget."""

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from rfprune.cli.app import app
 from rfprune.core.progress import saying
 from rfprune.errors import MissingExtraError, ReportError, RunsError, WorkError
-from rfprune.fpga.estimating import estimate_folder
+from rfprune.fpga.estimating import estimate_folder, estimate_network
 from rfprune.fpga.estimators import nextpnr, yosys
 from rfprune.fpga.estimators.open_tools import find_program, run_program
 from rfprune.fpga.estimators.ports import measure_graph
@@ -253,6 +253,24 @@ def test_the_interval_of_a_graph_holds_what_yosys_measures(kind: str) -> None:
     measured = deployment.estimate(model, "yosys")
     assert measured.total.lut is not None
     assert low <= measured.total.lut <= high
+
+
+@pytest.mark.slow
+def test_the_interval_of_distributed_arithmetic_holds_what_yosys_measures() -> None:
+    if not has(yosys.check_installed):
+        pytest.skip("Yosys is not installed")
+    pytest.importorskip("da4ml")
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 4)).eval()
+    hardware = HardwareSpec.model_validate({"precision": "fixed<8,3,RND,SAT>", "part": "xcvu9p"})
+    planned = plan(trace(model, (12,)), hardware)
+    low, high = estimate_network(planned, model, "da4ml").intervals["lut"]
+    measured = estimate_network(planned, model, "yosys")
+    assert measured.total.lut is not None
+    assert 300 < low <= measured.total.lut <= high < 2 * low
+    # What is measured is no estimate of the same: another tool counted.
+    assert measured.tool is not None
+    assert measured.tool.startswith("Yosys")
 
 
 @pytest.mark.slow

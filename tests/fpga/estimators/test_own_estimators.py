@@ -13,6 +13,9 @@ from rfprune.errors import MissingExtraError, SpecError, WorkError
 from rfprune.fpga.estimators import ESTIMATORS, check_estimator, estimate, needs_project
 from rfprune.fpga.estimators.design import Design
 from rfprune.results import TrialFolder
+from rfprune.spec import SweepSpec, TrialSpec
+from rfprune.spec.yaml_files import parse_spec
+from rfprune.study.outlook import outlook
 from rfprune.trial import prepare
 from rfprune.trial.run import run_trial
 from tests.trial.conftest import small
@@ -139,3 +142,51 @@ def test_a_missing_package_is_named_before_anything_is_trained(
     monkeypatch.setitem(sys.modules, "rule4ml.models.wrappers", None)
     with pytest.raises(MissingExtraError, match=r"rfprune\[rule4ml\]"):
         prepare(small(estimator="rule4ml"), tmp_path)
+
+
+#: Networks in which da4ml builds nothing, and one in which it does.
+BY_OTHERS = {
+    "graphs of alkaid": {"prune": {"method": "magnitude"}, "hardware": {"backend": "alkaid"}},
+    "values of alkaid": {"prune": {"method": "widths"}, "hardware": {"backend": "alkaid"}},
+    "values in latency": {"prune": {"method": "widths"}, "hardware": {"strategy": "latency"}},
+}
+BY_DA4ML = {
+    "prune": {"method": "widths"},
+    "hardware": {"strategy": "distributed_arithmetic", "precision": "fixed<8,3,RND,SAT>"},
+}
+
+
+def of_constants(values: dict[str, dict[str, str]], **more: str) -> TrialSpec:
+    """Return a trial at reuse factor 1 on a budget of LUT."""
+    hardware = {"strategy": "distributed_arithmetic", **values["hardware"]}
+    hardware |= {"reuse_factor": 1, "layers": {}, "precision": "fixed<8,3,RND,SAT>"}
+    prune = {**values["prune"], "budget": {"lut": 0.5}, "regularizer": {"weight": 0}}
+    return small(hardware=hardware, prune=prune, **more)
+
+
+@pytest.mark.parametrize("case", BY_OTHERS)
+def test_da4ml_is_not_asked_for_where_others_build_the_network(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("alkaid")
+    monkeypatch.setitem(sys.modules, "da4ml", None)
+    by_alkaid = "backend" in BY_OTHERS[case]["hardware"]
+    estimators = ("adders", "yosys", "nextpnr") if by_alkaid else ("analytic",)
+    for estimator in estimators:
+        prepared = prepare(of_constants(BY_OTHERS[case], estimator=estimator), tmp_path)
+        assert prepared.deployment.prunable.dense["lut"] > 0
+    values = {"method": BY_OTHERS[case]["prune"]["method"]}
+    search = {"prune.steps": {"low": 1, "high": 2}, "estimator": {"choices": list(estimators)}}
+    search["prune.method"] = {"choices": ["widths"]}
+    spec = of_constants({**BY_OTHERS[case], "prune": values}).model_dump(exclude_defaults=True)
+    sweep = {"name": "demo", **spec, "search": search}
+    sweep["objectives"] = {"val_accuracy": "max", "lut": "min"}
+    assert outlook(parse_spec(SweepSpec, sweep, "demo.yml"), tmp_path)
+
+
+def test_da4ml_is_asked_for_where_it_builds_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "da4ml", None)
+    with pytest.raises(MissingExtraError, match=r"method: widths with.*rfprune\[da4ml\].*alkaid"):
+        prepare(of_constants(BY_DA4ML, estimator="analytic"), tmp_path)

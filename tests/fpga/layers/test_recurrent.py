@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.layers.prove import Design, prove
 from rfprune.errors import NetworkError, ReuseFactorError, SpecError
 from rfprune.fpga.estimators import estimate
 from rfprune.fpga.estimators.network import design_of
@@ -181,3 +182,16 @@ def test_each_weight_has_groups_and_the_estimate_sees_both() -> None:
     # One DSP for each multiplier of 16 bits.
     assert estimate(dense).total.dsp - estimate(pruned).total.dsp == 30
     assert "no design like this" in " ".join(estimate(dense).notes)
+
+
+@pytest.mark.slow
+def test_each_weight_has_the_loop_of_its_own_reuse_factor_in_strategy_resource() -> None:
+    designs = []
+    # Above its 4 inputs and below the 6 units, and the other way round.
+    for kind, own, state in (("GRU", 8, 3), ("LSTM", 2, 12), ("GRU", 2, 12), ("LSTM", 8, 3)):
+        model = Recurrent(kind, last).eval()
+        factors = {"weight_ih_l0": own, "weight_hh_l0": state}
+        layers = {f"cells-{name}": {"reuse_factor": rf} for name, rf in factors.items()}
+        hardware = {"layers": {"cells": {"strategy": "resource"}, **layers}}
+        designs.append(Design(f"{kind} at {own} and {state}", model, (5, 4), hardware))
+    assert [verdict.words for verdict in prove(designs)] == [""] * 4

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from rfprune.core.named import Named
-from rfprune.errors import MissingExtraError, NetworkError, SpecError
+from rfprune.core.quantities import RESOURCES
+from rfprune.errors import BudgetError, MissingExtraError, NetworkError, SpecError
 from rfprune.fpga.estimators.ports import TOP
 from rfprune.fpga.estimators.yosys import find_yosys
 from rfprune.fpga.layers import Plan, plan, trace
@@ -21,12 +22,16 @@ from rfprune.fpga.target import FPGA
 from rfprune.fpga.unrolled.circuit import build_unrolled
 from rfprune.fpga.unrolled.deployment import UnrolledDeployment
 from rfprune.fpga.unrolled.proof import flat_inputs, in_types, prove_unrolled
+from rfprune.fpga.unrolled.prunable import UnrolledPrunable
 from rfprune.fpga.unrolled.sources import write_sources
 from rfprune.fpga.unrolled.test_bench import write_bench
 from rfprune.fpga.values.deployment import UnrolledValues
 from rfprune.methods import find_method
+from rfprune.results import TrialFolder
 from rfprune.spec import HardwareSpec, TrialSpec
 from rfprune.trial.proof import Asked
+from rfprune.trial.run import run_trial
+from tests.trial.conftest import small
 
 pytest.importorskip("alkaid")
 
@@ -175,6 +180,93 @@ def test_check_builds_the_untrained_network() -> None:
     (said,) = found.rehearse(dense(), torch.randn(8, 6))
     assert "its graph is torch's on 8 rows" in said
     assert found.dense_quantities(dense())["dsp"] == 0
+
+
+def started(floor: int = 1) -> tuple[UnrolledDeployment, UnrolledPrunable, nn.Module]:
+    """Return a network of 6, 5 and 3 with every weight in digits, before it is pruned."""
+    model = dense()
+    with torch.no_grad():
+        for layer in (model[0], model[2]):
+            layer.weight.copy_(torch.randn_like(layer.weight))
+    prune = {"method": "magnitude", "budget": {"lut": 0.5}, "floor": floor}
+    found = deployment({"precision": "fixed<10,4,RND,SAT>"}, prune=prune)
+    prunable = found.prunable
+    assert isinstance(prunable, UnrolledPrunable)
+    prunable.start(model)
+    return found, prunable, model
+
+
+def test_costs_are_those_of_the_graph() -> None:
+    found, prunable, model = started()
+    assert prunable.dense["lut"] == pytest.approx(found.graph(model).lut)
+    # A choice among the largest; what it takes is asked of the graph.
+    norms = torch.cat([model[n].weight.detach().flatten() for n in (0, 2)]).abs().numpy()
+    keep = norms >= np.median(norms)
+    masks = prunable.masks(keep)
+    assert prunable.correct_costs(model, masks)
+    with prunable.masked(model, masks):
+        lut = found.graph(model).lut
+    assert prunable.used(keep)[RESOURCES.index("lut")] == pytest.approx(lut)
+    assert not prunable.correct_costs(model, masks)
+    # Every step begins with the same costs, also one that follows a resumption.
+    prunable.correct_costs(model, None)
+    everything = np.ones(len(keep), dtype=bool)
+    assert prunable.used(everything)[RESOURCES.index("lut")] == pytest.approx(prunable.dense["lut"])
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.2])
+def test_the_weakest_go_until_the_graph_is_within_its_budget(share: float) -> None:
+    found, prunable, model = started()
+    limit = share * found.graph(model).lut
+    budget = np.where(np.array(RESOURCES) == "lut", limit, np.inf)
+    everything = prunable.masks(np.ones(45, dtype=bool))
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    left = prunable.repair(model, everything, budget)
+    assert found.graph(model).lut <= limit
+    gone = [before[n][mask == 0].abs() for n, mask in prunable.by_parameter(left).items()]
+    kept = [before[n][mask != 0].abs() for n, mask in prunable.by_parameter(left).items()]
+    # But for the largest of each layer, which its floor protects.
+    assert torch.cat(gone).max() <= torch.cat([part.sort().values[:-1] for part in kept]).min()
+    for name, mask in prunable.by_parameter(left).items():
+        assert torch.equal(model.get_parameter(name), before[name] * mask)
+    # One more weight would have been too many, or the rest is close to the budget.
+    back = max(torch.cat(gone))
+    with torch.no_grad():
+        for name, weight in before.items():
+            own = prunable.by_parameter(left).get(name)
+            if own is not None:
+                model.get_parameter(name).copy_(weight * ((own != 0) | (weight.abs() == back)))
+    assert found.graph(model).lut > 0.98 * limit
+    unlimited = np.full(len(RESOURCES), np.inf)
+    assert prunable.repair(model, left, unlimited) is left
+
+
+def test_a_budget_below_the_floors_is_said() -> None:
+    _, prunable, model = started(floor=4)
+    least = prunable.least["lut"]
+    assert 0 < least < prunable.dense["lut"]
+    budget = np.where(np.array(RESOURCES) == "lut", least / 4, np.inf)
+    with pytest.raises(BudgetError, match=r"budget\.lut: .* cannot be reached: the graph of what"):
+        prunable.repair(model, prunable.masks(np.ones(45, dtype=bool)), budget)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["magnitude", "knapsack"])
+def test_every_accepted_step_is_within_its_budget_of_luts(method: str, tmp_path: Path) -> None:
+    hardware = {**UNROLLED, "precision": "fixed<8,3,RND,SAT>", "reuse_factor": 1, "layers": {}}
+    prune = {"method": method, "budget": {"lut": "40 %"}, "steps": 2, "schedule": "constant"}
+    spec = small(
+        model={"args": {"hidden": [6]}},
+        hardware=hardware,
+        estimator="adders",
+        prune={**prune, "tolerance": 0.9, "regularizer": {"weight": 0}},
+    )
+    folder = TrialFolder(tmp_path / "trials" / "0000")
+    result = run_trial(spec, folder, dense_dir=tmp_path / "dense", base_dir=tmp_path)
+    dense_lut, half, final = (step.values["lut"] for step in folder.steps())
+    assert result.budgets_met
+    assert half <= 0.7 * dense_lut
+    assert 0.35 * dense_lut < final <= 0.4 * dense_lut
 
 
 @pytest.mark.slow

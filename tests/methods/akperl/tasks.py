@@ -39,6 +39,9 @@ class Toy:
     def layer_features(self) -> FloatArray:
         return self._cost[:, None].copy()
 
+    def network(self, choice: IntArray, condition: int) -> tuple[int, ...]:
+        return tuple(choice.tolist())
+
     def measure(self, choice: IntArray, upto: int, condition: int) -> AgentMeasurement:
         assert not choice[upto:].any()
         assert self.allowed[np.arange(upto), choice[:upto]].all()

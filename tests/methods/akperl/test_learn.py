@@ -139,6 +139,47 @@ def test_a_gradient_step_is_that_of_the_textbook() -> None:
     assert torch.allclose(bias - before, moved, atol=1e-6)
 
 
+@pytest.mark.parametrize("discount", [1.0, 0.5])
+def test_a_decision_is_worth_the_best_that_ever_followed_it(discount: float) -> None:
+    """Known returns beside those of the episodes, added up one by one."""
+    spec = SHORT.model_copy(update={"discount": discount})
+    agent, environment = _agent(Toy(n_layers=3), spec)
+    rng = np.random.default_rng(0)
+    episodes = [Episode(environment, 0) for _ in range(60)]
+    for episode in episodes:
+        _episode_of(agent, episode, rng)
+    for weight in (None, 3.0):
+        if weight is not None:
+            agent.replay.standardise(np.array([weight]))
+        rewards = agent.replay.arrays["reward"][:180].reshape(60, 3).astype(float)
+        returns = [
+            [row[layer:] @ discount ** np.arange(3 - layer) for layer in range(3)]
+            for row in rewards
+        ]
+        best: dict[tuple[int, ...], float] = {}
+        for episode, row in zip(episodes, returns, strict=True):
+            for layer, value in enumerate(row):
+                key = tuple(episode.choice[: layer + 1].tolist())
+                best[key] = max(best.get(key, -np.inf), value)
+        known = agent.replay.arrays["known"][:180].reshape(60, 3)
+        for episode, row in zip(episodes, known, strict=True):
+            keys = [tuple(episode.choice[: layer + 1].tolist()) for layer in range(3)]
+            assert row == pytest.approx([best[key] for key in keys], abs=1e-4)
+
+
+def test_a_target_is_no_lower_than_what_is_known() -> None:
+    """One step of Adam moves the value of a decision toward the best return that followed it."""
+    spec = SHORT.model_copy(update={"gradient_steps": 1, "batch_size": 1})
+    agent, environment = _agent(Toy(n_layers=1), spec)
+    state = Episode(environment, 0).state()
+    agent.observe(state, 2, np.array([100.0]), 0, state, ended=True)
+    value = float(agent.network(torch.from_numpy(state)[None])[0, 2].detach())
+    # What the replay says the reward was is forgotten, what is known stays.
+    agent.replay.arrays["reward"][0] = -100.0
+    agent.train(np.random.default_rng(0))
+    assert agent.td_loss == pytest.approx(100.0 - value - 0.5, rel=1e-5)
+
+
 def test_the_buffer_holds_the_last_transitions() -> None:
     spec = SHORT.model_copy(update={"buffer_size": 7})
     agent, environment = _agent(Toy(n_layers=3), spec)
@@ -272,8 +313,9 @@ def test_a_corrupted_checkpoint_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunsError, match=r"agent.pt: is damaged"):
         learn(Toy(), SHORT, 0, tmp_path)
     flipped = bytearray(whole)
+    # More than the padding between two parts of the archive.
     at = len(whole) // 2
-    flipped[at] ^= 0xFF
+    flipped[at : at + 128] = bytes(byte ^ 0xFF for byte in flipped[at : at + 128])
     path.write_bytes(bytes(flipped))
     with pytest.raises(RunsError, match=r"agent.pt: is damaged"):
         learn(Toy(), SHORT, 0, tmp_path)

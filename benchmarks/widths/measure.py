@@ -183,7 +183,11 @@ def _reference(index: int, home: Path, options: Namespace) -> Points:
             for row in run(seed, seconds, ramp)
         ]
         best = best_ramp(tried)
-        found += [row for row in tried if tuple(row["ramp"]) == best]
+        # What validation rows pass over is shown too: others may think of it otherwise.
+        for row in tried:
+            low, high = row["ramp"]
+            beside = "" if (low, high) == best else f", {low:g} to {high:g}"
+            found.append({**row, "tool": row["tool"] + beside})
         for seed in seeds[options.hgq2_ramp_seeds :]:
             found += run(seed, seconds, best)
     return found

@@ -36,7 +36,7 @@ class Clock:
         self.seconds = 0.0
         self.largest = 0
 
-    def fit_all(self, jobs: Sequence[meeting.Job]) -> None:
+    def fit_all(self, jobs: Sequence[meeting.Training]) -> None:
         """Train as `rfprune.training.together.fit_all` does, and add what it took."""
         self.largest = max(self.largest, len(jobs))
         began = time.process_time()

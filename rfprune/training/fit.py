@@ -29,7 +29,9 @@ __all__ = [
     "evaluate",
     "fit",
     "measure",
+    "optimizer_of",
     "outputs_of",
+    "scheduler_of",
     "seed_everything",
     "select_device",
     "teacher_of",
@@ -196,8 +198,8 @@ def fit(model: nn.Module, x: Rows, y: Any, how: Fit) -> float:
     """
     seed_everything(how.seed)
     generator = torch.Generator().manual_seed(how.seed)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = optimizer_of(trained, how.train, how.learning_rate, how.train.weight_decay)
+    rate, decay = how.learning_rate, how.train.weight_decay
+    optimizer = optimizer_of(model.parameters(), how.train, rate, decay)
     updates = -(-len(x) // how.train.batch_size) * how.epochs
     scheduler = scheduler_of(optimizer, how.train, steps=updates)
     masked = _masked_weights(model, how.masks)
@@ -219,10 +221,7 @@ def fit(model: nn.Module, x: Rows, y: Any, how: Fit) -> float:
             if how.watcher is not None:
                 how.watcher.before(update, updates)
             own = None if weight is None else weight.index_select(0, chosen)
-            if how.loss is not None:
-                loss = how.loss(model, rows_x, rows_y, own)
-            else:
-                loss = task.loss(task.judged(call(model, rows_x), rows_x), rows_y, own)
+            loss = _loss(task, model, rows_x, rows_y, own, how)
             _update(loss, optimizer, how)
             scheduler.step()
             _apply_masks(masked)
@@ -234,8 +233,8 @@ def fit(model: nn.Module, x: Rows, y: Any, how: Fit) -> float:
         mean = float(total) / max(rows, 1)
         if not math.isfinite(mean):
             raise TrialError(
-                f"the training loss is {mean} after epoch {epoch + 1} at learning rate "
-                f"{how.learning_rate:g}; a lower train.learning_rate may help."
+                f"the training loss is {mean} after epoch {epoch + 1} at learning rate {rate:g}; "
+                "a lower train.learning_rate may help."
             )
         if watch is not None and watch.ends(model, optimizer):
             break
@@ -243,6 +242,13 @@ def fit(model: nn.Module, x: Rows, y: Any, how: Fit) -> float:
         watch.restore(model)
     model.eval()
     return mean
+
+
+def _loss(task: Task, model: nn.Module, x: Any, y: Any, weight: Tensor | None, how: Fit) -> Tensor:
+    """Return the mean loss of a minibatch: the method's own, or that of the task."""
+    if how.loss is not None:
+        return how.loss(model, x, y, weight)
+    return task.loss(task.judged(call(model, x), x), y, weight)
 
 
 def aims(task: Task, y: Any, how: Fit) -> Any:
@@ -349,7 +355,8 @@ def _update(loss: Tensor, optimizer: torch.optim.Optimizer, how: Fit) -> None:
 def optimizer_of(
     parameters: Iterable[Tensor], train: TrainSpec, rate: float, decay: float
 ) -> torch.optim.Optimizer:
-    """Return the optimizer that ``train.optimizer`` names, at a learning rate and weight decay."""
+    """Return the optimizer that ``train.optimizer`` names, of those parameters that are trained."""
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
     if train.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay, fused=True)
     adam = torch.optim.Adam if train.optimizer == "adam" else torch.optim.AdamW

@@ -42,7 +42,7 @@ from rfprune.training.stacked import (
 )
 
 __all__ = [
-    "Job",
+    "Training",
     "fit_all",
     "fit_in_turn",
     "in_turns",
@@ -60,7 +60,7 @@ _noted = threading.local()
 
 
 @dataclass(eq=False)
-class Job:
+class Training:
     """One training that is wanted.
 
     Attributes:
@@ -105,7 +105,7 @@ def fit_in_turn(model: nn.Module, x: Rows, y: Any, how: Fit) -> None:
         fit(model, x, y, how)
         return
     why = why_alone(model, x, y, how) or no_gain(model, x.device, how.train.batch_size)
-    job = Job(model, x, y, how, alone=why)
+    job = Training(model, x, y, how, alone=why)
     if job.alone:
         fit(model, x, y, how)
     else:
@@ -157,7 +157,7 @@ def no_gain(model: nn.Module, device: torch.device, batch_size: int) -> str:
     )
 
 
-def fit_all(jobs: Sequence[Job]) -> None:
+def fit_all(jobs: Sequence[Training]) -> None:
     """Train what can be trained together so, and the rest one after the other.
 
     Nothing is raised: each job holds what went wrong with it.
@@ -178,14 +178,14 @@ def fit_all(jobs: Sequence[Job]) -> None:
                 job.error = error
 
 
-def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
+def _groups(jobs: Sequence[Training]) -> list[list[Training]]:
     """Return jobs by what those that are trained together have in common."""
-    alike: dict[Any, list[Job]] = {}
+    alike: dict[Any, list[Training]] = {}
     for job in jobs:
         alike.setdefault(_kind(job), []).append(job)
     groups = []
     for found in alike.values():
-        pressed: dict[Any, list[Job]] = {}
+        pressed: dict[Any, list[Training]] = {}
         for job in found:
             if (penalty := job.how.penalty) is not None:
                 pressed.setdefault((penalty.on, penalty.proximal), []).append(job)
@@ -196,7 +196,7 @@ def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
     return groups
 
 
-def _kind(job: Job) -> tuple[Any, ...]:
+def _kind(job: Training) -> tuple[Any, ...]:
     """Return what jobs that are trained together have in common, beside the regularizer's form."""
     how = job.how
     free = {"learning_rate": 1.0, "weight_decay": 0.0, "epochs": 0}
@@ -213,7 +213,7 @@ def _kind(job: Job) -> tuple[Any, ...]:
     )
 
 
-def _fit_together(jobs: Sequence[Job]) -> None:
+def _fit_together(jobs: Sequence[Training]) -> None:
     """Train networks of one kind, all at once.
 
     Raises:
@@ -237,7 +237,7 @@ def _fit_together(jobs: Sequence[Job]) -> None:
         job.model.eval()
 
 
-def _masked(job: Job) -> dict[str, Tensor]:
+def _masked(job: Training) -> dict[str, Tensor]:
     """Return the masks of a job by parameter, on the device and in the type of the weights."""
     found = {}
     for name, mask in (job.how.masks or {}).items():
@@ -249,7 +249,7 @@ def _masked(job: Job) -> dict[str, Tensor]:
 class _Batches:
     """Minibatches of K jobs on the same rows, each in its own order; equal ones are made once."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Training]) -> None:
         self._jobs, self._x = jobs, jobs[0].x
         self._size = jobs[0].how.train.batch_size
         self._target = _once([aims(job.task, job.y, job.how) for job in jobs])
@@ -313,7 +313,7 @@ def _once(values: list[Any]) -> list[Any]:
 
 
 def _train(
-    stack: Stack, jobs: Sequence[Job], rows: _Batches, masked: Sequence[dict[str, Tensor]]
+    stack: Stack, jobs: Sequence[Training], rows: _Batches, masked: Sequence[dict[str, Tensor]]
 ) -> None:
     """Do what `rfprune.training.fit` does, with all networks of a stack."""
     how = jobs[0].how
@@ -338,7 +338,12 @@ def _train(
 
 
 def _summed_loss(
-    jobs: Sequence[Job], output: Tensor, x: Tensor, y: Tensor, weight: Tensor | None, shared: bool
+    jobs: Sequence[Training],
+    output: Tensor,
+    x: Tensor,
+    y: Tensor,
+    weight: Tensor | None,
+    shared: bool,
 ) -> Tensor:
     """Return the sum of the losses of all networks on their minibatches.
 
@@ -446,7 +451,7 @@ class _Update:
             move.grad = gradient
 
 
-def _penalty(stack: Stack, jobs: Sequence[Job], rates: _PerJob) -> Penalty | None:
+def _penalty(stack: Stack, jobs: Sequence[Training], rates: _PerJob) -> Penalty | None:
     """Return the regularizers of all jobs as one on the stacked weights; None if none has one."""
     found = [job.how.penalty for job in jobs]
     there = [penalty for penalty in found if penalty is not None]

@@ -18,7 +18,7 @@ from rfprune.pruning.regularizers import group_penalty, weight_penalty
 from rfprune.spec import TrainSpec
 from rfprune.tasks import TaskSpec, make_task
 from rfprune.training import Fit, fit, in_turns, no_gain, noted_alone
-from rfprune.training.together import Job, fit_all, fit_in_turn
+from rfprune.training.together import Training, fit_all, fit_in_turn
 
 K = 4
 #: After one epoch: sums in another order, carried along over its updates.
@@ -68,7 +68,7 @@ def weights_of(model: nn.Module, group: int) -> list[GroupedWeight]:
     return found
 
 
-def job(model: nn.Module, x: Tensor, y: Any, k: int, **changes: Any) -> Job:
+def job(model: nn.Module, x: Tensor, y: Any, k: int, **changes: Any) -> Training:
     """One of K trainings that differ in masks, strengths, groups and rates."""
     generator = torch.Generator().manual_seed(100 + k)
     kernels = {name: p for name, p in model.named_parameters() if p.ndim > 1}
@@ -94,7 +94,7 @@ def job(model: nn.Module, x: Tensor, y: Any, k: int, **changes: Any) -> Job:
         masks=masks if k else None,
         penalty=penalty,
     )
-    return Job(model, x, y, replace(how, **{n: v(k) for n, v in changes.items()}))
+    return Training(model, x, y, replace(how, **{n: v(k) for n, v in changes.items()}))
 
 
 def trained_both_ways(kind: str, **changes: Any) -> tuple[list[nn.Module], list[nn.Module]]:

@@ -15,7 +15,7 @@ from rfprune.methods.akperl.measured import MeasuredTask
 from rfprune.methods.akperl.reward import Reward
 from rfprune.methods.akperl.state import StateEncoder
 
-__all__ = ["Environment", "Episode", "run_episode"]
+__all__ = ["Environment", "Episode", "Measure", "run_episode"]
 
 #: Of the first decisions of a choice (L,) under a condition; None where nothing is known.
 Measure = Callable[[IntArray, int, int], AgentMeasurement | None]

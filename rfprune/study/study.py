@@ -56,8 +56,8 @@ _MARK = "rfprune"
 _FORMAT = 2
 _LOCK = ".driver.lock"
 _SHOWN = 4
-#: Defaults that are others now, in the words of `changes`: nobody has changed a file. The sweep goes
-#: on with those of today, as with all that a version does better.
+#: Defaults that are others now, in the words of `changes`: nobody has changed a file. The sweep
+#: goes on with those of today, as with all that a version does better.
 _MOVED_DEFAULTS = ("prune.agent.exploration.fraction: 0.6 -> 0.2",)
 
 

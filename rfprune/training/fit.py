@@ -199,7 +199,8 @@ def fit(model: nn.Module, x: Rows, y: Any, how: Fit) -> float:
     seed_everything(how.seed)
     generator = torch.Generator().manual_seed(how.seed)
     rate, decay = how.learning_rate, how.train.weight_decay
-    optimizer = optimizer_of(model.parameters(), how.train, rate, decay)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = optimizer_of(trained, how.train, rate, decay)
     updates = -(-len(x) // how.train.batch_size) * how.epochs
     scheduler = scheduler_of(optimizer, how.train, steps=updates)
     masked = _masked_weights(model, how.masks)
@@ -355,8 +356,7 @@ def _update(loss: Tensor, optimizer: torch.optim.Optimizer, how: Fit) -> None:
 def optimizer_of(
     parameters: Iterable[Tensor], train: TrainSpec, rate: float, decay: float
 ) -> torch.optim.Optimizer:
-    """Return the optimizer that ``train.optimizer`` names, of those parameters that are trained."""
-    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    """Return the optimizer that ``train.optimizer`` names, at a learning rate and weight decay."""
     if train.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay, fused=True)
     adam = torch.optim.Adam if train.optimizer == "adam" else torch.optim.AdamW

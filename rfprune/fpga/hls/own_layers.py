@@ -156,5 +156,7 @@ def _with_own_loop(parameters: str, node: Any) -> str:
     units = node.get_output_variable().shape[-1]
     factor = node.get_attr("recurrent_reuse_factor")
     loop = "rf_leq_nin" if factor <= units else "rf_gt_nin_rem0"
-    products = rf"(struct config{node.index}_2 : .*?using kernel = nnet::DenseResource_)\w+(?=<)"
+    # Within its own struct: in other strategies it has no such loop, and the next is another's.
+    own = rf"struct config{node.index}_2 : (?:(?!\bstruct ).)*?"
+    products = rf"({own}using kernel = nnet::DenseResource_)\w+(?=<)"
     return re.sub(products, rf"\g<1>{loop}", parameters, count=1, flags=re.DOTALL)

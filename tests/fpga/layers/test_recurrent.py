@@ -194,4 +194,11 @@ def test_each_weight_has_the_loop_of_its_own_reuse_factor_in_strategy_resource()
         layers = {f"cells-{name}": {"reuse_factor": rf} for name, rf in factors.items()}
         hardware = {"layers": {"cells": {"strategy": "resource"}, **layers}}
         designs.append(Design(f"{kind} at {own} and {state}", model, (5, 4), hardware))
-    assert [verdict.words for verdict in prove(designs)] == [""] * 4
+    # Where the cells have no such loop, that of the layer behind them is left alone.
+    other = {
+        "cells": {"strategy": "latency"},
+        "output": {"strategy": "resource", "reuse_factor": 12},
+    }
+    model = Recurrent("GRU", last).eval()
+    designs.append(Design("a Linear at 12 behind latency", model, (5, 4), {"layers": other}))
+    assert [verdict.words for verdict in prove(designs)] == [""] * 5

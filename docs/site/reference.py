@@ -33,7 +33,7 @@ class Key:
         path: dotted.
         meaning: what it says.
         kind: what is allowed.
-        default: as JSON; empty if the key is needed.
+        default: as a file would say it; empty if the key is needed.
         unit: of a number; empty if it has none.
         example: a line of YAML.
     """
@@ -82,6 +82,8 @@ def _key(path: str, name: str, field: FieldInfo) -> Key:
 def _plain(value: Any) -> str:
     if isinstance(value, BaseModel):
         return "see below"
+    if isinstance(value, str) and value:
+        return value
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else "see below"
 
@@ -112,11 +114,16 @@ def _example(path: str, name: str, field: FieldInfo) -> str:
         return str(_SAID["examples"][path])
     default = field.get_default(call_default_factory=True)
     if default is not PydanticUndefined and default is not None:
-        value = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
+        value = _first_key(default) if isinstance(default, BaseModel) else default
         value = json.loads(json.dumps(value, default=str))
         text = yaml.safe_dump(value, default_flow_style=True, width=10_000)
         return f"{name}: {text}".split("\n")[0]
     return f"{name}: {_guess(field.annotation)}"
+
+
+def _first_key(section: BaseModel) -> dict[str, Any]:
+    first, *_ = section.model_dump(mode="json").items()
+    return dict([first])
 
 
 def _guess(kind: Any) -> str:
@@ -149,7 +156,13 @@ def sweep_reference() -> str:
             lines += [f"## {section}", ""]
             lines += ["| key | meaning | allowed | default | example |", "|---|---|---|---|---|"]
         default = f"`{key.default}`" if key.default else "needed"
-        meaning = f"{key.meaning} ({key.unit})" if key.unit else key.meaning
+        said = not key.unit or re.search(rf"\b{key.unit}\b", key.meaning)
+        meaning = key.meaning if said else f"{key.meaning} ({key.unit})"
+        # An asterisk of a pattern is one, and no emphasis.
+        meaning = "".join(
+            part if part.startswith("`") else part.replace("*", "\\*")
+            for part in re.split(r"(`[^`]*`)", meaning)
+        )
         cells = [f"`{key.path}`", meaning, key.kind, default, f"`{key.example}`"]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return _joined(lines)
@@ -210,10 +223,15 @@ def _entry(name: str, thing: Any) -> list[str]:
         for inner, value in vars(thing).items():
             if inner.startswith("_"):
                 continue
-            shown = "" if isinstance(value, property) else _signature(value)
+            shown = _kind_of(value) if isinstance(value, property) else _signature(value)
             lines += [f"### {name}.{inner}", f"```python\n{inner}{shown}\n```"]
             lines.append(_markdown(inspect.getdoc(value) or ""))
     return lines
+
+
+def _kind_of(attribute: property) -> str:
+    kind = inspect.signature(attribute.fget).return_annotation if attribute.fget else ""
+    return f": {_unquoted(kind)}"
 
 
 def _signature(thing: Any) -> str:

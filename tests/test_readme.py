@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import typer
 import yaml
 
+from rfprune.cli import main
 from rfprune.cli.app import app
 from rfprune.core.registry import resolve
 from rfprune.spec import SweepSpec
@@ -205,26 +207,36 @@ def typed_in(page: str) -> list[str]:
 
 
 def run_typed(command: str, folder: Path) -> None:
-    """Run a command of a page in `folder`, with this checkout and this environment."""
+    """Run a command of a page in `folder`; those of rfprune in this process, which has torch."""
     words = shlex.split(command)
+    if words[0] == "rfprune":
+        with chdir(folder), pytest.raises(SystemExit) as ended:
+            main(words[1:])
+        assert ended.value.code == 0, command
+        return
     if words[0] == "make":
         # The environment is there: make is not to install it, and runs what comes after.
-        installed = f"{sys.prefix}/.installed"
-        words += ["-f", str(ROOT / "Makefile"), "-o", installed, f"VENV={sys.prefix}"]
+        words += ["-f", f"{ROOT}/Makefile", "-o", f"{sys.prefix}/.installed", f"VENV={sys.prefix}"]
         words += ["SWEEP=digits.yml"]
-    elif words[0] == "rfprune":
-        words[:1] = [sys.executable, "-m", "rfprune"]
     else:
         words[0] = sys.executable
     done = subprocess.run(
         words,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "RFPRUNE_TRACKING": "0"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, f"{command}: {done.stdout[-1000:]}{done.stderr[-2000:]}"
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to run commands in; what they change of this process is undone."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("RFPRUNE_TRACKING", "0")
+    return tmp_path
 
 
 def test_what_is_not_run_is_in_the_text() -> None:
@@ -233,11 +245,11 @@ def test_what_is_not_run_is_in_the_text() -> None:
 
 
 @pytest.mark.slow
-def test_commands_in_the_text_run(tmp_path: Path) -> None:
+def test_commands_in_the_text_run(alone: Path) -> None:
     """Those of several pages, one after the other, as they stand there but for the sweep."""
-    (tmp_path / "sweeps").mkdir()
+    (alone / "sweeps").mkdir()
     for name in ("digits.yml", "sweeps/digits.yml"):
-        (tmp_path / name).write_text(SMALL_SWEEP)
+        (alone / name).write_text(SMALL_SWEEP)
     ran = []
     # What stands in several places is run once: an export takes a new folder.
     for command in dict.fromkeys(command for page in RUN for command in typed_in(page)):
@@ -245,14 +257,14 @@ def test_commands_in_the_text_run(tmp_path: Path) -> None:
             continue
         here = re.sub(r"\bjets\b", "digits", command)
         here = re.sub(r"^rfprune (check|sweep) digits\b", r"rfprune \1 digits.yml", here)
-        run_typed(here.replace("--trials 48", "--trials 3"), tmp_path)
+        run_typed(here.replace("--trials 48", "--trials 3"), alone)
         ran.append(command.split()[1])
     assert {"check", "sweep", "pareto", "export", "estimate", "list", "submit"} == set(ran)
-    assert (tmp_path / "tagger" / "certificate.json").is_file()
-    assert (tmp_path / "front.html").is_file()
+    assert (alone / "tagger" / "certificate.json").is_file()
+    assert (alone / "front.html").is_file()
     _, loads_the_export = blocks(ROOT / "README.md", "python")
-    (tmp_path / "page.py").write_text(loads_the_export)
-    run_typed("python page.py", tmp_path)
+    (alone / "page.py").write_text(loads_the_export)
+    run_typed("python page.py", alone)
 
 
 def write_images(folder: Path) -> None:
@@ -271,26 +283,26 @@ def write_images(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_commands_of_the_edge_tutorial_run(tmp_path: Path) -> None:
+def test_commands_of_the_edge_tutorial_run(alone: Path) -> None:
     """As they stand there, over a few pictures and short trainings; states come from its runner."""
-    write_images(tmp_path)
+    write_images(alone)
     (sweep,) = blocks(ROOT / "docs" / "tutorials" / "edge.md", "yaml")
     short = parse_yaml(sweep, "edge.md")
     short |= {"train": {"epochs": 1}, "trials": 1, "resources": {"cpus": 1}}
     short["prune"] |= {"steps": 1, "epochs_per_step": 1, "tolerance": 1.0}
-    (tmp_path / "camera.yml").write_text(yaml.safe_dump(short))
-    np.save(tmp_path / "rows.npy", np.zeros((32, 3, 32, 32), np.float32))
-    (tmp_path / "energy_uj").write_text("0")
+    (alone / "camera.yml").write_text(yaml.safe_dump(short))
+    np.save(alone / "rows.npy", np.zeros((320, 3, 32, 32), np.float32))
+    (alone / "energy_uj").write_text("0")
     (runner,) = (line for line in typed_in("docs/method.md") if line.startswith("python "))
     runner = re.sub(r"/sys/\S+", "energy_uj", runner.replace("runner.py DIR", "{0}/runner.py {0}"))
     for command in typed_in("docs/tutorials/edge.md"):
         if command.startswith("rfprune federate"):
             for device in ("a", "b"):
-                run_typed(runner.format("adaptive"), tmp_path)
-                (tmp_path / device).mkdir()
-                (tmp_path / "adaptive" / "state.json").rename(tmp_path / device / "state.json")
-        run_typed(command, tmp_path)
-    assert {"small", "small_int8", "adaptive", "state.json"} <= set(os.listdir(tmp_path))
+                run_typed(runner.format("adaptive"), alone)
+                (alone / device).mkdir()
+                (alone / "adaptive" / "state.json").rename(alone / device / "state.json")
+        run_typed(command, alone)
+    assert {"small", "small_int8", "adaptive", "state.json"} <= set(os.listdir(alone))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

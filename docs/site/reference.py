@@ -10,6 +10,7 @@ import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import yaml
@@ -217,8 +218,12 @@ def python_reference() -> str:
 
 
 def _entry(name: str, thing: Any) -> list[str]:
-    lines = [f"## {name}", f"```python\n{name}{_signature(thing)}\n```"]
+    described = inspect.isclass(thing) and issubclass(thing, BaseModel)
+    signature = "(**keys)" if described else _signature(thing)
+    lines = [f"## {name}", f"```python\n{name}{signature}\n```"]
     lines.append(_markdown(inspect.getdoc(thing) or ""))
+    if described:
+        lines.append("The keys are those of the [sweep file](sweep.md).")
     if inspect.isclass(thing) and thing.__module__.startswith("rfprune.api"):
         for inner, value in vars(thing).items():
             if inner.startswith("_"):
@@ -239,7 +244,14 @@ def _signature(thing: Any) -> str:
         found = inspect.signature(thing)
     except (TypeError, ValueError):
         return ""
-    bare = [p.replace(annotation=_unquoted(p.annotation)) for p in found.parameters.values()]
+    bare = [
+        p.replace(
+            annotation=_unquoted(p.annotation),
+            # A function that stands for "say nothing" has no name to show.
+            default=_Bare("...") if inspect.isfunction(p.default) else p.default,
+        )
+        for p in found.parameters.values()
+    ]
     text = str(found.replace(parameters=bare, return_annotation=_unquoted(found.return_annotation)))
     if len(text) < 90:
         return text
@@ -259,17 +271,24 @@ def _unquoted(annotation: Any) -> Any:
     return _Bare(annotation) if isinstance(annotation, str) else annotation
 
 
-def _block(match: re.Match[str]) -> str:
-    return f":\n\n```python\n{inspect.cleandoc(match[1])}\n```\n\n"
-
-
 def _markdown(text: str) -> str:
     """Return a docstring as Markdown: sections as lists, double backquotes as single ones."""
-    text = re.sub(r"::\n\n((?: {4}.*\n|\n)+)", _block, text + "\n")
-    text = text.replace("``", "`") if "```" not in text else re.sub(r"(?<!`)``(?!`)", "`", text)
+    parts = re.split(r"::\n\n((?: {4}.*\n|\n)+)", text + "\n")
+    for place, part in enumerate(parts):
+        if place % 2:
+            parts[place] = f"```python\n{dedent(part).strip()}\n```\n\n"
+        elif place + 1 < len(parts):
+            # A block that has no words of its own before it begins without a colon.
+            parts[place] = _prose(part) + ("\n\n" if part.endswith("\n") else ":\n\n")
+        else:
+            parts[place] = _prose(part)
+    return "".join(parts)
+
+
+def _prose(text: str) -> str:
+    text = text.replace("``", "`")
     text = re.sub(r"^(Args|Attributes|Returns|Raises):$", r"**\1**\n", text, flags=re.MULTILINE)
     # Lines that continue a list's entry, and the indented words of what is returned.
-    text = re.sub(r"\n {8}(?=\S)", " ", text)
+    text = re.sub(r"\n {8,}(?=\S)", " ", text)
     text = re.sub(r"^ {4}(\w[\w, ]*): ", r"- `\1`: ", text, flags=re.MULTILINE)
-    text = re.sub(r"(?<=\*\*\n\n) {4}", "", text)
-    return re.sub(r"^::$", "", text, flags=re.MULTILINE)
+    return re.sub(r"^ {4}(?=\S)", "", text, flags=re.MULTILINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 
@@ -33,6 +34,26 @@ def test_every_public_name_and_command_is_in_the_references() -> None:
     commands = command_reference()
     assert all(f"\n## rfprune {verb}\n" in commands for verb in ("check", "sweep", "ui", "list"))
     assert sweep_reference().count("\n| `") == len(keys())
+
+
+def test_every_function_names_its_arguments_and_errors() -> None:
+    functions = [getattr(rfprune, name) for name in rfprune.__all__ if name != "__version__"]
+    methods = [*vars(rfprune.Point).values(), *vars(rfprune.Sweep).values()]
+    for each in filter(inspect.isfunction, functions + methods):
+        if each.__name__.startswith("_"):
+            continue
+        said = inspect.getdoc(each) or ""
+        assert "Raises:\n" in said, each.__qualname__
+        for name in inspect.signature(each).parameters:
+            assert name == "self" or re.search(rf"\b{name}\b", said), (each.__qualname__, name)
+
+
+def test_signatures_are_those_that_a_user_types() -> None:
+    page = python_reference()
+    assert " object at 0x" not in page
+    assert "<function" not in page
+    assert "\nrfprune.SweepSpec(**keys)\n" in page
+    assert "\n### rfprune.Point.step\n\n```python\nstep: int\n```" in page
 
 
 def test_links_of_pages_lead_within_the_site(tmp_path: Path) -> None:

@@ -80,6 +80,15 @@ def test_sections_of_sweep_files_in_the_text_are_right(name: str) -> None:
         parse_spec(SweepSpec, {**sweep, **section}, name)
 
 
+def test_sections_of_data_one_per_line_are_right() -> None:
+    (block,) = blocks(ROOT / "sweeps" / "README.md", "text")
+    lines = [line for line in block.splitlines() if line.startswith("{")]
+    assert len(lines) == 5
+    for line in lines:
+        section = parse_yaml("data: " + line.split("   ")[0], "sweeps/README.md")
+        parse_spec(SweepSpec, {**parse_yaml(AROUND, "around"), **section}, "sweeps/README.md")
+
+
 #: First words of blocks that show something else than what is typed.
 SHOWN = ("maximise ", "dense training ", "R = sum_i", "sweep file ", "{file: mine.npz} ", " " * 12)
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

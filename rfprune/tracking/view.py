@@ -37,14 +37,15 @@ _WORKFLOW = "workflowType=machine_learning"
 #: More columns than a wide screen has room for.
 _MOST_PARAMS = 6
 _MOST_RUNS = 100
-#: Axes of parallel coordinates that can be told apart in a chart of half the page.
+#: Axes of parallel coordinates that can be told apart.
 _MOST_AXES = 8
 _SECTION = {
     "uuid": "rfprune",
     "name": "Objectives",
     "display": True,
     "isReordered": True,
-    "columns": 2,
+    # As wide as the page: names of axes lie over each other in half of it.
+    "columns": 1,
     "cardHeight": 400,
 }
 

@@ -101,9 +101,14 @@ _POOLS = ("pooling2d_cl", "pooling1d_cl", "global_pooling1d_cl")
 
 
 def _pool(report: Reported) -> bool:
-    """Whether it is a module of pooling, or one of hls4ml's tests that divides by no variable."""
-    tested = "_pooling_" in str(report.row.get("test")) and report.targets["latency_cycles"] == 0
-    return tested or _kernel(*_POOLS)(report)
+    """Whether it is a module of pooling without stages, which have a rule of their own.
+
+    Those of hls4ml's tests that have stages divide by a variable.
+    """
+    design = report.design
+    assert design is not None
+    tested = "_pooling_" in str(report.row.get("test")) or _kernel(*_POOLS)(report)
+    return tested and (design.io_type == "io_stream" or report.targets["latency_cycles"] == 0)
 
 
 FITS = (
@@ -113,7 +118,6 @@ FITS = (
     Fit("resource_ff_synthesis", "synthesis_ff", _synthesised, _DENSE2),
     Fit("latency_lut", "hls_lut", _latency, _DENSE1, 300.0),
     Fit("latency_ff", "hls_ff", _latency, _DENSE1),
-    Fit("relu_lut", "hls_lut", _kernel("relu", io_type="io_parallel"), _MODULES),
     Fit("pool_lut", "hls_lut", _pool, _TESTED),
     Fit("pool_ff", "hls_ff", _pool, _TESTED),
     Fit("softmax_lut", "hls_lut", _kernel("softmax_stable"), _MODULES),

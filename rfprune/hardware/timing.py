@@ -8,7 +8,15 @@ the clock uncertainty, which is 12.5 % by default in Vivado HLS (AMD UG902) and 
 
 from __future__ import annotations
 
-__all__ = ["ADD_NS", "COMPARE_NS", "PRODUCT_NS", "ROUND_NS", "SATURATED_NS", "UNCERTAINTY"]
+__all__ = [
+    "ADD_NS",
+    "COMPARE_NS",
+    "PRODUCT_NS",
+    "ROUND_NS",
+    "SATURATED_NS",
+    "SERIES7",
+    "UNCERTAINTY",
+]
 
 #: Share of the period that HLS keeps back, by tool.
 UNCERTAINTY: dict[str, float] = {"Vivado HLS": 0.125, "Vitis HLS": 0.27}
@@ -26,3 +34,6 @@ PRODUCT_NS: dict[str, float] = {"Vivado HLS": 4.155, "Vitis HLS": 3.36}
 ROUND_NS = 3.53
 #: A sum that saturates: 64 of them take about 25 cycles of 8.75 ns (one design).
 SATURATED_NS = 3.4
+#: How much slower sums are on 7 series: the same design states 58.5 ns for its longest path on
+#: Kintex UltraScale+ and 136.9 ns on Artix-7.
+SERIES7 = 2.3

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rfprune.fpga.estimators.layer_columns import Columns, Kinds
 from rfprune.hardware.memory import ROM_MIN_BITS, bram18_blocks
+from rfprune.hardware.operators import HANDSHAKE_LUT
 
 __all__ = ["Fifos", "fifos", "next_power"]
 
@@ -31,13 +32,17 @@ _SYNTHESIS_MIN_DEPTH, _SYNTHESIS_MIN_BITS, _SYNTHESIS_MIN_WORD = 36, 1024, 8
 #: C synthesis does not use a block RAM 36 bits wide for a FIFO of Vivado HLS, as if it had at least
 #: this many words: 81 blocks for 32 FIFOs of 64 words of 28 bits, 8 of 32 and one of 16 bits.
 _BLOCK_WORDS = 1024
-#: LUTs and flip-flops of a FIFO beside its word. Vitis HLS 2024.1 lists ``2 W + 4`` flip-flops; its
-#: LUTs are those of 4118 words of 16 bits and of five wide ones.
-_VITIS = {"lut": 20.0, "ff": 4.0}
+#: LUTs and flip-flops of a FIFO beside its word. Vitis HLS 2024.1 lists ``2 W + 4`` flip-flops;
+#: 4118 FIFOs of 16 bits have 94,714 LUTs, seven wide ones of 2022.2 have 7 each beside 3,200 bits.
+_VITIS = {"lut": 7.0, "ff": 4.0}
 #: Vivado HLS 2020.1 lists 5 flip-flops and 28 LUTs for 16 bits in a shift register. With a block
 #: RAM: what two designs of Vivado HLS 2019 hold beyond their modules, 42 and 51, 73 and 118.
 _VIVADO = {"lut": 12.0, "ff": 5.0}
 _VIVADO_BLOCK = {"lut": 85.0, "ff": 45.0}
+#: What the top of an io_parallel design holds for each element that goes from process to process:
+#: a port's signal, 4 LUTs that gather the writes and a register (five designs of both tools with
+#: 148 to 4118 elements: 9.0 and 4.0 to 4.2 LUTs, one flip-flop).
+_GATHERED = {"lut": HANDSHAKE_LUT + 4.0, "ff": 1.0}
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Fifos:
         hls_bram18, lut, ff: counts in the C-synthesis report.
         synthesis_bram18: after logic synthesis, which stores no padding.
         fitted: logic synthesis has them in its own rules (Resource strategy, io_parallel).
+        written: elements that the layer writes to FIFOs, 0 if it is the last.
     """
 
     hls_bram18: F
@@ -55,6 +61,7 @@ class Fifos:
     lut: F
     ff: F
     fitted: B
+    written: F
 
 
 def next_power(x: F) -> F:
@@ -86,12 +93,16 @@ def fifos(c: Columns, k: Kinds, positions: F) -> Fifos:
     blocks = bram18_blocks(word, np.where(packed, words, np.maximum(words, _BLOCK_WORDS)))
     vivado_lut = word + np.where(block, _VIVADO_BLOCK["lut"], _VIVADO["lut"])
     vivado_ff = np.where(block, _VIVADO_BLOCK["ff"], _VIVADO["ff"])
+    gathered = np.where(stream, 0.0, elements * held)
     return Fifos(
         hls_bram18=number * block * blocks,
         synthesis_bram18=number * kept * bram18_blocks(bits, depth),
-        lut=number * np.where(c.vivado == 1, vivado_lut, word + _VITIS["lut"]),
-        ff=number * np.where(c.vivado == 1, vivado_ff, 2 * word + _VITIS["ff"]),
+        lut=number * np.where(c.vivado == 1, vivado_lut, word + _VITIS["lut"])
+        + _GATHERED["lut"] * gathered,
+        ff=number * np.where(c.vivado == 1, vivado_ff, 2 * word + _VITIS["ff"])
+        + _GATHERED["ff"] * gathered,
         fitted=~stream & _of_design(c, k.memory),
+        written=elements * held,
     )
 
 

@@ -12,9 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rfprune.fpga.estimators.chains import chains
 from rfprune.fpga.estimators.fifo import Fifos, fifos
 from rfprune.fpga.estimators.layer_columns import TABLES, Columns, Kinds
-from rfprune.fpga.estimators.terms import Facts, dsp_tiles, parallel_elements, rule
+from rfprune.fpga.estimators.terms import (
+    Facts,
+    dsp_tiles,
+    parallel_elements,
+    relu_lut,
+    rule,
+)
+from rfprune.hardware.operators import DELAY_FF, DELAY_LUT, HANDSHAKE_LUT
 from rfprune.hardware.timing import ROUND_NS
 
 __all__ = ["FF_RATIO", "LUT_RATIO", "Around", "around"]
@@ -74,15 +82,48 @@ def _dsp(c: Columns, f: Facts, k: Kinds) -> F:
     return softmax + scaled + np.where(k.recurrent, c.n_out * wide, 0.0)
 
 
+#: LUTs of the state machine of a process on a stream: 63 to 66 of Vivado HLS beside its ports, 50
+#: to 67 of Vitis HLS, which has one port for all channels (30 modules of ReLU, linear and dense).
+_PROCESS_LUT = 60.0
+#: LUTs of the port of a line buffer of Vitis HLS, one memory per line and channel.
+_LINE_PORT_LUT = 27.0
+#: Before this version lines were shift registers of look-up tables, 16 words of two bits each.
+_DELAYS_SINCE = 2019.15
+
+
+def _ports(c: Columns, k: Kinds, between: Fifos) -> F:
+    """LUTs of the ports of one layer's process; the rules of pools and softmax have theirs.
+
+    Vivado HLS has a port for every channel of a stream, in io_parallel every element that goes to
+    another process has one. Their signals tell a simulation who waits: logic synthesis drops them.
+    """
+    stream = c.stream == 1
+    read = np.roll(c.channels, 1)
+    read[c.starts] = c.channels_in[c.starts]
+    channels = np.where(c.vivado == 1, read + c.channels, 0.0)
+    process = _PROCESS_LUT + HANDSHAKE_LUT * channels
+    process = np.where(k.pool | k.softmax | c.is_type("reshape", "concatenate"), 0.0, process)
+    return np.where(stream, process, HANDSHAKE_LUT * between.written)
+
+
+def _lines(c: Columns, k: Kinds) -> tuple[F, F]:
+    """LUTs and flip-flops of the lines that a convolution of a stream keeps of its image."""
+    windowed = (c.stream == 1) & k.multiplies & ~k.recurrent
+    lines = np.where(windowed, (c.kernel_height - 1) * c.channels_in, 0.0)
+    older = c.data_bits * np.ceil(c.in_width / 16) / 2
+    delays = c.year > _DELAYS_SINCE
+    lut = np.where(delays, DELAY_LUT + _LINE_PORT_LUT * (c.vivado == 0), older)
+    return lines * lut, lines * DELAY_FF * delays
+
+
 def _glue_lut(c: Columns, f: Facts, k: Kinds) -> F:
     """LUTs of one layer without weights."""
     bits = parallel_elements(c) * np.maximum(c.data_bits, c.output_bits)
     simple = k.batchnorm | c.is_type("merge", "argmax", "padding", "resize")
     products = k.batchnorm & ~f.hls_dsp
     lut = np.where(simple, _BIT_LUT * bits * np.where(products, 1 + c.weight_bits, 1.0), 0.0)
-    lut = np.where(k.relu, rule("relu_lut", c, f), lut)
-    lut = np.where(k.pool, rule("pool_lut", c, f), lut)
-    return np.where(k.softmax, rule("softmax_lut", c, f), lut)
+    lut = np.where(k.relu, relu_lut(c), lut)
+    return lut + rule("pool_lut", c, f, k.pool) + rule("softmax_lut", c, f, k.softmax)
 
 
 def _registers(c: Columns, f: Facts, k: Kinds, between: Fifos) -> F:
@@ -101,8 +142,7 @@ def _registers(c: Columns, f: Facts, k: Kinds, between: Fifos) -> F:
     addressed = np.where(c.vivado == 1, 0.0, np.log2(c.table_size))
     table = n * (c.output_bits + addressed)
     registers = np.where(c.is_type(*TABLES), table, registers)
-    registers = np.where(k.pool, rule("pool_ff", c, f), registers)
-    registers = np.where(k.softmax, rule("softmax_ff", c, f), registers)
+    registers = registers + rule("pool_ff", c, f, k.pool) + rule("softmax_ff", c, f, k.softmax)
     stages = 2 * c.data_bits + c.weight_bits + c.output_bits
     return np.where(k.batchnorm, n * stages, registers)
 
@@ -139,6 +179,8 @@ def around(c: Columns, f: Facts, k: Kinds) -> Around:
     ff = _registers(c, f, k, between) + _CELL["ff"] * state
     per_bit = np.where(c.is_type("elu"), _ELU_LUT, _LOOKUP_LUT)
     lut = _glue_lut(c, f, k) + _CELL["lut"] * state + per_bit * lookups * c.data_bits
+    lines, ports, chain = _lines(c, k), _ports(c, k, between), chains(c)
+    lut, ff = lut + lines[0] + chain.lut, ff + lines[1] + chain.ff
     selected = steps * c.n_in**2 * c.data_bits
     # A block RAM has two ports: two look-ups share a table.
     tables = np.ceil(lookups / 2)
@@ -150,7 +192,7 @@ def around(c: Columns, f: Facts, k: Kinds) -> Around:
         dsp=_dsp(c, f, k),
         hls_bram18=np.where(k.softmax, _softmax_tables(c), 0.0) + tables + between.hls_bram18,
         synthesis_bram18=np.where(k.softmax, shared, 0.0) + tables + between.synthesis_bram18,
-        hls_lut=lut + between.lut + _STEP_LUT["hls"] * selected,
+        hls_lut=lut + ports + between.lut + _STEP_LUT["hls"] * selected,
         synthesis_lut=(lut + between.lut * later) / LUT_RATIO + _STEP_LUT["synthesis"] * selected,
         hls_ff=ff + between.ff,
         synthesis_ff=(ff + between.ff * later) / FF_RATIO,

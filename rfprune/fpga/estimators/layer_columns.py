@@ -193,6 +193,10 @@ class Columns:
     design: NDArray[np.intp]
     starts: NDArray[np.intp]
 
+    def __post_init__(self) -> None:
+        # A single design asks for some 400 columns: an attribute each is found without a call.
+        self.__dict__.update(zip(COLUMNS, self.values, strict=True))
+
     def __getattr__(self, name: str) -> F:
         try:
             return self.values[_INDEX[name]]  # type: ignore[no-any-return]

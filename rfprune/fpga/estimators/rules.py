@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rfprune.fpga.estimators.chains import chains
 from rfprune.fpga.estimators.glue import FF_RATIO, LUT_RATIO, Around, around
 from rfprune.fpga.estimators.layer_columns import TABLES, Columns, Kinds, kinds
 from rfprune.fpga.estimators.terms import Facts, facts, rule
 from rfprune.hardware.memory import ROM_MIN_BITS, bram18_blocks
-from rfprune.hardware.timing import COMPARE_NS, ROUND_NS
+from rfprune.hardware.operators import add_lut, saturated_sum_lut
+from rfprune.hardware.timing import COMPARE_NS, ROUND_NS, SERIES7
 
 __all__ = ["LayerCosts", "layer_costs", "network_cycles"]
 
@@ -68,6 +70,8 @@ def _bram(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
     """
     # An entry of the index table says which output comes next; there is none where RF <= n_in.
     index = np.ceil(np.log2(np.maximum(c.reuse_factor / c.n_in, 1)))
+    # What is filled in a loop is as wide as C's ``int``.
+    index = np.where(f.looped, 32.0, index)
     weights = bram18_blocks(f.all_multipliers * c.weight_bits, c.reuse_factor)
     table = (c.reuse_factor * index >= ROM_MIN_BITS).astype(np.float64)
     # Freed columns are seen after logic synthesis only; the C-synthesis report keeps them.
@@ -113,9 +117,8 @@ def _held_bits(c: Columns) -> F:
     return np.where(c.stream == 1, window * c.n_in * c.data_bits, parallel)
 
 
-#: LUTs per bit of a saturating sum, which compares and selects: C synthesis of one project of three
-#: designs, Latency and Resource, and what logic synthesis leaves.
-_SATURATION_LUT = {"hls": 12.0, "synthesis": 1.3}
+#: LUTs per bit of a saturating sum that logic synthesis leaves (three designs of one project).
+_SATURATION_LUT = 1.3
 #: Digits of a constant with at least three of them, on average.
 _DIGITS = 3.4
 
@@ -126,15 +129,17 @@ def _lut(c: Columns, f: Facts, k: Kinds, glue: Around) -> tuple[F, F]:
     partitions = np.where(c.stream == 1, 1.0, np.ceil(positions / c.parallelization))
     image = c.parallelization * c.n_in * c.data_bits * (partitions - 1) / 3
     sums = np.where(k.constant, f.nnz, np.where(k.memory, f.multipliers, 0.0)) * c.saturates
-    saturation = sums * c.accum_bits
-    constant = np.where(k.constant, rule("latency_lut", c, f) + image, 0.0)
-    memory = np.where(k.memory, rule("resource_lut", c, f), 0.0)
-    after = np.where(k.memory, rule("resource_lut_synthesis", c, f), 0.0)
+    saturated = saturated_sum_lut(c.accum_bits, c.year)
+    # The rule of Latency kernels counts one of its additions.
+    saturated = sums * (saturated - np.where(k.constant, add_lut(c.accum_bits, c.year), 0.0))
+    constant = rule("latency_lut", c, f, k.constant) + np.where(k.constant, image, 0.0)
+    memory = rule("resource_lut", c, f, k.memory)
+    after = rule("resource_lut_synthesis", c, f, k.memory)
     # Constants that lose their DSP blocks become adders, one per digit but the first.
     lost = k.constant & (c.data_bits > _ONE_BLOCK_BITS)
     after = after + np.where(lost, f.uniq3 * f.dsp_share * (_DIGITS - 1) * (c.data_bits + 12), 0.0)
-    after = after + constant / LUT_RATIO + _SATURATION_LUT["synthesis"] * saturation
-    hls = glue.hls_lut + constant + memory + _SATURATION_LUT["hls"] * saturation
+    after = after + constant / LUT_RATIO + _SATURATION_LUT * sums * c.accum_bits
+    hls = glue.hls_lut + constant + memory + saturated
     return hls, glue.synthesis_lut + after
 
 
@@ -145,11 +150,11 @@ _STAGE_FF = 0.6
 def _ff(c: Columns, f: Facts, k: Kinds, glue: Around) -> tuple[F, F]:
     ports = c.n_in * c.data_bits * (k.constant & (c.first == 1) & (f.stages == 0))
     held = np.where(k.multiplies & ~k.recurrent, _held_bits(c) + ports, 0.0)
-    constant = np.where(k.constant, rule("latency_ff", c, f) + held, 0.0)
+    constant = rule("latency_ff", c, f, k.constant) + np.where(k.constant, held, 0.0)
     deeper = np.maximum(memory_stages(c) - 6, 0)
     stages = np.where(k.memory, _STAGE_FF * f.multipliers * c.accum_bits * deeper, 0.0)
-    memory = np.where(k.memory, rule("resource_ff", c, f) + held + stages, 0.0)
-    after = np.where(k.memory, rule("resource_ff_synthesis", c, f), 0.0)
+    memory = rule("resource_ff", c, f, k.memory) + np.where(k.memory, held + stages, 0.0)
+    after = rule("resource_ff_synthesis", c, f, k.memory)
     return glue.hls_ff + constant + memory, glue.synthesis_ff + constant / FF_RATIO + after
 
 
@@ -166,12 +171,13 @@ def _interval(c: Columns, f: Facts, k: Kinds, latency: F) -> F:
 
     A Latency kernel is started again at its reuse factor, or once it is through if that is sooner:
     all 30 layers with RF > 2. A Resource kernel with RF 1 is no pipeline: the next run waits for
-    the end of the last (28 layers).
+    the end of the last (28 layers); one with a loop of its own for the table of outputs goes
+    through both.
     """
     vector = c.out_height * c.out_width == 1
     single = np.where(c.is_strategy("resource") & vector, f.stages + 1, 1.0)
     constant = np.where(c.reuse_factor > 1, np.minimum(c.reuse_factor, latency + 1), single)
-    return np.where(k.constant, constant, np.where(k.memory, c.reuse_factor, 1.0))
+    return np.where(k.constant, constant, np.where(k.memory, c.reuse_factor * (1 + f.looped), 1.0))
 
 
 #: Cycles from the last product of multipliers that take turns to the sum: per level of the tree of
@@ -185,14 +191,17 @@ def _constant_latency(c: Columns, f: Facts) -> F:
     A multiplier is used ``uniq3 / multipliers`` times, less than the reuse factor asks for when
     constants repeat or vanish; one more cycle fills it (55 layers). Where a directive binds it, the
     sum takes its last product in within cycles that grow with the levels of the tree (22 layers of
-    four networks, one left out at a time: 10 of 11 shapes exact), and a DSP that is slower than the
-    period takes two more.
+    four networks, one left out at a time: 10 of 11 shapes exact). A DSP that is slower than the
+    period takes two more; one that takes all products in turn is built with five stages, so four
+    more, whatever the clock (two layers, whose reports list ``mul_8s_9s_16_5_1``).
     """
     turns = np.ceil(f.uniq3 / np.maximum(f.shared, 1))
+    only = (c.binding == 1) & (f.shared == 1) & (turns > 1)
     slow = (c.binding == 1) & (c.product_ns > c.period_ns)
+    deep = np.where(only, 4.0, 2.0 * slow)
     levels = np.log2(np.maximum(c.n_in, 1))
     tail = np.maximum(np.rint(_TAIL_PER_LEVEL * levels - _TAIL_BEFORE), 0.0)
-    filling = np.where(c.binding > 0, tail + 2.0 * slow, 1.0)
+    filling = np.where(c.binding > 0, tail + deep, 1.0)
     stock = f.stages + ((f.stages > 0) & (c.binding == 0))
     shared = np.maximum(np.where(turns > 1, turns + filling, 0.0), stock)
     return np.where(c.reuse_factor > 1, shared, f.stages)
@@ -234,7 +243,7 @@ def _glue_latency(c: Columns, k: Kinds) -> F:
     softmax = np.floor(2 * lookup + trees + piped) + bound
     table = np.where(c.vivado == 1, 2.0, 3.0)
     relu = np.where(c.rounds == 1, np.floor(ROUND_NS / c.period_ns), 0.0)
-    latency = np.where(k.softmax, softmax, np.where(k.relu, relu, 0.0))
+    latency = np.where(k.softmax, softmax, np.where(k.relu, relu, chains(c).stages))
     return np.where(c.is_type(*TABLES), table, latency)
 
 
@@ -244,7 +253,7 @@ def _cycles(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
     ii = _interval(c, f, k, constant)
     immediate = ((c.reuse_factor == 2 * c.n_in) & ~f.hls_dsp) | (c.reuse_factor == c.n_in)
     memory = c.reuse_factor + np.where(immediate & (c.vivado == 1), 0.0, 1.0)
-    memory = memory + np.maximum(memory_stages(c) - 6, 0)
+    memory = memory + np.maximum(memory_stages(c) - 6, 0) + c.reuse_factor * f.looped
     kernel = np.where(k.constant, constant, memory)
     positions = _positions(c)
     many, stream = positions > 1, c.stream == 1
@@ -290,9 +299,9 @@ def layer_costs(c: Columns) -> LayerCosts:
     )
 
 
-#: ns that HLS states for what it cannot cut, and how much slower 7 series are. One design of Kintex
-#: UltraScale+ states 58.5 ns for 32 saturating sums in a row, the same on Artix-7 136.9 ns.
-_SATURATED_PATH_NS, _SERIES7 = 1.83, 2.3
+#: ns that HLS states for each of the saturating sums in a row that it cannot cut: one design of
+#: Kintex UltraScale+ states 58.5 ns for 32 of them.
+_SATURATED_PATH_NS = 1.83
 #: On 7 series: a product in a DSP (3.64 ns, three designs), in look-up tables where a directive
 #: binds it (5.28 ns, 37 layers), and of the 18-bit tables of a softmax (7.95 ns, 12 layers).
 _SERIES7_NS = {"dsp": 3.64, "fabric": 5.28, "softmax": 7.95}
@@ -302,7 +311,7 @@ def _longest_path(c: Columns, f: Facts, k: Kinds) -> F:
     """Longest path of each layer that HLS cannot cut, in ns; 0 where it meets every clock."""
     series7 = c.dsp_type == 0
     sums = f.multipliers / np.maximum(f.fan_out, 1) * c.saturates
-    chain = sums * _SATURATED_PATH_NS * np.where(series7, _SERIES7, 1.0)
+    chain = sums * _SATURATED_PATH_NS * np.where(series7, SERIES7, 1.0)
     product = np.where(c.binding == 2, _SERIES7_NS["fabric"], _SERIES7_NS["dsp"])
     used = (k.memory & f.hls_dsp) | (k.constant & (c.binding > 0))
     path = np.where(series7 & used, product, 0.0)

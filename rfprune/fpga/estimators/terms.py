@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rfprune.fpga.estimators.chains import LARGEST
 from rfprune.fpga.estimators.constants import rule_constants
 from rfprune.fpga.estimators.fifo import next_power
 from rfprune.fpga.estimators.layer_columns import Columns
@@ -24,9 +25,10 @@ from rfprune.hardware.multiplier import (
     MIN_BITS,
     SYNTHESIS_MIN_SUM,
 )
-from rfprune.hardware.timing import SATURATED_NS
+from rfprune.hardware.operators import add_lut, compare_lut
+from rfprune.hardware.timing import SATURATED_NS, SERIES7
 
-__all__ = ["RULES", "Facts", "dsp_tiles", "facts", "parallel_elements", "rule"]
+__all__ = ["RULES", "Facts", "dsp_tiles", "facts", "parallel_elements", "relu_lut", "rule"]
 
 F = NDArray[np.float64]
 B = NDArray[np.bool_]
@@ -34,6 +36,10 @@ Terms = dict[str, F]
 
 #: Most weights whose sum hls4ml lets HLS unroll and balance (`nnet_common.h`, 4096).
 UNROLL_LIMIT = 4096
+
+#: Longest table of outputs that HLS fills while it compiles: one layer with RF 20,480 has a loop of
+#: so many cycles for it, those with up to 9,216 have none.
+_MOST_TABULATED = 16384
 
 #: Most inputs of a Resource layer of which each multiplier selects by itself.
 OWN_SELECTOR_INPUTS = 256
@@ -63,6 +69,7 @@ class Facts:
         stages: pipeline stages of the kernel of a Latency layer at its clock, see `_stages`.
         delay: ns through that kernel.
         constant_data: the data are constants, since a Latency layer before has no weight but 0.
+        looped: a Resource kernel fills its table of outputs in a loop before it starts.
         limit: multipliers that hls4ml allows a Latency layer, ceil(T / RF) - floor(zeros / RF).
     """
 
@@ -87,6 +94,7 @@ class Facts:
     stages: F
     delay: F
     constant_data: B
+    looped: B
 
 
 def _tiles(a: F, b: F, ports: F) -> F:
@@ -175,21 +183,26 @@ def _stages(c: Columns, nnz: F, products: F, dsp: F) -> tuple[F, F]:
 
     A product, then a tree of adders over the mean number of addends. A DSP block that
     takes longer than the period gets two more registers. Sums that saturate cannot be regrouped, so
-    they follow each other. Where a directive binds the multipliers,
-    every level of the tree is registered, one more stage on each side below 4 ns (74 layers); above
-    4096 weights, hls4ml's limit for unrolling, its adders are a chain of three inputs each instead.
+    they follow each other. Where a directive binds the multipliers, every level of the tree is
+    registered, one more stage on each side below 4 ns (74 layers), but not of products in look-up
+    tables that take turns, which reports list without stages. Above 4096 weights, hls4ml's limit
+    for unrolling, its adders are a chain of three inputs each instead.
     """
     addends = nnz / np.maximum(c.n_out, 1)
     levels = np.ceil(np.log2(np.maximum(addends, 1)))
     in_dsp, in_fabric = dsp > 0, (products > 0) & (dsp == 0)
     piped = in_dsp & (c.product_ns > c.period_ns)
+    add_ns = c.add_ns * np.where(c.dsp_type == 0, SERIES7, 1.0)
     # Products in look-up tables add the shifted data of each digit: three digits, two levels.
-    product = np.where(in_dsp & ~piped, c.product_ns, np.where(in_fabric, 2 * c.add_ns, 0.0))
-    sums = np.where(c.saturates == 1, addends * SATURATED_NS, levels * c.add_ns)
+    product = np.where(in_dsp & ~piped, c.product_ns, np.where(in_fabric, 2 * add_ns, 0.0))
+    sums = np.where(c.saturates == 1, addends * SATURATED_NS, levels * add_ns)
     delay = np.where(nnz > 0, product + sums + np.where(piped, c.product_ns, 0.0), 0.0)
     stock = np.floor((product + sums) / c.period_ns) + np.where(piped, 3.0, 0.0)
-    bound = np.floor(np.log2(np.maximum(c.n_in, 2))) + np.where(c.clock_ns < 4, 2, 0)
-    bound = np.where(c.n_in * c.n_out > UNROLL_LIMIT, np.maximum(addends / 2, bound), bound)
+    turned = (c.binding == 2) & (c.reuse_factor > 1)
+    around = np.where((c.clock_ns < 4) & ~turned, 2, 0)
+    bound = np.floor(np.log2(np.maximum(c.n_in, 2))) + around
+    chain = np.maximum(np.floor(addends / 2), bound)
+    bound = np.where(c.n_in * c.n_out > UNROLL_LIMIT, chain, bound)
     return np.where(nnz > 0, np.where(c.binding > 0, bound, stock), 0.0), delay
 
 
@@ -241,29 +254,39 @@ def facts(c: Columns) -> Facts:
         stages=stages,
         delay=delay,
         constant_data=_constant_data(c, nnz),
+        looped=(c.reuse_factor > np.maximum(_MOST_TABULATED, c.n_in)) & ~recurrent,
     )
 
 
 def resource_lut(c: Columns, f: Facts) -> Terms:
     """C-synthesis LUTs of Resource layers.
 
-    Input selection (`input`), accumulator registers (`output`), a selector of the accumulator per
-    multiplier when RF > 2 n_in (`select`) or of one datum in RF when RF < n_in (`pick`), an adder
-    each. Multipliers that select the same datum have a selector of their own up to 256 inputs (54,
-    80, 128 and 256), and share one above (288 and 3200; two projects each).
+    Choices of old and new data per input (`input`) and of sums per output (`output`), each of which
+    HLS charges by how many there are to choose from, not by bits. Vivado HLS since 2019.2 builds a
+    kernel of a convolution on a stream into its loop, where data need none (three projects), nor do
+    they in a kernel of two loops. A selector of the accumulator per multiplier when RF > 2 n_in
+    (`select`) or of one datum in RF when RF < n_in (`pick`), an adder each; a sum that saturates
+    has a rule of its own. Multipliers that select the same datum have a selector of their own up to
+    256 inputs (54, 80, 128 and 256), and share one above (288 and 3200; two projects each).
     """
     turns = f.depth / f.fan_in
     own = (turns < 1) & (f.fan_in <= OWN_SELECTOR_INPUTS)
     select = np.where(turns > 2, next_power(f.fan_out) - 1, 0.0)
     return {
-        "input": f.fan_in * c.data_bits,
-        "output": f.fan_out * c.accum_bits,
+        "input": f.fan_in * ~(_built_in(c) | f.looped),
+        "output": f.fan_out,
         "select": f.multipliers * c.accum_bits * select,
         "pick": f.multipliers * c.data_bits * next_power(f.depth) * own,
-        "adder": f.multipliers * c.accum_bits * (turns <= 2),
+        "adder": f.multipliers * c.accum_bits * (turns <= 2) * (1 - c.saturates),
         "product": f.multipliers * c.weight_bits * c.data_bits * ~f.hls_dsp,
-        "index": ((turns > 1) & (c.vivado == 1)).astype(np.float64) * c.first,
+        "index": ((turns > 1) & (c.vivado == 1) & ~f.looped).astype(np.float64) * c.first,
     }
+
+
+def _built_in(c: Columns) -> B:
+    positions = c.in_height * c.in_width
+    found: B = (c.stream == 1) & (positions > 1) & (c.vivado == 1) & (c.year > 2019.15)
+    return found
 
 
 def resource_ff(c: Columns, f: Facts) -> Terms:
@@ -343,10 +366,21 @@ def latency_ff(c: Columns, f: Facts) -> Terms:
     }
 
 
-def relu_lut(c: Columns, _f: Facts) -> Terms:
-    """C-synthesis LUTs of ReLU: compare and select per element, more to round and saturate."""
-    n = parallel_elements(c)
-    return {"element": n * c.output_bits, "rounding": n * c.data_bits * c.rounds}
+def relu_lut(c: Columns) -> F:
+    """C-synthesis LUTs of ReLU, operator by operator (`rfprune.hardware.operators`).
+
+    Every element is compared with 0 and selected. A type that rounds and saturates takes an
+    addition, three comparisons of the bits that go and two more selections, with their flags: 74
+    LUTs from 16 to 6 bits in Vitis HLS 2022.2, 78 to 4 bits in Vivado HLS 2019.2.
+    """
+    gone = np.maximum(c.data_bits - c.output_bits, 1) / 2
+    cast = add_lut(c.output_bits, c.year) + 3 * compare_lut(gone, c.year) + c.output_bits + _FLAGS
+    each = compare_lut(c.data_bits, c.year) + c.output_bits + c.rounds * cast
+    return parallel_elements(c) * each
+
+
+#: LUTs of the flags of one cast that rounds and saturates: two selections of a bit, *and*, *or*.
+_FLAGS = 8.0
 
 
 def parallel_elements(c: Columns) -> F:
@@ -360,7 +394,7 @@ def pool_lut(c: Columns, _f: Facts) -> Terms:
     A stream's kernel holds one window, with the logic that moves it; in io_parallel there is one
     for every output.
     """
-    largest = c.is_type("maxpool1d", "maxpool2d", "globalpool")
+    largest = c.is_type(*LARGEST)
     work = _pool_bits(c)
     parallel = (c.stream == 0) * work
     return {
@@ -412,7 +446,6 @@ RULES = {
     "resource_ff_synthesis": resource_ff_synthesis,
     "latency_lut": latency_lut,
     "latency_ff": latency_ff,
-    "relu_lut": relu_lut,
     "pool_lut": pool_lut,
     "pool_ff": pool_ff,
     "softmax_lut": softmax_lut,
@@ -420,12 +453,22 @@ RULES = {
 }
 
 
-def rule(name: str, c: Columns, f: Facts) -> F:
-    """Return the sum of constant times term of one fitted rule, (n_layers,)."""
+def rule(name: str, c: Columns, f: Facts, of: B) -> F:
+    """Return the sum of constant times term of one fitted rule, (n_layers,).
+
+    Args:
+        name: of the rule, a key of `RULES`.
+        c: layers.
+        f: their facts.
+        of: (n_layers,) which layers the rule is about; 0 for all others.
+    """
+    total = np.zeros(c.n_out.shape)
+    # Of a single design most rules are about no layer.
+    if not of.any():
+        return total
     terms = RULES[name](c, f)
     fitted = rule_constants(name, tuple(terms))
-    total = np.zeros(c.n_out.shape)
     for constant, term in zip(fitted.tolist(), terms.values(), strict=True):
         if constant:
             total += constant * term
-    return total
+    return np.where(of, total, 0.0)

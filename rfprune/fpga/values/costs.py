@@ -32,6 +32,8 @@ _DSP, _LUT = RESOURCES.index("dsp"), RESOURCES.index("lut")
 _ZERO, _SHIFT, _TWO, _NARROW, _PRODUCT, _WIDE = range(6)
 #: LUTs of one bit of a ReLU in a graph of adders.
 _RELU_BIT = 1.5
+#: LUTs of one bit of a ReLU that HLS builds: compared and selected (Vitis HLS from 2023 on).
+_COMPARED_BIT = 2.0
 
 
 def kinds_of_values(values: FloatArray, strategy: str, fraction: int) -> IntArray:
@@ -96,6 +98,5 @@ def activation_cost(elements: int, strategy: str) -> FloatArray:
     if strategy == UNROLLED:
         found[_LUT] = _RELU_BIT * elements
     else:
-        (each,) = rule_constants("relu_lut", ("element",))
-        found[_LUT] = each * elements / LUT_RATIO
+        found[_LUT] = _COMPARED_BIT * elements / LUT_RATIO
     return found

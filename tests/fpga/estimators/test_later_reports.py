@@ -71,7 +71,7 @@ def test_the_rest_is_within_a_quarter(design: str, quantity: str) -> None:
     assert abs(said - truth) <= 0.25 * truth
 
 
-def test_a_saturating_accumulator_costs_a_comparison_and_a_choice_for_each_sum() -> None:
+def test_a_saturating_accumulator_costs_its_choices_and_additions_for_each_sum() -> None:
     layer = {"name": "fc", "type": "dense", "n_in": 64, "n_out": 16, "reuse_factor": 2}
     layer |= {"strategy": "resource"}
     kinds = ("fixed<24,16>", "fixed<24,16,RND,SAT>")
@@ -80,8 +80,9 @@ def test_a_saturating_accumulator_costs_a_comparison_and_a_choice_for_each_sum()
     )
     assert plain.hls is not None
     assert saturating.hls is not None
-    more = (saturating.hls.lut or 0) - (plain.hls.lut or 0)
-    assert more == pytest.approx(12 * 512 * 24, rel=0.01)
+    assert (plain.hls.lut or 0) < 0.5 * (saturating.hls.lut or 0)
+    # 512 multipliers; the report of such a layer lists 145,850 LUTs.
+    assert saturating.hls.lut == pytest.approx(283 * 512, rel=0.2)
 
 
 @pytest.mark.parametrize(("n_in", "own"), [(256, True), (288, False)])

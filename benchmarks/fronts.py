@@ -34,6 +34,8 @@ def section(name: str, runs: Path) -> str:
     made = next(result.provenance for result in results if result.provenance)
     versions = ", ".join(f"{package} {version}" for package, version in made.packages.items())
     spec, seconds = folder.spec(), sum(result.seconds for result in results)
+    reference = front.view.reference_point or {}
+    beyond = ", ".join(f"`{quantity}` {value:.6g}" for quantity, value in reference.items())
     columns = ["trial", "step", *_COLUMNS]
     columns += sorted({column for row in rows for column in row} - set(columns))
     return f"""## {name}
@@ -41,7 +43,7 @@ def section(name: str, runs: Path) -> str:
 {front.counts.complete} trials, {front.counts.failed} failed, {seconds:.0f} seconds of trials on \
 {made.machine}, one thread each; sampler seed {spec.sampler.seed}, trial seed {spec.seed}; \
 Python {made.python}, {versions}.
-Hypervolume {front.hypervolume:.6g} beyond {dict(front.view.reference_point or {})}.
+Hypervolume {front.hypervolume:.6g} beyond {beyond}.
 
 ![front of {name}](fronts/{name}.png)
 

@@ -6,11 +6,15 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from contextlib import chdir
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+import yaml
 
+from rfprune.cli import main
 from rfprune.cli.app import app
 from rfprune.core.registry import resolve
 from rfprune.spec import SweepSpec
@@ -20,11 +24,11 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
     ROOT / "sweeps" / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "docs" / "decisions").glob("*.md")),
-    *sorted((ROOT / "docs" / "tutorials").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "CONTRIBUTING.md",
 ]
+WITH_PYTHON = ["README.md", "docs/python.md", "docs/howto.md"]
+WITH_SECTIONS = ["docs/howto.md", "docs/method.md", "docs/schema/README.md"]
 WITH_SWEEPS = ["README.md", "sweeps/README.md", "docs/tutorials/jets.md", "docs/tutorials/edge.md"]
 
 
@@ -50,6 +54,64 @@ def test_sweep_files_in_the_text_are_right(name: str) -> None:
         parse_spec(SweepSpec, parse_yaml(block, page.name), page.name)
 
 
+#: What the sections of a page that are no whole sweep are put into.
+AROUND = """
+name: around
+model: {name: mlp, args: {hidden: [8]}}
+data: {name: digits}
+search: {seed: {choices: [0, 1]}}
+"""
+AROUND_EDGE = """
+name: around
+model: {name: edge_cnn}
+data: {name: digits_images}
+edge: {device: raspberry_pi_4}
+search: {seed: {choices: [0, 1]}}
+objectives: {val_accuracy: max, energy_mj: min}
+"""
+
+
+@pytest.mark.parametrize("name", WITH_SECTIONS)
+def test_sections_of_sweep_files_in_the_text_are_right(name: str) -> None:
+    for block in blocks(ROOT / name, "yaml"):
+        section = parse_yaml(f"{block}\nname: around", name)
+        edge = {"edge", "agent"} & {*section, *section.get("prune", {})} or "akperl" in block
+        sweep = parse_yaml(AROUND_EDGE if edge else AROUND, name)
+        parse_spec(SweepSpec, {**sweep, **section}, name)
+
+
+def test_sections_of_data_one_per_line_are_right() -> None:
+    (block,) = blocks(ROOT / "sweeps" / "README.md", "text")
+    lines = [line for line in block.splitlines() if line.startswith("{")]
+    assert len(lines) == 5
+    for line in lines:
+        section = parse_yaml("data: " + line.split("   ")[0], "sweeps/README.md")
+        parse_spec(SweepSpec, {**parse_yaml(AROUND, "around"), **section}, "sweeps/README.md")
+
+
+#: First words of blocks that show something else than what is typed.
+SHOWN = ("maximise ", "dense training ", "R = sum_i", "sweep file ", "{file: mine.npz} ", " " * 12)
+TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_is_of_a_kind_that_is_tested(page: Path) -> None:
+    name = page.relative_to(ROOT).as_posix()
+    found = re.findall(r"^```([^\n]*)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    for language, text in found:
+        if language == "python":
+            assert name in (*WITH_PYTHON, "docs/method.md")
+        elif language == "yaml":
+            assert name in (*WITH_SWEEPS, *WITH_SECTIONS)
+        elif not text.startswith(SHOWN):
+            assert language == ""
+            for line in text.splitlines():
+                verb, target, *_ = line.split()
+                assert verb in ("make", "rfprune", "python"), line
+                assert verb != "make" or target in TARGETS
+                assert verb != "python" or target == "runner.py"
+
+
 @pytest.mark.parametrize("command", commands())
 def test_commands_in_the_text_parse(command: str) -> None:
     words = shlex.split(command)[1:]
@@ -65,7 +127,7 @@ def test_python_in_the_text_names_what_exists() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["README.md", "docs/python.md", "docs/howto.md"])
+@pytest.mark.parametrize("name", WITH_PYTHON)
 def test_python_in_the_text_runs(name: str, tmp_path: Path) -> None:
     """The blocks of a page one after the other, in a folder and a process of their own."""
     written = blocks(ROOT / name, "python")
@@ -122,11 +184,12 @@ RUN = ["docs/tutorials/jets.md", "README.md", "docs/howto.md", "docs/tutorials/c
 #: Why a command of these pages is parsed and not run, by how it begins.
 NOT_RUN = {
     "rfprune ui": "serves until it is stopped; tests/tracking runs it in a browser",
-    "rfprune submit": "needs a cluster; tests/execution has stand-ins",
+    "rfprune submit sweeps/digits.yml --on ray": "needs a cluster; tests/execution has stand-ins",
     "rfprune calibrate": "needs reports of a vendor's tool; tests/cli has some",
     "rfprune estimate best --by": "needs open tools; tests/fpga/estimators/test_open_tools.py",
     "rfprune export mine": "of a sweep whose networks are graphs of adders",
     "rfprune compare camera": "of a sweep over methods; tests/cli compares sweeps",
+    "make test": "runs these tests",
 }
 #: Every step of it has few DSPs and cycles, as the commands ask for.
 SMALL_SWEEP = """
@@ -145,43 +208,110 @@ trials: 2
 """
 
 
-def commands_of(page: str) -> list[str]:
-    """Return the rfprune commands in the blocks of a page, without what stands behind them."""
+def typed_in(page: str) -> list[str]:
+    """Return the commands in the blocks of a page, without what stands behind them."""
     lines = [line for block in blocks(ROOT / page, "") for line in block.split("\n")]
-    return [line.split("#")[0].strip() for line in lines if line.startswith("rfprune ")]
+    wanted = ("rfprune ", "make ", "python ")
+    return [line.split("#")[0].strip() for line in lines if line.startswith(wanted)]
+
+
+def run_typed(command: str, folder: Path) -> None:
+    """Run a command of a page in `folder`; those of rfprune in this process, which has torch."""
+    words = shlex.split(command)
+    if words[0] == "rfprune":
+        with chdir(folder), pytest.raises(SystemExit) as ended:
+            main(words[1:])
+        assert ended.value.code == 0, command
+        return
+    if words[0] == "make":
+        # The environment is there: make is not to install it, and runs what comes after.
+        words += ["-f", f"{ROOT}/Makefile", "-o", f"{sys.prefix}/.installed", f"VENV={sys.prefix}"]
+        words += ["SWEEP=digits.yml"]
+    else:
+        words[0] = sys.executable
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout[-1000:]}{done.stderr[-2000:]}"
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to run commands in; what they change of this process is undone."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("RFPRUNE_TRACKING", "0")
+    return tmp_path
 
 
 def test_what_is_not_run_is_in_the_text() -> None:
-    written = [command for page in RUN for command in commands_of(page)]
+    written = [command for page in RUN for command in typed_in(page)]
     assert [key for key in NOT_RUN if not any(each.startswith(key) for each in written)] == []
 
 
 @pytest.mark.slow
-def test_commands_in_the_text_run(tmp_path: Path) -> None:
+def test_commands_in_the_text_run(alone: Path) -> None:
     """Those of several pages, one after the other, as they stand there but for the sweep."""
-    (tmp_path / "digits.yml").write_text(SMALL_SWEEP)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RFPRUNE_TRACKING": "0"}
+    (alone / "sweeps").mkdir()
+    for name in ("digits.yml", "sweeps/digits.yml"):
+        (alone / name).write_text(SMALL_SWEEP)
     ran = []
     # What stands in several places is run once: an export takes a new folder.
-    for command in dict.fromkeys(command for page in RUN for command in commands_of(page)):
+    for command in dict.fromkeys(command for page in RUN for command in typed_in(page)):
         if command.startswith(tuple(NOT_RUN)):
             continue
-        words = ["digits" if word == "jets" else word for word in shlex.split(command)[1:]]
-        if words[0] in ("check", "sweep"):
-            words = [word.replace("digits", "digits.yml").replace("48", "3") for word in words]
-        done = subprocess.run(
-            [sys.executable, "-m", "rfprune", *words],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}: {done.stdout[-1000:]}{done.stderr[-2000:]}"
-        ran.append(words[0])
-    assert {"check", "sweep", "pareto", "export", "estimate", "list"} == set(ran)
-    assert (tmp_path / "tagger" / "certificate.json").is_file()
-    assert (tmp_path / "front.html").is_file()
+        here = re.sub(r"\bjets\b", "digits", command)
+        here = re.sub(r"^rfprune (check|sweep) digits\b", r"rfprune \1 digits.yml", here)
+        run_typed(here.replace("--trials 48", "--trials 3"), alone)
+        ran.append(command.split()[1])
+    assert {"check", "sweep", "pareto", "export", "estimate", "list", "submit"} == set(ran)
+    assert (alone / "tagger" / "certificate.json").is_file()
+    assert (alone / "front.html").is_file()
+    _, loads_the_export = blocks(ROOT / "README.md", "python")
+    (alone / "page.py").write_text(loads_the_export)
+    run_typed("python page.py", alone)
+
+
+def write_images(folder: Path) -> None:
+    """Write pictures of three colours, as the edge tutorial wants them."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part, rows in (("train", 16), ("val", 8)):
+        for color, name in enumerate(("red", "green", "blue")):
+            place = folder / "images" / part / name
+            place.mkdir(parents=True)
+            for row in range(rows):
+                values = rng.integers(0, 120, (32, 32, 3))
+                values[..., color] += 100
+                Image.fromarray(values.astype(np.uint8)).save(place / f"{row}.jpeg")
+
+
+@pytest.mark.slow
+def test_commands_of_the_edge_tutorial_run(alone: Path) -> None:
+    """As they stand there, over a few pictures and short trainings; states come from its runner."""
+    write_images(alone)
+    (sweep,) = blocks(ROOT / "docs" / "tutorials" / "edge.md", "yaml")
+    short = parse_yaml(sweep, "edge.md")
+    short |= {"train": {"epochs": 1}, "trials": 1, "resources": {"cpus": 1}}
+    short["prune"] |= {"steps": 1, "epochs_per_step": 1, "tolerance": 1.0}
+    (alone / "camera.yml").write_text(yaml.safe_dump(short))
+    np.save(alone / "rows.npy", np.zeros((320, 3, 32, 32), np.float32))
+    (alone / "energy_uj").write_text("0")
+    (runner,) = (line for line in typed_in("docs/method.md") if line.startswith("python "))
+    runner = re.sub(r"/sys/\S+", "energy_uj", runner.replace("runner.py DIR", "{0}/runner.py {0}"))
+    for command in typed_in("docs/tutorials/edge.md"):
+        if command.startswith("rfprune federate"):
+            for device in ("a", "b"):
+                run_typed(runner.format("adaptive"), alone)
+                (alone / device).mkdir()
+                (alone / "adaptive" / "state.json").rename(alone / device / "state.json")
+        run_typed(command, alone)
+    assert {"small", "small_int8", "adaptive", "state.json"} <= set(os.listdir(alone))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -62,7 +62,7 @@ def mlflow_pictures(sweep: SweepFolder, beside: SweepFolder, scratch: Path) -> N
         with open_page(1440, 900) as page:
             without_assistant(page)
             page.goto(f"{address}{shown}&compareRunsMode=CHART")
-            page.get_by_text("Parallel Coordinates").first.wait_for(timeout=LOADED_MS)
+            page.locator(".parcoords .label").first.wait_for(timeout=LOADED_MS)
             take(page, "mlflow_charts.png")
             (own,) = MlflowClient(config.tracking_uri).search_runs(
                 [experiment], f"tags.kind = 'sweep' and tags.sweep_id = '{sweep_id(sweep)}'"

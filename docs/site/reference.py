@@ -10,6 +10,7 @@ import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import yaml
@@ -33,7 +34,7 @@ class Key:
         path: dotted.
         meaning: what it says.
         kind: what is allowed.
-        default: as JSON; empty if the key is needed.
+        default: as a file would say it; empty if the key is needed.
         unit: of a number; empty if it has none.
         example: a line of YAML.
     """
@@ -82,6 +83,8 @@ def _key(path: str, name: str, field: FieldInfo) -> Key:
 def _plain(value: Any) -> str:
     if isinstance(value, BaseModel):
         return "see below"
+    if isinstance(value, str) and value:
+        return value
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else "see below"
 
@@ -112,11 +115,16 @@ def _example(path: str, name: str, field: FieldInfo) -> str:
         return str(_SAID["examples"][path])
     default = field.get_default(call_default_factory=True)
     if default is not PydanticUndefined and default is not None:
-        value = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
+        value = _first_key(default) if isinstance(default, BaseModel) else default
         value = json.loads(json.dumps(value, default=str))
         text = yaml.safe_dump(value, default_flow_style=True, width=10_000)
         return f"{name}: {text}".split("\n")[0]
     return f"{name}: {_guess(field.annotation)}"
+
+
+def _first_key(section: BaseModel) -> dict[str, Any]:
+    first, *_ = section.model_dump(mode="json").items()
+    return dict([first])
 
 
 def _guess(kind: Any) -> str:
@@ -149,7 +157,13 @@ def sweep_reference() -> str:
             lines += [f"## {section}", ""]
             lines += ["| key | meaning | allowed | default | example |", "|---|---|---|---|---|"]
         default = f"`{key.default}`" if key.default else "needed"
-        meaning = f"{key.meaning} ({key.unit})" if key.unit else key.meaning
+        said = not key.unit or re.search(rf"\b{key.unit}\b", key.meaning)
+        meaning = key.meaning if said else f"{key.meaning} ({key.unit})"
+        # An asterisk of a pattern is one, and no emphasis.
+        meaning = "".join(
+            part if part.startswith("`") else part.replace("*", "\\*")
+            for part in re.split(r"(`[^`]*`)", meaning)
+        )
         cells = [f"`{key.path}`", meaning, key.kind, default, f"`{key.example}`"]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return _joined(lines)
@@ -204,16 +218,25 @@ def python_reference() -> str:
 
 
 def _entry(name: str, thing: Any) -> list[str]:
-    lines = [f"## {name}", f"```python\n{name}{_signature(thing)}\n```"]
+    described = inspect.isclass(thing) and issubclass(thing, BaseModel)
+    signature = "(**keys)" if described else _signature(thing)
+    lines = [f"## {name}", f"```python\n{name}{signature}\n```"]
     lines.append(_markdown(inspect.getdoc(thing) or ""))
+    if described:
+        lines.append("The keys are those of the [sweep file](sweep.md).")
     if inspect.isclass(thing) and thing.__module__.startswith("rfprune.api"):
         for inner, value in vars(thing).items():
             if inner.startswith("_"):
                 continue
-            shown = "" if isinstance(value, property) else _signature(value)
+            shown = _kind_of(value) if isinstance(value, property) else _signature(value)
             lines += [f"### {name}.{inner}", f"```python\n{inner}{shown}\n```"]
             lines.append(_markdown(inspect.getdoc(value) or ""))
     return lines
+
+
+def _kind_of(attribute: property) -> str:
+    kind = inspect.signature(attribute.fget).return_annotation if attribute.fget else ""
+    return f": {_unquoted(kind)}"
 
 
 def _signature(thing: Any) -> str:
@@ -221,7 +244,14 @@ def _signature(thing: Any) -> str:
         found = inspect.signature(thing)
     except (TypeError, ValueError):
         return ""
-    bare = [p.replace(annotation=_unquoted(p.annotation)) for p in found.parameters.values()]
+    bare = [
+        p.replace(
+            annotation=_unquoted(p.annotation),
+            # A function that stands for "say nothing" has no name to show.
+            default=_Bare("...") if inspect.isfunction(p.default) else p.default,
+        )
+        for p in found.parameters.values()
+    ]
     text = str(found.replace(parameters=bare, return_annotation=_unquoted(found.return_annotation)))
     if len(text) < 90:
         return text
@@ -241,17 +271,24 @@ def _unquoted(annotation: Any) -> Any:
     return _Bare(annotation) if isinstance(annotation, str) else annotation
 
 
-def _block(match: re.Match[str]) -> str:
-    return f":\n\n```python\n{inspect.cleandoc(match[1])}\n```\n\n"
-
-
 def _markdown(text: str) -> str:
     """Return a docstring as Markdown: sections as lists, double backquotes as single ones."""
-    text = re.sub(r"::\n\n((?: {4}.*\n|\n)+)", _block, text + "\n")
-    text = text.replace("``", "`") if "```" not in text else re.sub(r"(?<!`)``(?!`)", "`", text)
+    parts = re.split(r"::\n\n((?: {4}.*\n|\n)+)", text + "\n")
+    for place, part in enumerate(parts):
+        if place % 2:
+            parts[place] = f"```python\n{dedent(part).strip()}\n```\n\n"
+        elif place + 1 < len(parts):
+            # A block that has no words of its own before it begins without a colon.
+            parts[place] = _prose(part) + ("\n\n" if part.endswith("\n") else ":\n\n")
+        else:
+            parts[place] = _prose(part)
+    return "".join(parts)
+
+
+def _prose(text: str) -> str:
+    text = text.replace("``", "`")
     text = re.sub(r"^(Args|Attributes|Returns|Raises):$", r"**\1**\n", text, flags=re.MULTILINE)
     # Lines that continue a list's entry, and the indented words of what is returned.
-    text = re.sub(r"\n {8}(?=\S)", " ", text)
+    text = re.sub(r"\n {8,}(?=\S)", " ", text)
     text = re.sub(r"^ {4}(\w[\w, ]*): ", r"- `\1`: ", text, flags=re.MULTILINE)
-    text = re.sub(r"(?<=\*\*\n\n) {4}", "", text)
-    return re.sub(r"^::$", "", text, flags=re.MULTILINE)
+    return re.sub(r"^ {4}(?=\S)", "", text, flags=re.MULTILINE)

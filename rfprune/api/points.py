@@ -106,6 +106,12 @@ class Point:
         """Return what stayed, by layer: arrays of 0 and 1 in the shape of torch's weights.
 
         On a processor, one number per kernel. All ones for the dense network.
+
+        Args:
+            run_code: import functions that a run folder from elsewhere names.
+
+        Raises:
+            RunsError: its checkpoint is gone or damaged, or needs `run_code`.
         """
         restored = self._restored(run_code)
         prunable = restored.prepared.deployment.prunable

@@ -218,7 +218,11 @@ class Sweep:
         return Point(self._front, found[-1])
 
     def refresh(self) -> Sweep:
-        """Read the run folder again; return this object."""
+        """Read the run folder again; return this object.
+
+        Raises:
+            RunsError: the folder is gone, or holds no sweep any more.
+        """
         single = (self.path / "trial.json").exists()
         self._front = _single_front(self.path) if single else read_front(self._front.view.folder)
         return self
@@ -229,6 +233,10 @@ class Sweep:
         Args:
             trials: complete trials wanted in total.
             options: as of `rfprune.sweep`.
+
+        Raises:
+            InputError: the folder or an option is wrong; nothing was written.
+            WorkError: the work failed; what is finished is kept.
         """
         return sweep(str(self.path), runs=self.path.parent, trials=trials, **options)
 
@@ -267,6 +275,9 @@ class Sweep:
             path: the file.
             kinds: pictures, drawn as vectors; without them the interactive page of the front, as
                 ``rfprune pareto --html`` writes it.
+
+        Raises:
+            UnknownNameError: no such picture.
         """
         from rfprune.core.files import write_atomic
 
@@ -279,7 +290,12 @@ class Sweep:
         return Path(path)
 
     def track(self) -> list[str]:
-        """Write the sweep to MLflow, as ``mlflow.yml`` says; return the ids of the trials' runs."""
+        """Write the sweep to MLflow, as ``mlflow.yml`` says; return the ids of the trials' runs.
+
+        Raises:
+            SpecError: ``mlflow.yml`` is wrong.
+            WorkError: MLflow cannot be reached.
+        """
         from rfprune.tracking import load_config, project
 
         return list(project(self._front.view.folder, load_config()).values())
@@ -514,9 +530,16 @@ def _single_front(home: Path) -> Front:
 def pareto(path: str | Path, runs: str | Path = "runs") -> DataFrame:
     """Return the Pareto front of a sweep, finished or running, one row per point (pandas).
 
-    The same as ``rfprune.open(path, runs).front``; arguments and errors as of `rfprune.open`::
+    The same as ``rfprune.open(path, runs).front``::
 
         rfprune.pareto("mine").sort_values("dsp")
+
+    Args:
+        path: as of `rfprune.open`.
+        runs: folder that holds all runs.
+
+    Raises:
+        RunsError: nothing of that name has run.
     """
     return open_run(path, runs).front
 

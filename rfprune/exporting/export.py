@@ -120,7 +120,7 @@ def export(request: Request, say: Callable[[str], None] = lambda text: None) -> 
             cannot be written.
         NetworkError: the first layers cannot take the scaling.
         WorkError: what the target builds from the network disagrees with torch, and `force` is
-        not set.
+            not set.
     """
     # With repeats the record holds means; the network is that of the first seed.
     record = request.trial.step(request.step).of_its_network()

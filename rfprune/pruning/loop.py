@@ -108,6 +108,10 @@ def steps(session: Session, state: State) -> Iterator[Step]:
     Args:
         session: a dense network on its hardware, with its data and its method.
         state: where the loop stands, as of `dense_step` or of an earlier step.
+
+    Raises:
+        BudgetError: the floors alone hold more than a budget.
+        WorkError: a step could not be trained, built or measured.
     """
     if not session.method.prunes:
         return

@@ -1,8 +1,9 @@
 """The page of MLflow that shows a sweep: its trials as a table, and as charts.
 
-The table has the objectives as columns. The first chart are parallel coordinates of the objectives
-and of what was searched; MLflow's own choice would be whatever metric comes first in the alphabet,
-such as one of test rows. Charts of the first objective over each other one follow.
+The table has the objectives as columns. The first chart are parallel coordinates of what was
+searched and of the objectives, coloured by the first of them; MLflow's own choice would be whatever
+metric comes first in the alphabet, such as one of test rows. Charts of the first objective over
+each other one follow.
 
 Several sweeps are shown on MLflow's page that compares runs: those on their fronts.
 
@@ -95,7 +96,9 @@ def _state(sweep_id: str, spec: SweepSpec, paths: list[str]) -> dict[str, Any]:
 def _charts(objectives: list[str], paths: list[str]) -> list[dict[str, Any]]:
     """Return the charts of a sweep, as MLflow's page keeps them."""
     searched = paths[: max(1, _MOST_AXES - len(objectives))]
-    axes = {"selectedParams": searched, "selectedMetrics": objectives, "showAllRuns": True}
+    # MLflow draws params before metrics, and colours lines by the last axis: the first objective.
+    metrics_axes = objectives[::-1]
+    axes = {"selectedParams": searched, "selectedMetrics": metrics_axes, "showAllRuns": True}
     charts: list[dict[str, Any]] = [{"type": "PARALLEL", **axes}]
     for other in objectives[1:]:
         ends = {"xaxis": other, "yaxis": objectives[0]}

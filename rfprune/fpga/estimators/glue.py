@@ -116,6 +116,18 @@ def _lines(c: Columns, k: Kinds) -> tuple[F, F]:
     return lines * lut, lines * DELAY_FF * delays
 
 
+def _results(c: Columns, f: Facts, k: Kinds, between: Fifos) -> F:
+    """Registers of what a Latency kernel hands to the next layer of one pipeline.
+
+    Every result of a kernel with stages has one, beside those of the activations that the next
+    kernel holds: five networks list 13 to 162 of each, as many as there are living neurons.
+    """
+    last = np.zeros(c.design.shape, dtype=np.bool_)
+    last[c.starts - 1] = True
+    vector = (c.stream == 0) & (c.out_height * c.out_width == 1) & (between.written == 0)
+    return np.where(k.constant & vector & ~last & (f.stages > 0), c.n_out * c.output_bits, 0.0)
+
+
 def _glue_lut(c: Columns, f: Facts, k: Kinds) -> F:
     """LUTs of one layer without weights."""
     bits = parallel_elements(c) * np.maximum(c.data_bits, c.output_bits)
@@ -176,7 +188,7 @@ def around(c: Columns, f: Facts, k: Kinds) -> Around:
     steps = np.where(k.recurrent & (c.stream == 0) & (c.n_sequence > 1), c.n_sequence, 0.0)
     between = fifos(c, k, positions)
     later = ~between.fitted
-    ff = _registers(c, f, k, between) + _CELL["ff"] * state
+    ff = _registers(c, f, k, between) + _results(c, f, k, between) + _CELL["ff"] * state
     per_bit = np.where(c.is_type("elu"), _ELU_LUT, _LOOKUP_LUT)
     lut = _glue_lut(c, f, k) + _CELL["lut"] * state + per_bit * lookups * c.data_bits
     lines, ports, chain = _lines(c, k), _ports(c, k, between), chains(c)

@@ -20,7 +20,6 @@ from rfprune.fpga.hls.simulate import (
     Rows,
     Simulation,
     compiled,
-    compiler,
     streamed,
     written,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "by_name",
     "compare",
     "compiled",
-    "compiler",
     "convert",
     "layers_alone",
     "outputs_of_cpp",

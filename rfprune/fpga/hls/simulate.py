@@ -8,7 +8,6 @@ compiled with ``TRACE_LAYERS``, those of every layer.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,8 @@ from torch import Tensor
 
 from rfprune.core.arrays import IntArray
 from rfprune.core.named import Named
-from rfprune.errors import MissingExtraError, SimulationError
+from rfprune.errors import SimulationError
+from rfprune.fpga.cpp_compiler import compiler, precompiled_types
 from rfprune.fpga.hls.convert import PROJECT_NAME, Conversion
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "Rows",
     "Simulation",
     "compiled",
-    "compiler",
     "simulate",
     "streamed",
     "written",
@@ -168,26 +167,13 @@ def compiled(conversion: Conversion, project: Path | None = None) -> Iterator[Si
         yield Simulation(conversion, folder, library)
 
 
-def compiler() -> str:
-    """Return the path of g++.
-
-    Raises:
-        MissingExtraError: there is none.
-    """
-    found = shutil.which("g++")
-    if found is None:
-        raise MissingExtraError(
-            "the C++ simulation needs g++; install it, e.g. with: apt install g++"
-        )
-    return found
-
-
 def _compile(project: Path, scratch: Path, optimization: str) -> Path:
     """Compile the project and its bridge, without a trace in its own folder."""
     library = scratch / "design.so"
     weights = project / "firmware" / "weights"
-    command = [compiler(), "-w", "-std=c++17", optimization, "-fPIC", "-shared", "-DTRACE_LAYERS"]
-    command += [f'-DWEIGHTS_DIR="{weights}"', f"-I{project / 'firmware' / 'ap_types'}"]
+    types, options = project / "firmware" / "ap_types", ["-w", "-std=c++17", optimization, "-fPIC"]
+    command = [compiler(), *options, "-shared", "-DTRACE_LAYERS", f'-DWEIGHTS_DIR="{weights}"']
+    command += [f"-I{types}", *precompiled_types(types, options)]
     # Most of the time goes into reading headers; in one unit they are read once.
     unit = scratch / "unit.cpp"
     sources = (f"firmware/{PROJECT_NAME}.cpp", f"{PROJECT_NAME}_bridge.cpp")

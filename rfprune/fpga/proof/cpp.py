@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from rfprune.core.digests import digest_of_file, sha256_of_parts
+from rfprune.fpga.cpp_compiler import compiler
 from rfprune.fpga.hls import (
     PROJECT_NAME,
     Conversion,
     Simulation,
-    compiler,
     read_project,
     side_by_side,
 )

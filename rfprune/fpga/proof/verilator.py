@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rfprune.core.arrays import BoolArray
 from rfprune.errors import MissingExtraError, SimulationError
+from rfprune.fpga.cpp_compiler import compiler, compiler_version, from_cache
 
 __all__ = ["Simulated", "find_verilator", "simulate_rtl", "version_of"]
 
@@ -141,10 +142,27 @@ def _copy(sources: Path, place: Path) -> None:
 
 
 def _build(program: str, sources: Path, top: str, work: Path) -> None:
-    command = [program, "--cc", "--exe", "--build", "-j", str(os.cpu_count() or 1)]
-    command += ["-Wno-fatal", "-Wno-lint", "-O3", "--top-module", top, "--Mdir", str(work / "obj")]
     # Most of the time is g++'s; what it would win by optimising is less than that.
-    command += ["-CFLAGS", "-O0 -std=c++17", "-Isrc", f"src/{top}.v", str(work / "main.cpp")]
+    options = ["--cc", "--exe", "-Wno-fatal", "-Wno-lint", "-O3", "-CFLAGS", "-O0 -std=c++17"]
+    design = ["--top-module", top, "--Mdir", "obj", "-Isrc", f"src/{top}.v", "main.cpp"]
+    make = ["make", "-j", str(os.cpu_count() or 1), "-C", "obj", "-f", f"V{top}.mk"]
+    _ran([program, *options, *design], work, sources, top)
+
+    def compile_all(place: Path) -> bool:
+        _ran(make, work, sources, top)
+        for path in (work / "obj").glob("verilated*.o"):
+            shutil.copyfile(path, place / path.name)
+        return True
+
+    parts = [version_of(program), compiler_version(compiler()), *options]
+    if (kept := from_cache("verilator", parts, compile_all)) is not None:
+        # Newer than what they are made of: `make` takes them as they are.
+        for path in kept.iterdir():
+            shutil.copyfile(path, work / "obj" / path.name)
+    _ran(make, work, sources, top)
+
+
+def _ran(command: list[str], work: Path, sources: Path, top: str) -> None:
     try:
         ran = subprocess.run(
             command, cwd=work, capture_output=True, text=True, timeout=_SECONDS, check=False

@@ -11,8 +11,8 @@ import numpy as np
 from rfprune.core.arrays import FloatArray
 from rfprune.core.digests import sha256_of_parts
 from rfprune.errors import SimulationError
+from rfprune.fpga.cpp_compiler import compiler, precompiled_types
 from rfprune.fpga.estimators.ports import TOP
-from rfprune.fpga.hls import compiler
 from rfprune.fpga.proof.verilator import version_of
 
 __all__ = ["LARGEST_COMPILED", "digest_of_cpp", "run_cpp"]
@@ -65,9 +65,11 @@ def run_cpp(vitis: Path, x: FloatArray, outputs: int) -> tuple[FloatArray, str]:
         text = _MAIN.replace("__INPUTS__", str(x.shape[1])).replace("__OUTPUTS__", str(outputs))
         (work / "main.cpp").write_text(text)
         np.ascontiguousarray(x, dtype=np.float64).tofile(work / "rows.bin")
-        command = [program, "-w", "-std=c++17", "-O0", "-o", "design", "main.cpp"]
-        places = ("src", "src/static/ap_types", "utils")
-        command += [f"-I{(vitis / place).absolute()}" for place in places]
+        options = ["-w", "-std=c++17", "-O0"]
+        src, utils = ((vitis / place).absolute() for place in ("src", "utils"))
+        types = src / "static" / "ap_types"
+        command = [program, *options, "-o", "design", f"-I{src}", f"-I{types}", f"-I{utils}"]
+        command += [*precompiled_types(types, options), "main.cpp"]
         for asked in (command, ["./design", "rows.bin", "answer.bin"]):
             _ran(asked, work, vitis)
         found = np.fromfile(work / "answer.bin", dtype=np.float64).reshape(len(x), outputs)

@@ -6,6 +6,7 @@ package rule4ml (TensorFlow and torch, two gigabytes installed), so it runs apar
 """
 
 import argparse
+import importlib
 import json
 import time
 from collections import defaultdict
@@ -38,7 +39,8 @@ def _said(found: Estimate, quantity: str) -> float | None:
     if quantity in ("latency_cycles", "ii_cycles"):
         return getattr(found, quantity)  # type: ignore[no-any-return]
     kind, name = quantity.split("_", 1)
-    return getattr(getattr(found, kind) or found.total, name)  # type: ignore[no-any-return]
+    # A clock is no count of resources.
+    return getattr(getattr(found, kind) or found.total, name, None)
 
 
 def compare(reports: list[Reported], most: int) -> dict[str, Any]:
@@ -84,6 +86,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RULE4ML, help="JSON for the page")
     parser.add_argument("--most", type=int, default=71, help="designs per source and strategy")
     given = parser.parse_args()
+    # Loaded after TensorFlow, which rule4ml loads, torch's compiler crashes.
+    importlib.import_module("torch._dynamo")
     result = compare(read_designs(given.designs), given.most)
     given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result["seconds_per_design"]))

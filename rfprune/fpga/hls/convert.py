@@ -14,6 +14,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,6 @@ def convert(model: nn.Module, plan: Plan, folder: Path) -> Conversion:
 
 def _model_graph(folded: fx.GraphModule, plan: Plan, folder: Path) -> Any:
     """Return hls4ml's graph of a lowered and folded network."""
-    from hls4ml.model.graph import ModelGraph
     from hls4ml.utils.config import create_config
 
     hardware = plan.hardware
@@ -172,7 +172,28 @@ def _model_graph(folded: fx.GraphModule, plan: Plan, folder: Path) -> Any:
     }
     config["HLSConfig"] = {"Model": common, "LayerName": settings}
     config["InputData"] = config["OutputPredictions"] = None
-    return ModelGraph.from_layer_list(config, layers, inputs=inputs, outputs=outputs)
+    return _graph_class().from_layer_list(config, layers, inputs=inputs, outputs=outputs)
+
+
+@cache
+def _graph_class() -> Any:
+    """Return hls4ml's graph, with new layers put in front of who reads what they read.
+
+    hls4ml 1.3 (``insert_node`` of ``model/graph.py``) takes the first reader of any output of the
+    layer before. On a stream that two layers read, the padding of a ``Conv1d`` would end up in
+    front of the other one (``conv_same_pad.py``), and nothing would be said.
+    """
+    from hls4ml.model.graph import ModelGraph
+
+    class _Graph(ModelGraph):  # type: ignore[misc]
+        def insert_node(self, node: Any, before: Any = None, input_idx: int = 0) -> None:
+            readers = [other for other in self.graph.values() if node.inputs[0] in other.inputs]
+            if before is None and len(readers) == 1:
+                (before,) = readers
+                input_idx = before.inputs.index(node.inputs[0])
+            super().insert_node(node, before, input_idx)
+
+    return _Graph
 
 
 def _defaults(class_name: str, hardware: HardwareSpec) -> dict[str, Any]:

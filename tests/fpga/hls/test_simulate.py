@@ -107,6 +107,24 @@ def tables() -> tuple[nn.Module, tuple[int, ...]]:
     return Tables(), (2, 6, 6)
 
 
+class Branches(nn.Module):
+    """A sequence that two convolutions read, of which only the second one is padded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow, self.wide = nn.Conv1d(2, 3, 1), nn.Conv1d(2, 3, 3, padding=1)
+        self.fc = nn.Linear(36, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        both = torch.cat([self.narrow(x), self.wide(x)], 1)
+        out: torch.Tensor = self.fc(torch.flatten(both, 1))
+        return out
+
+
+def branches() -> tuple[nn.Module, tuple[int, ...]]:
+    return Branches(), (2, 6)
+
+
 SATURATED = {
     "precision": "fixed<10,4,RND,SAT>",
     "weight_precision": "fixed<6,2>",
@@ -128,6 +146,7 @@ CASES: list[tuple[Any, dict[str, Any]]] = [
     (residual, {"io_type": "io_stream", **SATURATED}),
     (residual, {"io_type": "io_parallel", **SATURATED}),
     (grid, {"io_type": "io_stream", "layers": {"_0": {"reuse_factor": 12}}}),
+    (branches, {"io_type": "io_stream"}),
     (dense, {"layers": {"_2": {"output_precision": "fixed<9,4,RND,SAT>"}}}),
     (tables, {"io_type": "io_parallel", "precision": "fixed<14,5>"}),
     (tables, {"io_type": "io_stream", "precision": "fixed<9,4>"}),

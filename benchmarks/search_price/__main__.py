@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import numpy as np
 
 from benchmarks.report import Study, listed, render, sentence, table
 from benchmarks.search_quality.lookup import (
+    HERE,
     TABLES,
     WALKED,
     Array,
@@ -34,6 +36,7 @@ from rfprune.core.files import write_json
 from rfprune.results import SweepFolder
 from rfprune.spec import SweepSpec
 from rfprune.spec.yaml_files import parse_spec
+from rfprune.study.known_costs import KnownCosts
 from rfprune.study.record import Ended, Record
 from rfprune.study.representative import Metrics
 from rfprune.study.study import lock, open_study
@@ -52,15 +55,18 @@ class Case(NamedTuple):
     walked: bool
     sampler: str
     early_stop: Mapping[str, Any] | None = None
+    curves: bool = True
 
 
 CASES = (
     Case("random", False, "random"),
     Case("Optuna's NSGA-II", False, "nsga2"),
     Case("Optuna's GP", False, "gp"),
+    Case("TPE from the corners (`auto` before)", False, "auto", curves=False),
     Case("auto", False, "auto"),
     Case("auto, promotion", False, "auto", _PROMOTE),
     Case("random, budgets walked", True, "random"),
+    Case("TPE from the corners, budgets walked", True, "auto", curves=False),
     Case("auto, budgets walked", True, "auto"),
 )
 
@@ -127,9 +133,14 @@ def run_case(
         folder = SweepFolder(Path(name) / spec.name)
         with lock(folder):
             study = open_study(spec, folder, space.layers)
-            record = Record(spec, folder, space, study, reference(task_of(table), whole))
+            known = KnownCosts(spec, space, HERE) if case.curves else None
+            point, drawing = reference(task_of(table), whole), 0.0
+            record = Record(spec, folder, space, study, point, costs=known)
             while not record.finished and spent[-1] < most:
-                if (job := record.ask()) is None:
+                began = time.process_time()
+                job = record.ask()
+                drawing += time.process_time() - began
+                if job is None:
                     continue
                 place, why = folder.trial(job.folder), ""
                 # A promoted trial continues behind the steps that it has.
@@ -143,7 +154,8 @@ def run_case(
                         break
                 steps = [step.facts() for step in done if step.accepted]
                 accepted.append(steps)
-                spent.append(spent[-1] + step_cost * (len(done) - first))
+                spent.append(spent[-1] + step_cost * (len(done) - first) + drawing)
+                drawing = 0.0
                 ended = Ended(record.early_end, why) if why else Ended(steps=steps)
                 record.finish(job.number, ended)
     return curve(task, accepted, whole), np.array(spent[1:])

@@ -147,9 +147,7 @@ def run_sweep(
         study = open_study(spec, folder, space.layers, facts["sweep_id"])
         with contextlib.closing(study):
             point, earlier = facts["reference_point"], warm_start.trials
-            # A function of somebody's own may measure anything.
-            own = trial_function != DEFAULT_FUNCTION
-            costs = None if own else KnownCosts(spec, space, context.base_dir)
+            costs = _known_costs(spec, space, context)
             record = Record(
                 *(spec, folder, space, study, point, again, earlier, context.base_dir, costs)
             )
@@ -161,6 +159,13 @@ def run_sweep(
             if spec.runs.keep != "all":
                 remove(find_surplus(folder, spec.runs.keep).paths)
             return _outcome(record, watch, interrupted)
+
+
+def _known_costs(spec: SweepSpec, space: Space, context: WorkerContext) -> KnownCosts | None:
+    """Return what dense networks cost; None where a function of somebody's own is run."""
+    if context.function != DEFAULT_FUNCTION:
+        return None
+    return KnownCosts(spec, space, context.base_dir)
 
 
 def _facts(

@@ -102,6 +102,11 @@ class Curves:
         if usable:
             self._by_name[name] = _Trial(coordinates(self._space, values), usable)
 
+    def refuse(self, values: Mapping[str, Scalar]) -> None:
+        """Propose nothing more that costs what a point costs: no pruning can reach its budgets."""
+        if not any(p.path.startswith("prune.budget.") for p in self._space.parameters):
+            self._dense[self._costs.key(values)] = {}
+
     def forget_earlier(self) -> None:
         """Forget the trials of other sweeps."""
         self._by_name = {n: trial for n, trial in self._by_name.items() if isinstance(n, int)}
@@ -281,11 +286,11 @@ class Curves:
         self, rng: np.random.Generator, front: FloatArray, expected: FloatArray
     ) -> FloatArray:
         """Return points (N, M) that no point of the front dominates, as dense as the volume is."""
-        flat = expected.reshape(-1, expected.shape[-1])
+        every = np.vstack([front, expected.reshape(-1, expected.shape[-1])])
         reference = self._representative.reference
         if reference is None:
-            reference = point_behind(np.vstack([front, flat]))
-        best = front.min(axis=0) if len(front) else flat.min(axis=0)
+            reference = point_behind(every)
+        best = every.min(axis=0)
         best = best - _BEYOND * (reference - best)
         cloud = best + rng.random((_CLOUD, len(reference))) * (reference - best)
         dominated = np.zeros(len(cloud), dtype=bool)

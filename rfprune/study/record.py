@@ -307,6 +307,10 @@ class Record:
         if self._curves is not None:
             self._curves.add(name, values, steps)
 
+    def _refuse(self, values: dict[str, Scalar]) -> None:
+        if self._curves is not None:
+            self._curves.refuse(values)
+
     def _queue_all(self, points: Sequence[dict[str, Scalar]]) -> None:
         for point in points:
             self._queue(point, f"{self.spec.name}: start")
@@ -335,6 +339,8 @@ class Record:
         self._representative.add(accepted)
         self._learn(folder, trial.user_attrs["values"], accepted)
         reason = trial.user_attrs.get("reason")
+        if reason == UNREACHABLE:
+            self._refuse(trial.user_attrs["values"])
         if reason == PAUSED and accepted:
             self._paused[folder] = _Paused(trial.number, int(accepted[-1]["step"] or 0))
         if trial.state.name == "COMPLETE" or reason in (DOMINATED, PAUSED):
@@ -728,6 +734,7 @@ class Record:
         if ended.reason == UNREACHABLE:
             # It costs nothing and says little, so it does not count towards the trials wanted.
             self._add("unreachable")
+            self._refuse(job.values)
             self._unreachable_in_a_row += 1
         else:
             here = sum(step.seconds for step in folder.steps() if step.step > job.rung)

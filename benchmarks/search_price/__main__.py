@@ -8,15 +8,19 @@ walk them. A step costs what the steps of its table took when trials of both wer
 import argparse
 import json
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import wilcoxon
 
 from benchmarks.report import Study, listed, render, sentence, table
 from benchmarks.search_quality.lookup import (
+    HERE,
     TABLES,
     WALKED,
     Array,
@@ -34,6 +38,7 @@ from rfprune.core.files import write_json
 from rfprune.results import SweepFolder
 from rfprune.spec import SweepSpec
 from rfprune.spec.yaml_files import parse_spec
+from rfprune.study.known_costs import KnownCosts
 from rfprune.study.record import Ended, Record
 from rfprune.study.representative import Metrics
 from rfprune.study.study import lock, open_study
@@ -41,7 +46,10 @@ from rfprune.study.study import lock, open_study
 COSTS = TABLES / "cost.json"
 _PROMOTE = {"first_step": 2, "factor": 2, "promote": True}
 #: Parts of the CPU seconds of the full search that the others get.
-_PARTS = (0.1, 0.2)
+_PARTS = (0.05, 0.1, 0.2)
+_ASKED = 0.1
+#: Seeds of samplers that take longer than the trials.
+_FEWER = {"gp": 3}
 _FULL = 200
 
 
@@ -52,6 +60,20 @@ class Case(NamedTuple):
     walked: bool
     sampler: str
     early_stop: Mapping[str, Any] | None = None
+    curves: bool = True
+
+
+class Run(NamedTuple):
+    """A search, after each trial: hypervolume, and CPU seconds of its trials and of its draws."""
+
+    volumes: Array
+    trials: Array
+    draws: Array
+
+    @property
+    def spent(self) -> Array:
+        """CPU seconds of both."""
+        return self.trials + self.draws
 
 
 CASES = (
@@ -61,6 +83,7 @@ CASES = (
     Case("auto", False, "auto"),
     Case("auto, promotion", False, "auto", _PROMOTE),
     Case("random, budgets walked", True, "random"),
+    Case("TPE from the corners, budgets walked", True, "auto", curves=False),
     Case("auto, budgets walked", True, "auto"),
 )
 
@@ -72,36 +95,59 @@ def prices(task: str, seeds: int) -> Iterator[dict[str, Any]]:
     costs = json.loads(COSTS.read_text())
     random = Case("", False, "random")
     full = [run_case(task, tables, random, s, costs, whole, _FULL) for s in range(seeds)]
-    ends = np.array([volumes[-1] for volumes, _ in full])
-    budgets = [spent[-1] for _, spent in full]
+    ends = np.array([run.volumes[-1] for run in full])
+    budgets = [run.spent[-1] for run in full]
     yield {
         "search": f"random, {_FULL} trials ({np.mean(budgets):.0f} CPU seconds)",
         **{f"at {100 * part:.0f} %": "" for part in _PARTS},
         "at 100 %": spread(ends, 4),
         "there at, %": "100",
+        "p at 10 %": None,
+        "ms a draw": f"{1000 * np.mean([run.draws[-1] / len(run.draws) for run in full]):.0f}",
     }
     for case in CASES:
-        most = _PARTS[0] if case.sampler == "gp" else _PARTS[-1]
         found = [
-            run_case(task, tables, case, s, costs, whole, _FULL, most * budget)
-            for s, budget in enumerate(budgets)
+            run_case(task, tables, case, s, costs, whole, _FULL, _PARTS[-1] * budget)
+            for s, budget in enumerate(budgets[: _FEWER.get(case.sampler)])
         ]
-        row: dict[str, Any] = {"search": case.name}
-        for part in _PARTS:
-            parts = [
-                volumes[max(int(np.searchsorted(spent, part * budget, side="right")) - 1, 0)]
-                for (volumes, spent), budget in zip(found, budgets, strict=True)
-            ]
-            row[f"at {100 * part:.0f} %"] = spread(parts, 4) if part <= most else None
-        there = [
-            np.flatnonzero(volumes >= end) for (volumes, _), end in zip(found, ends, strict=True)
-        ]
-        reached = [
-            100 * spent[at[0]] / budget if len(at) else np.inf
-            for at, (_, spent), budget in zip(there, found, budgets, strict=True)
-        ]
-        shown = [f"{r:.0f}" if np.isfinite(r) else f"> {100 * most:.0f}" for r in sorted(reached)]
-        yield {**row, "at 100 %": None, "there at, %": ", ".join(shown)}
+        print(f"{task}: {case.name}", file=sys.stderr, flush=True)
+        yield {"search": case.name, **_row(found, ends, budgets)}
+
+
+def _row(found: list[Run], ends: Array, budgets: list[float]) -> dict[str, Any]:
+    """Return where searches are at parts of the seconds, and beside the ends of the full ones."""
+    at = {
+        part: np.array(
+            [_at(run, part * budget) for run, budget in zip(found, budgets, strict=False)]
+        )
+        for part in _PARTS
+    }
+    there = [
+        100 * run.spent[reached[0]] / budget
+        if len(reached := np.flatnonzero(run.volumes >= end))
+        else np.inf
+        for run, end, budget in zip(found, ends, budgets, strict=False)
+    ]
+    known = [r for r in sorted(there) if np.isfinite(r)]
+    missed = len(there) - len(known)
+    shown = f"{known[0]:.0f} to {known[-1]:.0f}" if known else ""
+    rest = f"{missed} of {len(there)} > {100 * _PARTS[-1]:.0f}" if missed else ""
+    ahead = wilcoxon(at[_ASKED], ends[: len(found)], alternative="greater").pvalue
+    draws = 1000 * np.mean([run.draws[-1] / len(run.draws) for run in found])
+    return {
+        **{f"at {100 * part:.0f} %": spread(values, 4) for part, values in at.items()},
+        "at 100 %": None,
+        "there at, %": ", ".join(filter(None, (shown, rest))),
+        "p at 10 %": f"{ahead:.4f}",
+        "ms a draw": f"{draws:.0f}",
+        **({"seeds": len(found)} if len(found) < len(ends) else {}),
+    }
+
+
+def _at(run: Run, seconds: float) -> float:
+    """Return the hypervolume once so many seconds are spent; 0 before the first trial's end."""
+    ended = int(np.searchsorted(run.spent, seconds, side="right"))
+    return float(run.volumes[ended - 1]) if ended else 0.0
 
 
 def run_case(
@@ -113,8 +159,8 @@ def run_case(
     whole: Lookup,
     trials: int,
     most: float = np.inf,
-) -> tuple[Array, Array]:
-    """Return hypervolume and CPU seconds after each trial, up to `most` seconds."""
+) -> Run:
+    """Search until trials and search have taken `most` seconds."""
     table = WALKED[task] if case.walked else task
     lookup, step_cost = tables[table], costs[table]["cpu_seconds"]
     spec, space = read_task(table)
@@ -122,15 +168,21 @@ def run_case(
     wanted = min(trials, len(lookup.steps))
     spec = parse_spec(SweepSpec, spec.canonical() | asked | {"trials": wanted}, table)
     accepted: list[list[Metrics]] = []
-    spent: list[float] = [0.0]
+    spent: list[float] = []
+    drawing: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = SweepFolder(Path(name) / spec.name)
         with lock(folder):
             study = open_study(spec, folder, space.layers)
-            record = Record(spec, folder, space, study, reference(task_of(table), whole))
-            while not record.finished and spent[-1] < most:
+            known = KnownCosts(spec, space, HERE) if case.curves else None
+            record = Record(
+                spec, folder, space, study, reference(task_of(table), whole), costs=known
+            )
+            while not record.finished and sum(spent) + sum(drawing) < most:
+                began = time.process_time()
                 if (job := record.ask()) is None:
                     continue
+                drawing.append(time.process_time() - began)
                 place, why = folder.trial(job.folder), ""
                 # A promoted trial continues behind the steps that it has.
                 first = len(place.steps())
@@ -143,10 +195,10 @@ def run_case(
                         break
                 steps = [step.facts() for step in done if step.accepted]
                 accepted.append(steps)
-                spent.append(spent[-1] + step_cost * (len(done) - first))
+                spent.append(step_cost * (len(done) - first))
                 ended = Ended(record.early_end, why) if why else Ended(steps=steps)
                 record.finish(job.number, ended)
-    return curve(task, accepted, whole), np.array(spent[1:])
+    return Run(curve(task, accepted, whole), np.cumsum(spent), np.cumsum(drawing))
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
@@ -158,7 +210,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             print(line, flush=True)
         raise SystemExit
     if given.time:
-        write_json(COSTS, time_trials(tables, given.work, given.time))
+        # The tables of a task are timed together; those of another one may be of another day.
+        known = json.loads(COSTS.read_text()) if COSTS.exists() else {}
+        write_json(COSTS, known | time_trials(tables, given.work, given.time))
         raise SystemExit
     return {
         "prices": {task: list(prices(task, given.seeds)) for task in given.tasks},
@@ -170,9 +224,11 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 def page(result: dict[str, Any]) -> str:
     """Return the page of the documentation."""
+    # Seconds of tables that no search here has used say nothing.
     costs = [
         f"{cost['cpu_seconds']:.3f} s in `{name}` ({cost['trials']} trials)"
         for name, cost in result["costs"].items()
+        if name in result["points"]
     ]
     parts = [f"## {task}\n\n{table(rows)}" for task, rows in result["prices"].items()]
     return render(
@@ -194,7 +250,7 @@ if __name__ == "__main__":
         packages=("optuna", "numpy", "scipy", "torch"),
         options={
             "--tasks": (listed(list(WALKED)), ",".join(WALKED), "with commas"),
-            "--seeds": (int, 3, "of the searches"),
+            "--seeds": (int, 10, "of the searches"),
             "--tabulate": (bool, False, "1 runs the trials that the tables lack"),
             "--time": (int, None, "so many trials of each table again, for what a step costs"),
             "--work": (Path, Path("runs/search_price"), "scratch of --tabulate and --time"),

@@ -42,7 +42,8 @@ LAYERS = {
     "digits": {"fc1": (64, 64), "fc2": (64, 32), "fc3": (32, 32), "output": (32, 10)},
     "jets": {"fc1": (16, 64), "fc2": (64, 32), "fc3": (32, 32), "output": (32, 5)},
 }
-_MEASURED = ("val_accuracy", "dsp", "latency_cycles", "seconds")
+#: What a network that has learned nothing scores, by task.
+CHANCE = {"digits": 0.1, "jets": 0.2}
 _FACTS = ("step", "accepted")
 
 
@@ -80,14 +81,20 @@ def axes_of(space: Space) -> dict[str, tuple[Scalar, ...]]:
     return {parameter.path: tuple(parameter.every()) for parameter in space.parameters}
 
 
+def measured(spec: SweepSpec) -> tuple[str, ...]:
+    """Return the quantities that a task's table keeps: the objectives, and seconds."""
+    return (*spec.objectives, "seconds")
+
+
 def read_lookup(name: str) -> Lookup:
     """Return a task's table.
 
     Raises:
         SystemExit: the table is not complete yet.
     """
-    axes = axes_of(read_task(name)[1])
-    rows = _read_rows(name, axes)
+    spec, space = read_task(name)
+    axes = axes_of(space)
+    rows = _read_rows(name, axes, measured(spec))
     missing = [point for point in itertools.product(*axes.values()) if point not in rows]
     if missing:
         raise SystemExit(
@@ -98,7 +105,7 @@ def read_lookup(name: str) -> Lookup:
 
 
 def _read_rows(
-    name: str, axes: Mapping[str, tuple[Scalar, ...]]
+    name: str, axes: Mapping[str, tuple[Scalar, ...]], quantities: Sequence[str]
 ) -> dict[tuple[Scalar, ...], list[StepRecord]]:
     rows: dict[tuple[Scalar, ...], list[StepRecord]] = {}
     path = TABLES / f"{name}.csv"
@@ -107,7 +114,7 @@ def _read_rows(
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             point = tuple(type(axis[0])(row[path]) for path, axis in axes.items())
-            known: dict[str, float] = {name: float(row[name]) for name in _MEASURED}
+            known: dict[str, float] = {name: float(row[name]) for name in quantities}
             known |= {fact: int(row[fact]) for fact in _FACTS}
             rows.setdefault(point, []).append(StepRecord.model_validate(known))
     return rows
@@ -117,7 +124,8 @@ def tabulate(name: str, work: Path) -> Iterator[str]:
     """Run the trials that the table lacks, in a scratch folder; yield a line for each."""
     spec, space = read_task(name)
     axes = axes_of(space)
-    done = _read_rows(name, axes)
+    quantities = measured(spec)
+    done = _read_rows(name, axes, quantities)
     points = list(itertools.product(*axes.values()))
     folder = SweepFolder(work / name)
     path = TABLES / f"{name}.csv"
@@ -128,11 +136,11 @@ def tabulate(name: str, work: Path) -> Iterator[str]:
         trial = folder.trial(number)
         resolved = space.resolve(spec, dict(zip(axes, point, strict=True)))
         run_timed(resolved, trial, folder)
-        lines = [] if path.exists() else [",".join([*axes, *_FACTS, *_MEASURED])]
+        lines = [] if path.exists() else [",".join([*axes, *_FACTS, *quantities])]
         for step in trial.steps():
             facts = [str(int(getattr(step, fact))) for fact in _FACTS]
-            measured = [f"{step.metrics()[quantity]:.6g}" for quantity in _MEASURED]
-            lines.append(",".join([*map(str, point), *facts, *measured]))
+            values = [f"{step.metrics()[quantity]:.6g}" for quantity in quantities]
+            lines.append(",".join([*map(str, point), *facts, *values]))
         # All steps of a trial at once, so that a trial is there whole or not at all.
         with path.open("a", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
@@ -235,9 +243,12 @@ def _steps(
 
 def reference(task: str, lookup: Lookup) -> dict[str, float]:
     """Return the reference point as a sweep fixes it: chance, and 1.1 of the largest dense one."""
+    spec, _ = read_task(task)
     dense = [steps[0].metrics() for steps in lookup.steps.values()]
-    worst = {name: 1.1 * max(step[name] or 0.0 for step in dense) for name in _MEASURED}
-    return {**worst, "val_accuracy": 1 / LAYERS[task]["output"][1]}
+    return {
+        name: CHANCE[task] if way == "max" else 1.1 * max(step[name] or 0.0 for step in dense)
+        for name, way in spec.objectives.items()
+    }
 
 
 def curve(task: str, found: Sequence[Sequence[Metrics]], lookup: Lookup) -> Array:

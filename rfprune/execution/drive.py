@@ -41,6 +41,7 @@ from rfprune.results import SweepFolder
 from rfprune.results.retention import find_surplus, remove
 from rfprune.spec import SweepSpec
 from rfprune.study.events import Listener, SweepEvent
+from rfprune.study.known_costs import KnownCosts
 from rfprune.study.missing import find_missing
 from rfprune.study.record import Record, check_constraints
 from rfprune.study.sampler import SamplerChoice
@@ -146,7 +147,10 @@ def run_sweep(
         study = open_study(spec, folder, space.layers, facts["sweep_id"])
         with contextlib.closing(study):
             point, earlier = facts["reference_point"], warm_start.trials
-            record = Record(spec, folder, space, study, point, again, earlier, context.base_dir)
+            costs = _known_costs(spec, space, context)
+            record = Record(
+                *(spec, folder, space, study, point, again, earlier, context.base_dir, costs)
+            )
             remember_code(folder.path, context.base_dir, spec.canonical())
             # After the study has accepted the file: a refused change leaves the folder as it was.
             folder.write_spec(spec, {**facts, "sampler": record.choice._asdict()})
@@ -155,6 +159,13 @@ def run_sweep(
             if spec.runs.keep != "all":
                 remove(find_surplus(folder, spec.runs.keep).paths)
             return _outcome(record, watch, interrupted)
+
+
+def _known_costs(spec: SweepSpec, space: Space, context: WorkerContext) -> KnownCosts | None:
+    """Return what dense networks cost; None where a function of somebody's own is run."""
+    if context.function != DEFAULT_FUNCTION:
+        return None
+    return KnownCosts(spec, space, context.base_dir)
 
 
 def _facts(

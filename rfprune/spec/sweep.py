@@ -41,7 +41,7 @@ __all__ = [
 _CONDITION = re.compile(
     r"^\s*([A-Za-z_0-9]+(?:\.[A-Za-z_0-9]+)*)\s*(<=|>=|==|!=|<|>)\s*([-+0-9.eE]+)\s*$"
 )
-_SAMPLERS = ("auto", "tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid")
+_SAMPLERS = ("auto", "curves", "tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid")
 #: Names that a condition may use besides the measured quantities.
 FLAGS = ("dense", "feasible", "trial", "step")
 
@@ -109,8 +109,8 @@ class SamplerSpec(StrictSpec):
 
     name: str = Field(
         "auto",
-        description="auto, tpe, nsga2, nsga3, gp, qmc, random or grid; hub:PACKAGE of OptunaHub; "
-        "or package.module:Sampler",
+        description="auto, curves, tpe, nsga2, nsga3, gp, qmc, random or grid; hub:PACKAGE of "
+        "OptunaHub; or package.module:Sampler",
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     args: dict[str, Any] = added({}, description="keyword arguments of a sampler of your own")

@@ -11,7 +11,7 @@ from rfprune.core.arrays import FloatArray
 from rfprune.study.parameters import Listed, Parameter, Scalar
 from rfprune.study.space import Space
 
-__all__ = ["Durations"]
+__all__ = ["Durations", "coordinates"]
 
 #: Trials before anything is said, and how many of them say it.
 _LEAST, _NEAREST = 5, 3
@@ -31,7 +31,7 @@ class Durations:
 
     def add(self, values: Mapping[str, Scalar], seconds: float) -> None:
         """Take in a trial."""
-        self._rows.append(self._row(values))
+        self._rows.append(coordinates(self._space, values))
         self._logs.append(math.log(max(seconds, 1e-3)))
 
     def expected(self, values: Mapping[str, Scalar]) -> float | None:
@@ -41,18 +41,20 @@ class Durations:
         """
         if len(self._rows) < _LEAST:
             return None
-        gaps = np.abs(np.array(self._rows) - self._row(values)).sum(axis=1)
+        gaps = np.abs(np.array(self._rows) - coordinates(self._space, values)).sum(axis=1)
         nearest = np.argsort(gaps, kind="stable")[:_NEAREST]
         return math.exp(float(np.mean(np.array(self._logs)[nearest])))
 
-    def _row(self, values: Mapping[str, Scalar]) -> FloatArray:
-        parts = [
-            _place(p, values[p.path])
-            if p.path in values and self._space.active(p, values)
-            else [-1.0] * _width(p)
-            for p in self._space.parameters
-        ]
-        return np.array([number for part in parts for number in part])
+
+def coordinates(space: Space, values: Mapping[str, Scalar]) -> FloatArray:
+    """Return a point as numbers from 0 to 1 (D,); -1 where a path is not searched there."""
+    parts = [
+        _place(p, values[p.path])
+        if p.path in values and space.active(p, values)
+        else [-1.0] * _width(p)
+        for p in space.parameters
+    ]
+    return np.array([number for part in parts for number in part])
 
 
 def _width(parameter: Parameter) -> int:

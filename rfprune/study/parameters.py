@@ -74,6 +74,10 @@ class Listed:
         """Yield every value."""
         return iter(self.values)
 
+    def at(self, place: float) -> Scalar:
+        """Return the value at a place from 0 to 1, 1 left out, of the list."""
+        return self.values[int(place * len(self.values))]
+
     def encode(self, value: Scalar) -> Scalar:
         """Return what the study holds for `value`."""
         # By index: Optuna's integers are neighbours where the values are.
@@ -170,6 +174,17 @@ class Numbers:
         if step is None:
             return middle
         return self.last_on_grid(self.low, middle, step)
+
+    def at(self, place: float) -> Scalar:
+        """Return the value at a place from 0 to 1, 1 left out, of the range."""
+        if self.count is not None and not self.log:
+            # By number, so that all values of a grid are as likely.
+            first, step = Decimal(str(self.low)), Decimal(str(self.step or 1))
+            value = first + int(place * self.count) * step
+            return int(value) if self.whole else float(value)
+        low, high = float(self.low), float(self.high)
+        inside: float = low * (high / low) ** place if self.log else low + place * (high - low)
+        return round(inside) if self.whole else inside
 
     def every(self) -> Iterator[Scalar]:
         """Yield every value in exact decimals; of a continuum, the values of `samples`."""

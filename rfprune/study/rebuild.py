@@ -18,7 +18,7 @@ from rfprune.results.points import raw_spec
 from rfprune.spec import SweepSpec
 from rfprune.study.parameters import Scalar
 from rfprune.study.record import Ended, Record
-from rfprune.study.sampler import first_points
+from rfprune.study.sampler import choose_sampler, first_points
 from rfprune.study.space import Space
 from rfprune.study.study import free_name, lock, open_study
 from rfprune.study.trials import RETRIED
@@ -84,7 +84,7 @@ def rebuild_locked(spec: SweepSpec, folder: SweepFolder, space: Space) -> Rebuil
             record.replay(_end_of(number))
         # What had not ended is left as a driver's death leaves it, to be resumed.
         record.orphan_live()
-        record.queue_unknown(first_points(spec, space, record.choice))
+        record.queue_unknown(first_points(spec, space, choose_sampler(spec, space)))
     finally:
         study.close()
     return Rebuilt(len(trials), aside, left_out)

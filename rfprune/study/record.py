@@ -20,6 +20,7 @@ from rfprune.errors import RunsError, SpecError
 from rfprune.results import SweepFolder, TrialResult
 from rfprune.spec import SweepSpec, TrialSpec
 from rfprune.spec.sweep import FLAGS
+from rfprune.study.curves import Curves
 from rfprune.study.durations import Durations
 from rfprune.study.earlier import Earlier
 from rfprune.study.halving import Halving
@@ -27,7 +28,14 @@ from rfprune.study.missing import find_missing, put_aside
 from rfprune.study.own_samplers import naming_its_faults
 from rfprune.study.parameters import Scalar
 from rfprune.study.representative import Metrics, Representative
-from rfprune.study.sampler import SamplerChoice, choose_sampler, first_points, make_sampler
+from rfprune.study.sampler import (
+    CURVES,
+    SamplerChoice,
+    choose_sampler,
+    derived_seed,
+    first_points,
+    make_sampler,
+)
 from rfprune.study.space import Space
 from rfprune.study.stopping import Stopping
 from rfprune.study.trials import (
@@ -53,6 +61,7 @@ from rfprune.study.trials import (
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
+    from rfprune.study.known_costs import Costs
     from rfprune.study.optuna_private import OwnedStudy
     from rfprune.study.warm_start import EarlierTrial
 
@@ -144,6 +153,7 @@ class Record:
         again: whether complete trials whose run folders are gone or damaged are run again.
         earlier: trials of other sweeps, told to the study before its first own trial.
         base_dir: folder of the sweep file, where a sampler of the user's own is looked for.
+        costs: of dense networks, for the sampler ``curves``; without them TPE takes its place.
     """
 
     def __init__(
@@ -156,6 +166,7 @@ class Record:
         again: bool = False,
         earlier: Sequence[EarlierTrial] = (),
         base_dir: Path = Path(),
+        costs: Costs | None = None,
     ) -> None:
         self.spec = spec
         self.folder = folder
@@ -185,7 +196,19 @@ class Record:
         self._full_disks_in_a_row = 0
         self._resume_at = float("-inf")
         self._base_dir = base_dir
+        self._curves = self._make_curves(costs)
         self._begin(again, earlier)
+
+    def _make_curves(self, costs: Costs | None) -> Curves | None:
+        """Return who proposes points, if that was chosen and the costs are known."""
+        if self.choice.name != CURVES:
+            return None
+        if costs is not None:
+            curves = Curves(self.spec, self.space, costs, self._representative)
+            if curves.useful:
+                return curves
+        self.choice = SamplerChoice("tpe", "no costs are known before a trial")
+        return None
 
     def _begin(self, again: bool, earlier: Sequence[EarlierTrial]) -> None:
         """Put the study in order after whatever ended the last driver."""
@@ -247,7 +270,11 @@ class Record:
                     params=drawn.params,
                     distributions=drawn.distributions,
                     constraints={t: min(x, _UNKNOWN_EXCESS) for t, x in excesses.items()},
-                    user_attrs={EARLIER: earlier.origin, "values": values},
+                    user_attrs={
+                        EARLIER: earlier.origin,
+                        "values": values,
+                        "steps": [dict(step) for step in earlier.steps],
+                    },
                 )
             )
 
@@ -257,6 +284,11 @@ class Record:
             if EARLIER in trial.user_attrs:
                 feasible = all(excess <= 0 for excess in trial.constraints.values())
                 self._earlier.add(_frozen(trial.user_attrs["values"]), trial.values, feasible)
+                self._learn(
+                    trial.user_attrs[EARLIER],
+                    trial.user_attrs["values"],
+                    trial.user_attrs.get("steps", ()),
+                )
             elif trial.state.name == "COMPLETE" and "values" in trial.user_attrs:
                 self._earlier.compare(_frozen(trial.user_attrs["values"]), trial.values)
         self._guides = self._earlier.best()
@@ -268,6 +300,16 @@ class Record:
         trials = self.study.get_trials(deepcopy=False)
         self.study.hide(trial.number for trial in trials if EARLIER in trial.user_attrs)
         self._guides = []
+        if self._curves is not None:
+            self._curves.forget_earlier()
+
+    def _learn(self, name: int | str, values: dict[str, Scalar], steps: Sequence[Metrics]) -> None:
+        if self._curves is not None:
+            self._curves.add(name, values, steps)
+
+    def _refuse(self, values: dict[str, Scalar]) -> None:
+        if self._curves is not None:
+            self._curves.refuse(values)
 
     def _queue_all(self, points: Sequence[dict[str, Scalar]]) -> None:
         for point in points:
@@ -280,12 +322,25 @@ class Record:
             if _frozen(point) not in self._values:
                 self._queue(point, self.spec.name)
 
+    def _queue_proposal(self) -> None:
+        """Queue the point that promises most, if nothing else waits; none before the first end."""
+        if self._curves is None or self._waiting():
+            return
+        n_trials = len(self.study.get_trials(deepcopy=False))
+        running = [job.values for job in self.live.values()]
+        seed = derived_seed(self.spec.sampler.seed, n_trials)
+        if (point := self._curves.propose(self._values, running, seed)) is not None:
+            self._queue(point, self.spec.name)
+
     def _take_in(self, trial: FrozenTrial) -> None:
         """Take in a trial that ended under an earlier driver."""
         folder = trial.user_attrs["folder"]
         accepted = self._accepted(folder)
         self._representative.add(accepted)
+        self._learn(folder, trial.user_attrs["values"], accepted)
         reason = trial.user_attrs.get("reason")
+        if reason == UNREACHABLE:
+            self._refuse(trial.user_attrs["values"])
         if reason == PAUSED and accepted:
             self._paused[folder] = _Paused(trial.number, int(accepted[-1]["step"] or 0))
         if trial.state.name == "COMPLETE" or reason in (DOMINATED, PAUSED):
@@ -395,6 +450,7 @@ class Record:
                 and not self._queue_point()
             ):
                 break
+            self._queue_proposal()
             passed_over = self._ended.too_long
             job = self._draw()
             if job is not None:
@@ -559,6 +615,7 @@ class Record:
             # Last: from here on the trial has ended for Optuna.
             self.study.tell(trial, values)
         self._representative.add(ended.steps)
+        self._learn(job.folder, job.values, ended.steps)
         self._stopping.add(ended.steps, ended.seconds)
         if not job.rung:
             self._durations.add(job.values, ended.seconds)
@@ -673,9 +730,11 @@ class Record:
         }
         stop_early(self.study, job.number, ended.reason, ended.error, values)
         self._representative.add(accepted)
+        self._learn(job.folder, job.values, accepted)
         if ended.reason == UNREACHABLE:
             # It costs nothing and says little, so it does not count towards the trials wanted.
             self._add("unreachable")
+            self._refuse(job.values)
             self._unreachable_in_a_row += 1
         else:
             here = sum(step.seconds for step in folder.steps() if step.step > job.rung)

@@ -42,6 +42,11 @@ class Representative:
         self.reference: FloatArray | None = None if np.isnan(fixed).any() else fixed
         self._front: FloatArray = np.empty((0, len(self._objectives)))
 
+    @property
+    def front(self) -> FloatArray:
+        """The losses (N, M) of the front of the trials that have ended."""
+        return self._front
+
     def usable(self, step: Metrics) -> bool:
         """Return whether all objectives of a step are finite and no constraint is on a NaN."""
         objectives = [step.get(name) for name in self._objectives]

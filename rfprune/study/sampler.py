@@ -25,8 +25,17 @@ from rfprune.study.space import Space
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-__all__ = ["SamplerChoice", "choose_sampler", "derived_seed", "first_points", "make_sampler"]
+__all__ = [
+    "CURVES",
+    "SamplerChoice",
+    "choose_sampler",
+    "derived_seed",
+    "first_points",
+    "make_sampler",
+]
 
+#: Proposes points by itself; see `rfprune.study.curves`.
+CURVES = "curves"
 #: TPE with several objectives sorts all trials by non-domination for each draw (137 ms of CPU at
 #: 600 trials); above this number a sampler whose cost does not grow takes over.
 _TPE_TRIALS = 400
@@ -56,11 +65,15 @@ def choose_sampler(spec: SweepSpec, space: Space) -> SamplerChoice:
         )
     if name != "auto":
         return SamplerChoice(name, "as the sweep file says")
+    n_objectives = len(spec.objectives)
+    scores = sum(name.startswith("val_") for name in spec.objectives)
+    # Before the grid: where all points fit, those that promise most come first.
+    if _walks(spec, space) and 0 < scores < n_objectives and spec.trials <= _TPE_TRIALS:
+        return SamplerChoice(CURVES, "each trial walks its budgets, and costs are known before it")
     if size is not None and size <= spec.trials:
         return SamplerChoice(
             "grid", f"all {size} points of the space fit into {spec.trials} trials"
         )
-    n_objectives = len(spec.objectives)
     if spec.trials <= _TPE_TRIALS:
         kind = "one objective" if n_objectives == 1 else f"{n_objectives} objectives"
         shape = "a conditional space" if space.conditional else "an unconditional space"
@@ -70,15 +83,22 @@ def choose_sampler(spec: SweepSpec, space: Space) -> SamplerChoice:
     return SamplerChoice("nsga2", f"more than {_TPE_TRIALS} trials, where the cost of TPE grows")
 
 
+def _walks(spec: SweepSpec, space: Space) -> bool:
+    """Return whether trials walk their budgets, in a space where all paths are always searched."""
+    everywhere = not space.conditional and not space.networks
+    return bool(spec.prune.walked) and everywhere
+
+
 def first_points(spec: SweepSpec, space: Space, choice: SamplerChoice) -> list[dict[str, Scalar]]:
     """Return the points that are tried first: those of the sweep file, then `auto`'s own.
 
     ``auto`` begins with the extremes of what trades accuracy for cost: smallest and largest reuse
     factors with smallest and largest budgets, all else in the middle. They span the front, and a
-    sampler needs dozens of trials to find them by itself (docs/results/search_quality.md).
+    sampler needs dozens of trials to find them by itself (docs/results/search_quality.md); curves
+    find their first point from the costs.
     """
     points = [dict(point) for point in space.starts]
-    if spec.sampler.name == "auto" and choice.name != "grid":
+    if spec.sampler.name == "auto" and choice.name not in ("grid", CURVES):
         # The corners span the front; between them the sampler has something to interpolate.
         networks: list[dict[str, Scalar]] = [{SEARCHED: label} for label in space.networks]
         # Of several networks the two that lie farthest apart: most accurate, and cheapest.
@@ -170,5 +190,5 @@ def _make(name: str, seed: int, fresh: int, space: Space) -> BaseSampler:
         return samplers.QMCSampler(
             seed=derived_seed(seed), scramble=True, warn_independent_sampling=False
         )
-    # random; and grid, whose points the driver itself puts into the study, one by one.
+    # random; and grid and curves, whose points the driver itself puts into the study, one by one.
     return samplers.RandomSampler(seed=fresh)

@@ -107,6 +107,14 @@ class Space:
                 values[parameter.path] = parameter.suggest(trial)
         return values
 
+    def middle(self) -> Values:
+        """Return the point with every path in the middle of its values."""
+        values: Values = {}
+        for parameter in self.parameters:
+            if self.active(parameter, values):
+                values[parameter.path] = parameter.middle()
+        return values
+
     def resolve(self, spec: SweepSpec, values: Mapping[str, Scalar]) -> TrialSpec:
         """Return the trial at point `values` of `spec`, of which this is the space.
 

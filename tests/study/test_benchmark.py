@@ -84,11 +84,13 @@ def test_a_step_is_paid_once_also_by_a_trial_that_pauses(digits: Lookup) -> None
         search_price.Case("", True, "random"),
         search_price.Case("", False, "random", rule),
     ):
-        volumes, spent = search_price.run_case("digits", tables, case, 0, costs, digits, 8)
+        run = search_price.run_case("digits", tables, case, 0, costs, digits, 8)
+        volumes, spent = run.volumes, run.trials
         assert (np.diff(volumes) >= 0).all()
         # A step costs 1 here, so that all of them are whole numbers, and none is negative.
         assert (np.diff(spent) > 0).all()
         assert spent[-1] == int(spent[-1])
+        assert (np.diff(run.draws) > 0).all()
         if case.early_stop is None:
             assert len(volumes) == 8
         else:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.flaky(reruns=1)]
 EXPERIMENT = "1"
+REPOSITORY = Path(__file__).parents[2]
 TRIALS = 6
 
 
@@ -98,13 +104,36 @@ def found(config: TrackingConfig) -> list[Any]:
     return list(client.search_runs([EXPERIMENT], "tags.kind = 'trial'"))
 
 
+@contextmanager
+def ui_command(folder: SweepFolder, config: TrackingConfig, place: Path) -> Iterator[str]:
+    """Yield the address that ``rfprune ui SWEEP`` prints, in a folder with its own mlflow.yml."""
+    (place / "mlflow.yml").write_text(config.model_dump_json())
+    command = [sys.executable, "-m", "rfprune", "ui", folder.path.name, "--no-browser"]
+    command += ["--port", str(browser.free_port()), "--runs", str(folder.path.parent)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    server = subprocess.Popen(
+        command, cwd=place, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        assert server.stdout is not None
+        printed = re.search(r"http://\S+", server.stdout.readline())
+        assert printed is not None
+        yield printed.group()
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=60)
+
+
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1920, 1080)])
-def test_a_fresh_browser_shows_the_sorted_trials_without_a_click(
-    folder, config, width: int, height: int
+def test_the_command_shows_a_fresh_browser_the_sorted_trials_without_a_click(
+    folder, config, tmp_path: Path, width: int, height: int
 ) -> None:
     runs = project(folder, config)
-    with browser.mlflow_server(config) as address, browser.open_page(width, height) as page:
-        page.goto(f"{address}{view_path(config)}")
+    with (
+        ui_command(folder, config, tmp_path) as address,
+        browser.open_page(width, height) as page,
+    ):
+        page.goto(address)
         first = page.get_by_role("link", name=re.compile(r"^trial-\d{4}$")).first
         first.wait_for(timeout=browser.LOADED_MS)
         heads = page.get_by_role("columnheader").all_inner_texts()

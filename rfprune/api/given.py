@@ -323,7 +323,7 @@ def _pickled(thing: Any, key: str) -> bytes:
     own = [
         module
         for name, module in list(sys.modules.items())
-        if name not in ("__main__", "__mp_main__") and is_own_module(name) and _near(name, home)
+        if name not in ("__main__", "__mp_main__") and _near(name, home) and is_own_module(name)
     ]
     added = [m for m in own if m.__name__ not in cloudpickle.list_registry_pickle_by_value()]
     for module in added:

@@ -38,10 +38,16 @@ def is_own_module(name: str | None) -> bool:
     )
     if file is None:
         return False
-    installed = {sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib")}
     path = Path(file).resolve()
     parts = {"site-packages", "dist-packages"} & set(path.parts)
-    return not parts and not any(path.is_relative_to(place) for place in installed if place)
+    return not parts and not any(path.is_relative_to(place) for place in _installed())
+
+
+@functools.cache
+def _installed() -> frozenset[str]:
+    """Return the folders of installed packages; Python takes a millisecond to name one."""
+    places = (sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib"))
+    return frozenset(place for place in places if place)
 
 
 def identity(thing: Any) -> str:

@@ -20,7 +20,7 @@ from rfprune.results.points import losses
 from rfprune.spec import SweepSpec
 from rfprune.study.durations import coordinates
 from rfprune.study.gaussian import GaussianProcess
-from rfprune.study.parameters import Scalar
+from rfprune.study.parameters import Parameter, Scalar
 from rfprune.study.representative import Metrics, Representative
 from rfprune.study.space import Space
 
@@ -137,10 +137,9 @@ class Curves:
             candidates = self._plain(candidates, taken)
             self._assume()
         front = self._representative.front
-        for values in running:
-            if self._priced(values):
-                curve, _, allowed = self._predict([values])
-                front = np.vstack([front, curve[0][allowed[0]]])
+        if others := [values for values in running if self._priced(values)]:
+            curves, _, allowed = self._predict(others)
+            front = np.vstack([front, curves[allowed]])
         expected, spread, allowed = self._predict(candidates)
         open_ = self._open(rng, front, expected)
         gains = np.zeros(len(candidates))
@@ -170,10 +169,14 @@ class Curves:
 
     def _candidates(self, rng: np.random.Generator, taken: Collection[Point]) -> list[Values]:
         """Return points that are not `taken` and whose costs are known, a few of them from now."""
+
+        def at_random(parameter: Parameter) -> Scalar:
+            return parameter.at(float(rng.random()))
+
         drawn = (
             (self._every[i] for i in rng.permutation(len(self._every)))
             if self._every is not None
-            else (self._draw(rng) for _ in range(2 * _CANDIDATES))
+            else (self._space.point(at_random) for _ in range(2 * _CANDIDATES))
         )
         found: list[Values] = []
         left = _NEW_COSTS
@@ -189,13 +192,6 @@ class Curves:
             if len(found) == _CANDIDATES:
                 break
         return found
-
-    def _draw(self, rng: np.random.Generator) -> Values:
-        values: Values = {}
-        for parameter in self._space.parameters:
-            if self._space.active(parameter, values):
-                values[parameter.path] = parameter.at(float(rng.random()))
-        return values
 
     def _priced(self, values: Mapping[str, Scalar]) -> bool:
         cost = self._cost(values)

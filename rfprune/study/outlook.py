@@ -25,6 +25,7 @@ from rfprune.spec.search import Choices
 from rfprune.study.expand import expand
 from rfprune.study.networks import alone, searched_labels
 from rfprune.study.own_samplers import is_own
+from rfprune.study.parameters import Parameter, Scalar
 from rfprune.study.record import check_constraints
 from rfprune.study.sampler import choose_sampler, make_sampler
 from rfprune.study.space import ParameterRow, Space
@@ -293,11 +294,11 @@ def _check_searched(spec: SweepSpec, target: Target, base_dir: Path) -> None:
 def _corner_trials(spec: SweepSpec, space: Space) -> Iterator[TrialSpec]:
     """Yield first and last corner, of each network in turn."""
     for chosen, pick in product(_networks(spec), (0, -1)):
-        values: dict[str, Any] = {**chosen}
-        for parameter in space.parameters:
-            if parameter.path not in chosen and space.active(parameter, values):
-                values[parameter.path] = parameter.samples()[pick]
-        yield space.resolve(spec, values)
+
+        def corner(parameter: Parameter, pick: int = pick) -> Scalar:
+            return parameter.samples()[pick]
+
+        yield space.resolve(spec, space.point(corner, chosen))
 
 
 def _networks(spec: SweepSpec) -> list[dict[str, Any]]:
@@ -338,13 +339,12 @@ def _narrow_between(
     notes = []
     numbers = range(1, max((len(p.samples()) for p in searched), default=0))
     for chosen, number in product(_networks(spec), numbers):
-        values: dict[str, Any] = {**chosen}
-        for parameter in space.parameters:
-            if parameter.path not in chosen and space.active(parameter, values):
-                samples = parameter.samples()
-                place = min(number, len(samples) - 1) if parameter in searched else 0
-                values[parameter.path] = samples[place]
-        trial = space.resolve(spec, values)
+
+        def value(parameter: Parameter, number: int = number) -> Scalar:
+            samples = parameter.samples()
+            return samples[min(number, len(samples) - 1) if parameter in searched else 0]
+
+        trial = space.resolve(spec, space.point(value, chosen))
         model = new_model(trial, data, base_dir)
         with importable(base_dir):
             method = find_method(trial.prune.method)

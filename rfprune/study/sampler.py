@@ -19,7 +19,7 @@ from rfprune.spec import SweepSpec
 from rfprune.spec.networks import SEARCHED
 from rfprune.spec.sweep import SamplerSpec
 from rfprune.study.own_samplers import is_own, make_own
-from rfprune.study.parameters import Scalar
+from rfprune.study.parameters import Parameter, Scalar
 from rfprune.study.space import Space
 
 if TYPE_CHECKING:
@@ -117,17 +117,14 @@ def first_points(spec: SweepSpec, space: Space, choice: SamplerChoice) -> list[d
 def _corner(
     space: Space, chosen: Mapping[str, Scalar], reuse: int, budget: int
 ) -> dict[str, Scalar]:
-    point: dict[str, Scalar] = dict(chosen)
-    for parameter in space.parameters:
-        if parameter.path in chosen or not space.active(parameter, point):
-            continue
+    def value(parameter: Parameter) -> Scalar:
         if parameter.path.endswith(".reuse_factor"):
-            point[parameter.path] = parameter.samples()[reuse]
-        elif parameter.path.startswith("prune.budget."):
-            point[parameter.path] = parameter.samples()[budget]
-        else:
-            point[parameter.path] = parameter.middle()
-    return point
+            return parameter.samples()[reuse]
+        if parameter.path.startswith("prune.budget."):
+            return parameter.samples()[budget]
+        return parameter.middle()
+
+    return space.point(value, chosen)
 
 
 def derived_seed(*numbers: int) -> int:

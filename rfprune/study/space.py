@@ -8,7 +8,7 @@ network is in `rfprune.study.expand`. The seed of a sweep is the seed of all its
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -98,22 +98,30 @@ class Space:
             for path, allowed in parameter.when.items()
         )
 
-    def suggest(self, trial: Trial | FixedTrial) -> Values:
-        """Draw one point: a value for every path that is searched there."""
-        values: Values = {}
+    def point(
+        self, value: Callable[[Parameter], Scalar], given: Mapping[str, Scalar] | None = None
+    ) -> Values:
+        """Return a point: a value for every path that is searched there.
+
+        Args:
+            value: asked for each of these paths that is not given.
+            given: values of some paths.
+        """
+        given = given or {}
+        values: Values = dict(given)
         # Parents come first, so that what decides about a path has its value.
         for parameter in self.parameters:
-            if self.active(parameter, values):
-                values[parameter.path] = parameter.suggest(trial)
+            if parameter.path not in given and self.active(parameter, values):
+                values[parameter.path] = value(parameter)
         return values
+
+    def suggest(self, trial: Trial | FixedTrial) -> Values:
+        """Draw one point."""
+        return self.point(lambda parameter: parameter.suggest(trial))
 
     def middle(self) -> Values:
         """Return the point with every path in the middle of its values."""
-        values: Values = {}
-        for parameter in self.parameters:
-            if self.active(parameter, values):
-                values[parameter.path] = parameter.middle()
-        return values
+        return self.point(lambda parameter: parameter.middle())
 
     def resolve(self, spec: SweepSpec, values: Mapping[str, Scalar]) -> TrialSpec:
         """Return the trial at point `values` of `spec`, of which this is the space.

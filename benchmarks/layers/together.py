@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from rfprune.errors import SimulationError
-from rfprune.fpga.cpp_compiler import compiler, precompiled_types
+from rfprune.fpga.cpp_compiler import compile_command
 from rfprune.fpga.hls import PROJECT_NAME, Array, Conversion, streamed, written
 
 __all__ = ["compile_together", "run_together"]
@@ -74,14 +74,11 @@ def compile_together(folder: Path, names: Sequence[str]) -> Path:
         lines.append(_PROJECT.format(name=name, project=PROJECT_NAME))
     unit, library = folder / "unit.cpp", folder / f"{names[0]}.so"
     unit.write_text("\n".join(lines))
-    types, options = (
-        folder / names[0] / "firmware" / "ap_types",
-        ["-w", "-std=c++17", "-O0", "-fPIC"],
-    )
-    command = [compiler(), *options, "-shared", f'-DWEIGHTS_DIR="{folder}"', f"-I{types}"]
-    command += precompiled_types(types, options)
+    types = folder / names[0] / "firmware" / "ap_types"
+    command = compile_command(types, ["-w", "-std=c++17", "-O0", "-fPIC"])
+    command += ["-shared", f'-DWEIGHTS_DIR="{folder}"', f"-iquote{folder}"]
     ran = subprocess.run(
-        [*command, f"-iquote{folder}", str(unit), "-o", str(library)],
+        [*command, str(unit), "-o", str(library)],
         capture_output=True,
         text=True,
         check=False,

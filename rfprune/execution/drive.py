@@ -147,8 +147,10 @@ def run_sweep(
         study = open_study(spec, folder, space.layers, facts["sweep_id"])
         with contextlib.closing(study):
             point, earlier = facts["reference_point"], warm_start.trials
-            more = (again, earlier, context.base_dir, _known_costs(spec, space, context))
-            record = Record(spec, folder, space, study, point, *more)
+            costs = _known_costs(spec, space, context)
+            record = Record(
+                spec, folder, space, study, point, again, earlier, context.base_dir, costs
+            )
             remember_code(folder.path, context.base_dir, spec.canonical())
             # After the study has accepted the file: a refused change leaves the folder as it was.
             folder.write_spec(spec, {**facts, "sampler": record.choice._asdict()})

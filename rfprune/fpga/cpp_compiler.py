@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,7 +21,7 @@ from rfprune.core.digests import sha256_of_parts
 from rfprune.core.paths import user_folder
 from rfprune.errors import MissingExtraError
 
-__all__ = ["compiler", "compiler_version", "from_cache", "precompiled_types"]
+__all__ = ["compile_command", "compiler", "from_cache", "version_of"]
 
 #: Folders of a kind in the cache; a precompiled header has 86 MB.
 _KEPT = 4
@@ -44,38 +45,40 @@ def compiler() -> str:
 
 
 @functools.cache
-def compiler_version(program: str) -> str:
-    """Return what a compiler says of itself."""
-    return subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+def version_of(program: str) -> str:
+    """Return the version that a program says it has, as its first number with a dot."""
+    ran = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    match = re.search(r"\d+\.\d[\w.+-]*", ran.stdout)
+    return match.group() if match else "unknown"
 
 
-def precompiled_types(types: Path, options: Sequence[str]) -> list[str]:
-    """Return g++'s arguments that read the vendor's types as they were compiled before.
+def compile_command(types: Path, options: Sequence[str]) -> list[str]:
+    """Return how a command begins that compiles sources with the vendor's types.
 
-    g++ itself compares the options, and reads the headers if they are not those.
+    The types are taken as they were compiled before, if that can be kept. g++ itself compares the
+    options, and reads the headers if they are not those.
 
     Args:
         types: folder of the headers.
         options: those of the compilation that matter to headers: language, optimization, position.
 
-    Returns:
-        None at all where nothing can be kept.
+    Raises:
+        MissingExtraError: no g++.
     """
-    program = compiler()
+    command = [compiler(), *options, f"-I{types}"]
     names = [name for name in _HEADERS if (types / name).is_file()]
     files = [path for path in sorted(types.rglob("*")) if path.is_file()]
-    parts: list[str | bytes] = [compiler_version(program), *options]
+    parts: list[str | bytes] = [version_of(command[0]), *options]
     for path in files:
         parts += [path.relative_to(types).as_posix(), path.read_bytes()]
 
     def make(place: Path) -> bool:
         (place / _TYPES).write_text("".join(f'#include "{name}"\n' for name in names))
-        command = [program, *options, f"-I{types}", "-x", "c++-header", _TYPES]
-        ran = subprocess.run([*command, "-o", f"{_TYPES}.gch"], cwd=place, capture_output=True)
-        return ran.returncode == 0
+        header = ["-x", "c++-header", _TYPES, "-o", f"{_TYPES}.gch"]
+        return subprocess.run([*command, *header], cwd=place, capture_output=True).returncode == 0
 
     found = from_cache("vendor_types", parts, make) if names else None
-    return [] if found is None else ["-include", str(found / _TYPES)]
+    return command if found is None else [*command, "-include", str(found / _TYPES)]
 
 
 def from_cache(

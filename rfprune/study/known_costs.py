@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from rfprune.core.registry import importable
 from rfprune.data import Dataset, load
 from rfprune.errors import InputError
 from rfprune.methods import find_method
@@ -72,7 +73,9 @@ class KnownCosts:
         try:
             spec = self._space.resolve(self._spec, values)
             model = new_model(spec, self._data, self._base_dir)
-            method, shape = find_method(spec.prune.method), self._data.input_shape
+            with importable(self._base_dir):
+                method = find_method(spec.prune.method)
+            shape = self._data.input_shape
             deployment = target_of(spec).deploy(spec, method, model, shape, self._base_dir)
             return deployment.dense_quantities(model)
         except InputError:

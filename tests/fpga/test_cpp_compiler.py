@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rfprune.core.paths import user_folder
-from rfprune.fpga.cpp_compiler import compiler, from_cache, precompiled_types
+from rfprune.fpga.cpp_compiler import compile_command, from_cache
 from rfprune.fpga.proof.verilator import simulate_rtl
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is missing")
@@ -33,8 +33,7 @@ def says(number: int, folder: Path) -> str:
     (folder / "main.cpp").write_text(
         '#include "ap_int.h"\nint main() { std::printf("%d", held); return 0; }\n'
     )
-    kept = precompiled_types(folder, OPTIONS)
-    command = [compiler(), *OPTIONS, f"-I{folder}", "-Winvalid-pch", "-Werror", *kept]
+    command = [*compile_command(folder, OPTIONS), "-Winvalid-pch", "-Werror"]
     subprocess.run([*command, "main.cpp", "-o", "main"], cwd=folder, check=True)
     return subprocess.run(["./main"], cwd=folder, capture_output=True, text=True).stdout
 
@@ -63,9 +62,9 @@ def test_changed_types_are_compiled_anew(tmp_path: Path, cache: Path) -> None:
 @needs_compiler
 def test_types_that_do_not_compile_are_left_to_the_design(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "ap_int.h").write_text("no C++")
-    assert precompiled_types(tmp_path, OPTIONS) == []
+    assert "-include" not in compile_command(tmp_path, OPTIONS)
     assert list((cache / "vendor_types").iterdir()) == []
-    assert precompiled_types(tmp_path / "absent", OPTIONS) == []
+    assert "-include" not in compile_command(tmp_path / "absent", OPTIONS)
 
 
 def test_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from rfprune.fpga.estimators.chains import chains
 from rfprune.fpga.estimators.fifo import Fifos, fifos
 from rfprune.fpga.estimators.layer_columns import TABLES, Columns, Kinds
 from rfprune.fpga.estimators.terms import (
+    OLD_VIVADO_HLS,
     Facts,
     dsp_tiles,
     parallel_elements,
@@ -87,8 +88,6 @@ def _dsp(c: Columns, f: Facts, k: Kinds) -> F:
 _PROCESS_LUT = 60.0
 #: LUTs of the port of a line buffer of Vitis HLS, one memory per line and channel.
 _LINE_PORT_LUT = 27.0
-#: Before this version lines were shift registers of look-up tables, 16 words of two bits each.
-_DELAYS_SINCE = 2019.15
 
 
 def _ports(c: Columns, k: Kinds, between: Fifos) -> F:
@@ -110,8 +109,9 @@ def _lines(c: Columns, k: Kinds) -> tuple[F, F]:
     """LUTs and flip-flops of the lines that a convolution of a stream keeps of its image."""
     windowed = (c.stream == 1) & k.multiplies & ~k.recurrent
     lines = np.where(windowed, (c.kernel_height - 1) * c.channels_in, 0.0)
+    # Shift registers of look-up tables have 16 words of two bits each.
     older = c.data_bits * np.ceil(c.in_width / 16) / 2
-    delays = c.year > _DELAYS_SINCE
+    delays = c.year > OLD_VIVADO_HLS
     lut = np.where(delays, DELAY_LUT + _LINE_PORT_LUT * (c.vivado == 0), older)
     return lines * lut, lines * DELAY_FF * delays
 

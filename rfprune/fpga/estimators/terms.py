@@ -44,6 +44,12 @@ _MOST_TABULATED = 16384
 #: Most inputs of a Resource layer of which each multiplier selects by itself.
 OWN_SELECTOR_INPUTS = 256
 
+#: Up to this version (2019.1) Vivado HLS keeps the lines of a stream in look-up tables, not RAM.
+OLD_VIVADO_HLS = 2019.15
+
+#: LUTs of the flags of one cast that rounds and saturates: two selections of a bit, *and*, *or*.
+_FLAGS = 8.0
+
 #: Wide port, narrow port and shift of each DSP type, (n_types, 3).
 _PORTS = np.array([(*DSP_PORTS[name], DSP_SHIFT[name]) for name in DSP_PORTS], dtype=np.float64)
 
@@ -285,7 +291,7 @@ def resource_lut(c: Columns, f: Facts) -> Terms:
 
 def _built_in(c: Columns) -> B:
     positions = c.in_height * c.in_width
-    found: B = (c.stream == 1) & (positions > 1) & (c.vivado == 1) & (c.year > 2019.15)
+    found: B = (c.stream == 1) & (positions > 1) & (c.vivado == 1) & (c.year > OLD_VIVADO_HLS)
     return found
 
 
@@ -377,10 +383,6 @@ def relu_lut(c: Columns) -> F:
     cast = add_lut(c.output_bits, c.year) + 3 * compare_lut(gone, c.year) + c.output_bits + _FLAGS
     each = compare_lut(c.data_bits, c.year) + c.output_bits + c.rounds * cast
     return parallel_elements(c) * each
-
-
-#: LUTs of the flags of one cast that rounds and saturates: two selections of a bit, *and*, *or*.
-_FLAGS = 8.0
 
 
 def parallel_elements(c: Columns) -> F:

@@ -24,7 +24,7 @@ from torch import Tensor
 from rfprune.core.arrays import IntArray
 from rfprune.core.named import Named
 from rfprune.errors import SimulationError
-from rfprune.fpga.cpp_compiler import compiler, precompiled_types
+from rfprune.fpga.cpp_compiler import compile_command
 from rfprune.fpga.hls.convert import PROJECT_NAME, Conversion
 
 __all__ = [
@@ -172,8 +172,8 @@ def _compile(project: Path, scratch: Path, optimization: str) -> Path:
     library = scratch / "design.so"
     weights = project / "firmware" / "weights"
     types, options = project / "firmware" / "ap_types", ["-w", "-std=c++17", optimization, "-fPIC"]
-    command = [compiler(), *options, "-shared", "-DTRACE_LAYERS", f'-DWEIGHTS_DIR="{weights}"']
-    command += [f"-I{types}", *precompiled_types(types, options)]
+    command = compile_command(types, options)
+    command += ["-shared", "-DTRACE_LAYERS", f'-DWEIGHTS_DIR="{weights}"']
     # Most of the time goes into reading headers; in one unit they are read once.
     unit = scratch / "unit.cpp"
     sources = (f"firmware/{PROJECT_NAME}.cpp", f"{PROJECT_NAME}_bridge.cpp")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rfprune.core.digests import digest_of_file, sha256_of_parts
-from rfprune.fpga.cpp_compiler import compiler
+from rfprune.fpga.cpp_compiler import compiler, version_of
 from rfprune.fpga.hls import (
     PROJECT_NAME,
     Conversion,
@@ -37,12 +36,11 @@ def sources(project: Path) -> list[Path]:
 
 def cpp_path(project: Path) -> PathFacts:
     """Return the path of the C++ in a project."""
-    ran = subprocess.run([compiler(), "-dumpfullversion"], capture_output=True, text=True)
     parts: list[str | bytes] = []
     for path in sources(project):
         parts += [path.relative_to(project).as_posix(), path.read_bytes()]
     extra = {"made_by": f"hls4ml {version('hls4ml')}"}
-    return PathFacts("cpp", "g++", ran.stdout.strip(), sha256_of_parts(parts), extra)
+    return PathFacts("cpp", "g++", version_of(compiler()), sha256_of_parts(parts), extra)
 
 
 def graph_and_cpp(simulation: Simulation, rows: ProofRows) -> Comparison:

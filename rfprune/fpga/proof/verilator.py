@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from rfprune.core.arrays import BoolArray
 from rfprune.errors import MissingExtraError, SimulationError
-from rfprune.fpga.cpp_compiler import compiler, compiler_version, from_cache
+from rfprune.fpga.cpp_compiler import compiler, from_cache, version_of
 
-__all__ = ["Simulated", "find_verilator", "simulate_rtl", "version_of"]
+__all__ = ["Simulated", "find_verilator", "simulate_rtl"]
 
 #: Of building and of running: g++ takes about a second per 100 LUTs of an adder graph.
 _SECONDS = 1800
@@ -94,13 +94,6 @@ def find_verilator() -> str:
     return found
 
 
-def version_of(program: str) -> str:
-    """Return the version that a program says it has, as its first number with a dot."""
-    ran = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    match = re.search(r"\d+\.\d[\w.+-]*", ran.stdout)
-    return match.group() if match else "unknown"
-
-
 def simulate_rtl(sources: Path, top: str, bits: BoolArray, out_width: int) -> Simulated:
     """Compile a pipeline and feed it a row in every cycle.
 
@@ -154,7 +147,7 @@ def _build(program: str, sources: Path, top: str, work: Path) -> None:
             shutil.copyfile(path, place / path.name)
         return True
 
-    parts = [version_of(program), compiler_version(compiler()), *options]
+    parts = [version_of(program), version_of(compiler()), *options]
     if (kept := from_cache("verilator", parts, compile_all)) is not None:
         # Newer than what they are made of: `make` takes them as they are.
         for path in kept.iterdir():
@@ -169,6 +162,10 @@ def _ran(command: list[str], work: Path, sources: Path, top: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise SimulationError(f"{sources}: verilator did not end within {_SECONDS} s.") from None
+    except OSError as error:
+        raise SimulationError(
+            f"{sources}: {command[0]} cannot be run, with which the simulation is built ({error})."
+        ) from error
     if ran.returncode != 0:
         said = " ".join((ran.stderr or ran.stdout).split())[:_SHOWN_CHARACTERS]
         raise SimulationError(f"{sources}: verilator cannot build {top}: {said}")

@@ -11,9 +11,8 @@ import numpy as np
 from rfprune.core.arrays import FloatArray
 from rfprune.core.digests import sha256_of_parts
 from rfprune.errors import SimulationError
-from rfprune.fpga.cpp_compiler import compiler, precompiled_types
+from rfprune.fpga.cpp_compiler import compile_command, version_of
 from rfprune.fpga.estimators.ports import TOP
-from rfprune.fpga.proof.verilator import version_of
 
 __all__ = ["LARGEST_COMPILED", "digest_of_cpp", "run_cpp"]
 
@@ -59,7 +58,6 @@ def run_cpp(vitis: Path, x: FloatArray, outputs: int) -> tuple[FloatArray, str]:
         MissingExtraError: no g++.
         SimulationError: it does not compile or run.
     """
-    program = compiler()
     with tempfile.TemporaryDirectory(prefix="rfprune-") as scratch:
         work = Path(scratch)
         text = _MAIN.replace("__INPUTS__", str(x.shape[1])).replace("__OUTPUTS__", str(outputs))
@@ -68,8 +66,9 @@ def run_cpp(vitis: Path, x: FloatArray, outputs: int) -> tuple[FloatArray, str]:
         options = ["-w", "-std=c++17", "-O0"]
         src, utils = ((vitis / place).absolute() for place in ("src", "utils"))
         types = src / "static" / "ap_types"
-        command = [program, *options, "-o", "design", f"-I{src}", f"-I{types}", f"-I{utils}"]
-        command += [*precompiled_types(types, options), "main.cpp"]
+        command = compile_command(types, options)
+        program = command[0]
+        command += [f"-I{src}", f"-I{utils}", "main.cpp", "-o", "design"]
         for asked in (command, ["./design", "rows.bin", "answer.bin"]):
             _ran(asked, work, vitis)
         found = np.fromfile(work / "answer.bin", dtype=np.float64).reshape(len(x), outputs)

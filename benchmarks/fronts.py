@@ -1,9 +1,11 @@
 """Writes the page of fronts: ``python -m benchmarks.fronts --runs runs NAME...``.
 
 The sweeps themselves are run by ``rfprune sweep``; this page shows what their run folders hold.
+What the page says of sweeps that are not named stays.
 """
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +53,24 @@ Hypervolume {front.hypervolume:.6g} beyond {beyond}.
 """
 
 
+def sections(page: str) -> dict[str, str]:
+    """Return the sections of a page, by the names of their sweeps."""
+    _, *parts = re.split(r"^## (\S+)\n", page, flags=re.MULTILINE)
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return {name: f"## {name}\n{text.rstrip()}\n" for name, text in pairs}
+
+
 def main() -> None:
     """Write ``docs/results/fronts.md``."""
     parser = argparse.ArgumentParser(description="the page of fronts")
     parser.add_argument("names", nargs="+")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
-    sections = "\n".join(section(name, arguments.runs) for name in arguments.names)
-    (RESULTS / "fronts.md").write_text(render("fronts", sections=sections), encoding="utf-8")
-    print(f"written: {RESULTS / 'fronts.md'}")
+    path = RESULTS / "fronts.md"
+    shown = sections(path.read_text(encoding="utf-8"))
+    shown |= {name: section(name, arguments.runs) for name in arguments.names}
+    path.write_text(render("fronts", sections="\n".join(shown.values())), encoding="utf-8")
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

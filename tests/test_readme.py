@@ -1,5 +1,6 @@
 """What the README and the method page show must work: files parse, commands and links exist."""
 
+import ast
 import os
 import re
 import shlex
@@ -87,6 +88,19 @@ def test_sections_of_data_one_per_line_are_right() -> None:
     for line in lines:
         section = parse_yaml("data: " + line.split("   ")[0], "sweeps/README.md")
         parse_spec(SweepSpec, {**parse_yaml(AROUND, "around"), **section}, "sweeps/README.md")
+
+
+def test_every_message_of_the_troubleshooting_page_is_one_that_is_said() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| ")][1:]
+    messages = [message for cell in cells for message in re.findall("`([^`]+)`", cell)]
+    assert len(messages) >= 15
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "rfprune").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    said = "\n".join(node.value for node in nodes if isinstance(node.value, str))
+    for message in messages:
+        for part in message.split("..."):
+            assert part.strip() in said, message
 
 
 #: First words of blocks that show something else than what is typed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import json
@@ -21,7 +22,16 @@ from pydantic_core import PydanticUndefined
 import rfprune
 from rfprune.spec import SweepSpec
 
-__all__ = ["Key", "command_reference", "keys", "python_reference", "sweep_reference"]
+__all__ = [
+    "Key",
+    "command_reference",
+    "descriptions",
+    "keys",
+    "members",
+    "python_reference",
+    "returned",
+    "sweep_reference",
+]
 
 _SAID = yaml.safe_load((Path(__file__).parent / "keys.yml").read_text(encoding="utf-8"))
 
@@ -212,6 +222,11 @@ def python_reference() -> str:
     for name in rfprune.__all__:
         if not name.startswith("_"):
             lines += _entry(f"rfprune.{name}", getattr(rfprune, name))
+    lines += ["# What they return", "Objects that the functions above make."]
+    for kind, makers in returned().items():
+        lines += [f"## {kind.__name__}", f"Made by {', '.join(f'`{name}`' for name in makers)}."]
+        lines += [_markdown(text) for text in descriptions(kind)]
+        lines += _members(kind.__name__, kind)
     lines.append("## Forms of networks and data")
     lines.append(_markdown(inspect.getdoc(importlib.import_module("rfprune.api.sweeps")) or ""))
     return _joined(lines)
@@ -224,14 +239,69 @@ def _entry(name: str, thing: Any) -> list[str]:
     lines.append(_markdown(inspect.getdoc(thing) or ""))
     if described:
         lines.append("The keys are those of the [sweep file](sweep.md).")
-    if inspect.isclass(thing) and thing.__module__.startswith("rfprune.api"):
-        for inner, value in vars(thing).items():
-            if inner.startswith("_"):
-                continue
-            shown = _kind_of(value) if isinstance(value, property) else _signature(value)
-            lines += [f"### {name}.{inner}", f"```python\n{inner}{shown}\n```"]
-            lines.append(_markdown(inspect.getdoc(value) or ""))
+    elif inspect.isclass(thing):
+        lines += _members(name, thing)
     return lines
+
+
+def _members(name: str, kind: type) -> list[str]:
+    lines = []
+    for inner, value in members(kind).items():
+        shown = _kind_of(value) if isinstance(value, property) else _signature(value)
+        lines += [f"### {name}.{inner}", f"```python\n{inner}{shown}\n```"]
+        lines.append(_markdown(inspect.getdoc(value) or ""))
+    return lines
+
+
+def members(kind: type) -> dict[str, Any]:
+    """Return the public methods and properties of a class that are written in this package."""
+    found = {name: value for base in reversed(_own(kind)) for name, value in vars(base).items()}
+    found = {name: getattr(v, "__func__", v) for name, v in found.items() if name[0] != "_"}
+    return {n: v for n, v in found.items() if inspect.isfunction(v) or isinstance(v, property)}
+
+
+def descriptions(kind: type) -> list[str]:
+    """Return the docstrings of a class and of those that it is made from."""
+    return [inspect.cleandoc(base.__doc__) for base in _own(kind) if base.__doc__]
+
+
+def _own(kind: type) -> list[type]:
+    bases = [base for base in kind.__mro__ if base.__module__.startswith("rfprune.")]
+    return [base for base in bases if not base.__name__.startswith("_")]
+
+
+def returned() -> dict[type, list[str]]:
+    """Return the classes of what public functions make that are no public names, and by which."""
+    named = {name: getattr(rfprune, name) for name in rfprune.__all__ if name[0] != "_"}
+    makers = {f"rfprune.{name}": each for name, each in named.items()}
+    for each in (rfprune.Sweep, rfprune.Point):
+        made = members(each).items()
+        makers |= {f"{each.__name__}.{name}": value for name, value in made}
+    found: dict[type, list[str]] = {}
+    for name, each in makers.items():
+        for kind in _made_by(each) if inspect.isfunction(each) else ():
+            if kind not in named.values():
+                found.setdefault(kind, []).append(name)
+    return found
+
+
+def _made_by(function: Any) -> Iterator[type]:
+    """Yield the classes of this package in what a function says that it returns."""
+    module = inspect.getmodule(function)
+    assert module is not None
+    # Most are imported for the types alone, so that only the text knows where they are from.
+    imported = {
+        alias.asname or alias.name: node.module
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    for word in re.findall(r"\w+", str(inspect.signature(function).return_annotation)):
+        home = imported.get(word) or (module.__name__ if word in vars(module) else "")
+        if home.startswith("rfprune"):
+            kind = getattr(importlib.import_module(home), word)
+            if inspect.isclass(kind):
+                yield kind
 
 
 def _kind_of(attribute: property) -> str:

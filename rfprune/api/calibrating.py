@@ -33,7 +33,7 @@ class Calibrated(NamedTuple):
     corrections: dict[str, dict[str, tuple[float, int]]]
 
 
-def calibrate(*reports: str | Path, run_code: bool = False) -> Calibrated:
+def calibrate(*reports: str | Path, forget: bool = False, run_code: bool = False) -> Calibrated:
     """Correct later estimates by your own reports of Vivado HLS, Vitis HLS and Vivado.
 
     Compares what the reports say with the estimate of the design beside them, and keeps the ratios
@@ -42,10 +42,12 @@ def calibrate(*reports: str | Path, run_code: bool = False) -> Calibrated:
 
         found = rfprune.calibrate("projects")
         found.corrections  # (factor, designs) by family and quantity
+        rfprune.calibrate(forget=True)
 
     Args:
         reports: folders with a design file (design.yml) or an exported network, and the tools'
             reports below; or folders of such folders.
+        forget: remove what was kept before; then `reports` may be none.
         run_code: run functions that a folder names.
 
     Raises:
@@ -54,22 +56,27 @@ def calibrate(*reports: str | Path, run_code: bool = False) -> Calibrated:
     from rfprune.core.own_code import allowing_code
     from rfprune.fpga.estimators import calibration
 
+    given = [Path(path) for path in reports]
     with allowing_code(run_code):
-        rows = [_row(folder, run_code) for folder in _folders([Path(path) for path in reports])]
-    calibration.remember(rows)
+        # Read before anything is forgotten: a wrong folder changes nothing.
+        rows = [_row(folder, run_code) for folder in _folders(given, forget)]
+    if forget:
+        calibration.forget()
+    if rows:
+        calibration.remember(rows)
     families = dict.fromkeys(row["family"] for row in rows)
     kept = calibration.kept()
     found = {name: dict(calibration.corrections(kept, name)) for name in families}
     return Calibrated(calibration.calibration_file(), rows, found)
 
 
-def _folders(given: list[Path]) -> Iterator[Path]:
+def _folders(given: list[Path], maybe_none: bool) -> Iterator[Path]:
     """Yield the folders that hold a design, each once.
 
     Raises:
         SpecError: nothing is given, no such folder, or one without a design.
     """
-    if not given:
+    if not given and not maybe_none:
         raise SpecError(
             "calibrate: no reports are given. Allowed: folders that hold a design file "
             "(design.yml) or an exported network with the tools' reports below, or --forget."

@@ -23,12 +23,14 @@ def submit(
     set: Mapping[str, Any] | None = None,
     address: str | None = None,
     runs: str | Path = "runs",
+    dry_run: bool = False,
 ) -> str:
     """Send a sweep to a cluster; return the job, as `job` and the commands name it.
 
     As ``rfprune submit`` does. What travels are files; a sweep of objects is begun by
     `rfprune.sweep` first, and then sent by its name::
 
+        print(rfprune.submit("mine", on="local", trials=4, dry_run=True))
         name = rfprune.submit("mine", on="local", trials=4)
         rfprune.job(name).status().state
 
@@ -39,16 +41,18 @@ def submit(
         set: values by their dotted paths, laid over those of the sweep.
         address: dashboard of the Ray cluster, or kubectl's context; the profile's if None.
         runs: folder of the runs that `sweep` may name.
+        dry_run: send nothing; return exactly what would be sent, as text.
 
     Raises:
         InputError: sweep or profile are wrong.
         ClusterError: the cluster cannot be reached, or refuses the job.
     """
-    from rfprune.execution.launch import send
+    from rfprune.execution.launch import render, send
 
     values = {**(set or {}), **({} if trials is None else {"trials": trials})}
     overrides = [f"{path}={json.dumps(value)}" for path, value in values.items()]
-    return send(submission(sweep, on, overrides, address, runs))
+    asked = submission(sweep, on, overrides, address, runs)
+    return render(asked) if dry_run else send(asked)
 
 
 def submission(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rfprune.api.showing import for_notebooks
+from rfprune.core.notebooks import for_notebooks
 from rfprune.core.own_code import allowing_code
 from rfprune.core.registry import nearest
 from rfprune.errors import UnknownNameError

@@ -1,9 +1,8 @@
-"""Figures for notebooks and for pages that work offline."""
+"""Figures for pages that work offline."""
 
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["for_notebooks", "picture_page", "svg"]
+__all__ = ["picture_page", "svg"]
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -47,27 +46,6 @@ _THEME = {
 }
 #: CSS pixels of an inch, and the share of its size down to which a figure shrinks.
 _PIXELS, _LEAST = 96, 0.75
-
-
-def for_notebooks(figure: Figure) -> Figure:
-    """Return a figure, and let a notebook show such figures as pictures.
-
-    matplotlib does so only once pyplot is loaded or ``%matplotlib inline`` has been said.
-    """
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    if shell is not None:
-        formatter = shell.display_formatter.formatters["image/png"]
-        kind = type(figure)
-        if kind not in formatter.type_printers:
-            formatter.for_type(kind, _png)
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor="white")
-    return buffer.getvalue()
 
 
 def svg(figure: Figure, facecolor: str = "white") -> str:

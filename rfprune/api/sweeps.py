@@ -43,8 +43,9 @@ from rfprune.api.finding import open_sweep, writing
 from rfprune.api.frames import points_frame, trials_frame
 from rfprune.api.points import Point
 from rfprune.api.running import SweepOptions, Teller, run_sweep_file, run_trial_file
-from rfprune.api.showing import for_notebooks, picture_page, svg
+from rfprune.api.showing import picture_page, svg
 from rfprune.api.sources import sweep_source, trial_source
+from rfprune.core.notebooks import for_notebooks
 from rfprune.core.registry import nearest
 from rfprune.errors import SpecError, UnknownNameError
 from rfprune.results import (
@@ -201,7 +202,11 @@ class Sweep:
         return Point(self._front, found.candidate, found.explanation)
 
     def point(self, trial: int, step: int | None = None) -> Point:
-        """Return one point by its numbers; without a step the last accepted one of the trial.
+        """Return one point by its numbers.
+
+        Args:
+            trial: number of a trial.
+            step: number of an accepted step, 0 for the dense network; None: the last one.
 
         Raises:
             UnknownNameError: there is no such trial or step.

@@ -51,6 +51,11 @@ class Certified:
 class Selection(Certified):
     """Which groups are kept.
 
+    Example::
+
+        found = rfprune.solve(value=[3.0, 2.0, 1.0], cost=[[2, 1], [1, 1], [1, 0]], budget=[3, 1])
+        found.keep, found.gap == 0, found.status
+
     For every selection within the budgets ``prices @ budget + max(0, value - cost @ prices).sum()``
     is an upper bound too (over the resources with a finite budget).
 

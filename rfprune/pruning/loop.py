@@ -53,7 +53,7 @@ class Step:
         progress: of the budget, 0 = dense, 1 = final.
         accepted: whether the tolerance holds.
         measured: of the network on its target; its score on validation rows decides.
-        masks: of weights or kernels, by layer name.
+        masks: by layer name, 0 and 1 in the shape of torch's weights; of kernels (kernels,).
         choice: the method's choice, None for the dense network.
         state: where the loop stands after this step.
     """
@@ -68,7 +68,7 @@ class Step:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Every metric by its name; see `Evaluation`."""
+        """Every metric by its name: ``val_M`` on validation rows, ``M`` on test rows."""
         return self.measured.metrics
 
     @property
@@ -103,7 +103,7 @@ def steps(session: Session, state: State) -> Iterator[Step]:
         dense = dense_network(spec, data, prepared.task, stored, Path.cwd())
         session = prepared.session(dense, data)
         for step in rfprune.steps(session, dense_step(session).state):
-            print(step.index, step.accepted, step.metrics["val_accuracy"])
+            print(step.index, step.accepted, step.budgets_met, step.metrics["val_accuracy"])
 
     Args:
         session: a dense network on its hardware, with its data and its method.

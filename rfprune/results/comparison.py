@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rfprune.core.arrays import BoolArray, FloatArray
+from rfprune.core.files import write_atomic
+from rfprune.core.notebooks import for_notebooks
 from rfprune.core.quantities import Quantity
 from rfprune.errors import RunsError
 from rfprune.results.dominance import pareto_mask
@@ -20,6 +23,9 @@ from rfprune.results.folders import folder_of
 from rfprune.results.front import Front, read_front
 from rfprune.results.hypervolume import hypervolume, point_behind
 from rfprune.results.points import Candidate, losses
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["ComparedPoint", "ComparedSweep", "SweepComparison", "compare"]
 
@@ -62,11 +68,18 @@ class ComparedSweep:
 class SweepComparison:
     """Sweeps beside each other.
 
+    Example::
+
+        found = rfprune.compare("runs/mine", "runs/other")
+        [(point.trial, point.step) for point in found.missing(here=1, there=0)]
+        found.plot().savefig("fronts.png")
+        found.html("compared.html")
+
     Attributes:
         objectives: ``"max"`` or ``"min"`` by quantity: what all sweeps search for.
         others: objectives that some sweep has and not all; they are not compared.
         reference_point: the worst of the sweeps' own, by objective.
-        hypervolume: of all sweeps together.
+        hypervolume: of all sweeps together, in the product of the objectives' units.
         sweeps: in the order they were given.
         points: of all fronts, best first objective first; equal points by the order of the sweeps.
         quantities: by name, of every sweep.
@@ -81,11 +94,34 @@ class SweepComparison:
     quantities: Mapping[str, Quantity]
 
     def missing(self, here: int, there: int) -> tuple[Candidate, ...]:
-        """Return the front points of sweep `here` that sweep `there` neither beats nor equals."""
+        """Return the front points of sweep `here` that sweep `there` neither beats nor equals.
+
+        Args:
+            here: number of a sweep, in the order they were given, from 0.
+            there: number of another one.
+        """
         theirs = self._values([c.point for c in self.points if c.sweep == there])
         ours = [c.point for c in self.points if c.sweep == here]
         covered = [(theirs <= row).all(axis=1).any() for row in self._values(ours)]
         return tuple(p for p, beaten in zip(ours, covered, strict=True) if not beaten)
+
+    def plot(self) -> Figure:
+        """Return the fronts as a matplotlib figure; what another sweep beats is pale."""
+        # What draws and writes reads this class.
+        from rfprune.results.comparison_text import comparison_figure
+
+        return for_notebooks(comparison_figure(self))
+
+    def html(self, path: str | Path) -> Path:
+        """Write picture and tables as a page that works offline, to `path`; return it.
+
+        Raises:
+            WorkError: the file cannot be written.
+        """
+        from rfprune.results.comparison_text import comparison_html
+
+        write_atomic(Path(path), comparison_html(self))
+        return Path(path)
 
     def _values(self, points: Sequence[Candidate]) -> FloatArray:
         return losses([point.metrics for point in points], self.objectives)

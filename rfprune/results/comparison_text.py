@@ -14,9 +14,11 @@ from rfprune.results.labels import counted, number, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from rich.table import Table
 
 __all__ = [
+    "comparison_figure",
     "comparison_html",
     "comparison_json",
     "comparison_png",
@@ -125,7 +127,14 @@ def comparison_table(found: SweepComparison, width: int | None = None) -> Table:
 
 
 def comparison_png(found: SweepComparison) -> bytes:
-    """Return the fronts as a PNG file: the first objective over each other one."""
+    """Return the fronts as a PNG file; see `comparison_figure`."""
+    buffer = io.BytesIO()
+    comparison_figure(found).savefig(buffer, format="png", facecolor="white")
+    return buffer.getvalue()
+
+
+def comparison_figure(found: SweepComparison) -> Figure:
+    """Return the fronts as a matplotlib figure: the first objective over each other one."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -141,9 +150,7 @@ def comparison_png(found: SweepComparison) -> bytes:
     for panel in panels[len(names) :]:
         panel.set_visible(False)
     panels[0].legend(loc="best", frameon=False, fontsize=9)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor="white")
-    return buffer.getvalue()
+    return figure
 
 
 def _cost(found: SweepComparison) -> str:

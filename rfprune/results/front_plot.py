@@ -25,6 +25,8 @@ _INFEASIBLE = "#c4573f"
 _INK = "#22303f"
 _GRID = "#e4e8ed"
 _PANELS_PER_ROW = 3
+#: Letters of the names of lines, in points.
+_NAME_SIZE = 8.5
 #: Of the line below the title, which is broken where the picture ends.
 _CHARACTERS_PER_INCH = 13
 _MARKERS: dict[str, dict[str, Any]] = {
@@ -76,8 +78,8 @@ def front_figure(
     """Return the front as a matplotlib figure; see `front_png`.
 
     Bars are standard errors of the score on the validation rows (and over seeds, where there are
-    several), and intervals of estimated costs that hold nine of ten designs; the line at the right
-    is what the part has.
+    several), and intervals of estimated costs that hold nine of ten designs; the line with the name
+    of the part is what it has.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -161,8 +163,8 @@ def _panel(panel: Axes, front: Front, x: str, y: str) -> None:
     style = "steps-post" if front.view.quantities[x].direction == "min" else "steps-pre"
     panel.plot(*edge, color=_FRONT, linewidth=1.4, alpha=0.8, drawstyle=style, zorder=3)
     _scale(panel, front, x, y)
+    _capacity_line(panel, front, x)
     _constraint_lines(panel, front, x, y)
-    _capacity_line(panel, front, x, y)
 
 
 def _error_bars(panel: Axes, front: Front, x: str, y: str) -> None:
@@ -208,15 +210,16 @@ def _scale(panel: Axes, front: Front, x: str, y: str) -> None:
 
     values, _ = _xy(front.view.candidates, x, y)
     available = front.view.capacity.get(x)
-    # The size of the part is drawn only if the points do not shrink to a corner beside it.
-    if values and available is not None and max(values) < available <= FAR * max(values):
-        panel.set_xlim(right=1.04 * available)
     # The dense network is in sight, too: it is what the front is compared with.
     _, heights = _xy(front.shown, x, y)
+    # Before any limit is set: the left one of a linear axis may be below zero.
     if values and min(values) > 0 and max(values) / min(values) > LOG_RATIO:
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
         panel.xaxis.set_minor_formatter(NullFormatter())
+    # The size of the part is drawn only if the points do not shrink to a corner beside it.
+    if values and available is not None and max(values) < available <= FAR * max(values):
+        panel.set_xlim(right=1.04 * available)
     across, upward = front.view.quantities[x], front.view.quantities[y]
     if across.direction == "min":
         panel.xaxis.set_major_formatter(FuncFormatter(lambda v, _: number(across, round(v, 2))))
@@ -242,57 +245,66 @@ def _shown(condition: Condition) -> str:
 
 
 def _constraint_lines(panel: Axes, front: Front, x: str, y: str) -> None:
+    style: dict[str, Any] = {
+        "color": _INFEASIBLE,
+        "linewidth": 1.1,
+        "linestyle": (0, (4, 3)),
+        "zorder": 2,
+    }
     for condition in front.view.constraints:
-        style: dict[str, Any] = {
-            "color": _INFEASIBLE,
-            "linewidth": 1.1,
-            "linestyle": (0, (4, 3)),
-            "zorder": 2,
-        }
-        text: dict[str, Any] = {"color": _INFEASIBLE, "size": 8.5}
         low, high = panel.get_xlim()
         if condition.name == x and low <= condition.bound <= high:
             panel.axvline(condition.bound, **style)
-            panel.annotate(
-                _shown(condition),
-                (condition.bound, 0.01),
-                (-3, 2),
-                rotation=90,
-                ha="right",
-                xycoords=("data", "axes fraction"),
-                textcoords="offset points",
-                **text,
-            )
+            _name_above(panel, condition.bound, _shown(condition), _INFEASIBLE)
         low, high = panel.get_ylim()
         if condition.name == y and low <= condition.bound <= high:
             panel.axhline(condition.bound, **style)
             panel.annotate(
                 _shown(condition),
-                (0.99, condition.bound),
-                (0, 3),
-                ha="right",
-                xycoords=("axes fraction", "data"),
+                (1, condition.bound),
+                (3, 0),
+                rotation=270,
+                va="center",
+                xycoords=panel.get_yaxis_transform(),
                 textcoords="offset points",
-                **text,
+                color=_INFEASIBLE,
+                size=_NAME_SIZE,
             )
 
 
-def _capacity_line(panel: Axes, front: Front, x: str, y: str) -> None:
-    """Draw what the part has of a resource, or say that it is far off to the right."""
+def _capacity_line(panel: Axes, front: Front, x: str) -> None:
+    """Draw what the part has of a resource, or say on which side it is out of sight."""
     available = front.view.capacity.get(x)
     if available is None:
         return
-    # Away from the good end of the scores, where the points of a front are.
-    rising = front.view.quantities[y].direction == "max"
-    place, side = (0.01, "bottom") if rising else (0.99, "top")
-    text: dict[str, Any] = {"color": _INK, "size": 8.5, "rotation": 90, "va": side}
     named = f"{front.view.part}: {available:,.0f}"
     low, high = panel.get_xlim()
-    across = panel.get_xaxis_transform()
     if low <= available <= high:
         panel.axvline(available, color=_INK, linewidth=1.4, zorder=2)
-        offset: dict[str, Any] = {"textcoords": "offset points", "xycoords": across}
-        # To the right of the line; a constraint at the same place is named on its left.
-        panel.annotate(named, (available, place), (3, 0), **offset, **text)
+        _name_above(panel, available, named, _INK)
+    elif available > high:
+        _name_above(panel, high, f"{named} →", _INK)
     else:
-        panel.text(0.995, place, f"{named} →", transform=panel.transAxes, ha="right", **text)
+        _name_above(panel, low, f"← {named}", _INK)
+
+
+def _name_above(panel: Axes, place: float, name: str, colour: str) -> None:
+    """Name what is at `place` of the x axis above the panel, where no point is.
+
+    Names of one panel stand one above the other.
+    """
+    across = panel.get_xaxis_transform()
+    share, _ = panel.transAxes.inverted().transform(across.transform((place, 1)))
+    side = "left" if share < 0.2 else "right" if share > 0.8 else "center"
+    row = sum(text.get_verticalalignment() == "bottom" for text in panel.texts)
+    panel.annotate(
+        name,
+        (place, 1),
+        (0, 3 + 1.3 * _NAME_SIZE * row),
+        ha=side,
+        va="bottom",
+        xycoords=across,
+        textcoords="offset points",
+        color=colour,
+        size=_NAME_SIZE,
+    )

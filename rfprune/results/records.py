@@ -121,16 +121,29 @@ class Provenance(_Record):
 class TrialResult(_Record):
     """Written last and atomically: a folder that has it is finished.
 
+    Example::
+
+        from rfprune.results import TrialFolder
+
+        found = TrialFolder(rfprune.open("mine").best().folder).result()
+        found.state, found.dense["val_accuracy"], found.as_json()["seconds"]
+
     Attributes:
+        trial: its number in the sweep.
+        attempt: 0, or how often the trial had been tried before.
         state: complete; failed, with `error` set; or stopped early because the trial could not
             matter, with the rule in `stopped` and its case in `error`. Its accepted steps count.
         stopped: why pruning ended: ``budgets met``, ``tolerance broken``, ``nothing to prune``, or
             for an early end ``dominated``, ``paused`` or ``budget unreachable``.
+        budgets_met: whether an accepted step is within the final budgets.
         final_step: the last accepted step; its quantities are the trial's.
         dense: metrics of the dense network, in float; the tolerance refers to its score.
         directions: which way metrics are better that are functions of the user's.
         rows: how many rows were measured on, by part: ``val`` and ``test``.
         seconds: wall time of the whole trial.
+        error: what happened, in one sentence; None if nothing did.
+        notes: what a reader must know, one sentence each.
+        provenance: versions, machine, data, commit, seeds: what is needed to repeat it.
     """
 
     trial: int

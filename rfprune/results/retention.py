@@ -30,11 +30,16 @@ _SCRATCH = ("hls",)
 class Surplus:
     """What may go.
 
+    Example::
+
+        found = rfprune.clean("mine", agreed=lambda surplus: False)  # only says it
+        found.n_bytes, len(found.paths)
+
     Attributes:
         checkpoints: files and folders that belong to steps off the front.
         scratch: folders that only a running trial needs.
         n_trials: how many trials they are of.
-        n_bytes: what they take on the disk.
+        n_bytes: what they take on the disk, in bytes.
     """
 
     checkpoints: tuple[Path, ...]

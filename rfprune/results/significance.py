@@ -59,12 +59,17 @@ class Difference:
 class TrialComparison:
     """Groups of trials beside each other.
 
+    Example::
+
+        found = rfprune.compare_trials("runs/mine", "runs/other", metric="val_accuracy")
+        found.table[["mean", "low", "high", "p_holm"]]
+
     Attributes:
         metric: what is compared.
         direction: ``"max"`` or ``"min"``.
         by: the searched key whose values are the groups; None = the sweeps are.
         paired_by: searched keys by which trials of two groups are pairs; empty = they are not.
-        groups: values of the trials of each group.
+        groups: (N,) values of the trials of each group, in the metric's unit.
         differences: in the order of the groups.
         variance: over all groups, if there are more than two.
         notes: what was left out.

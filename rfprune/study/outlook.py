@@ -77,6 +77,13 @@ class NetworkTables(NamedTuple):
 class Outlook:
     """Everything that ``rfprune check`` shows.
 
+    Example::
+
+        found = rfprune.check("digits", rehearse=False)
+        [(row.path, row.values) for row in found.parameters]
+        found.space_size is None  # a continuum
+        found.as_json()["notes"]
+
     Attributes:
         sweep: its name.
         part: name of the FPGA or device.
@@ -88,7 +95,7 @@ class Outlook:
         space: the search space.
         sampler: which one, and why.
         early_stop: when trials end early, in words.
-        costs: of the dense network.
+        costs: of the dense network, the cheapest and the most expensive (counts, cycles, mJ).
         reference_point: of the hypervolume, by objective.
         notes: what the user should know, one sentence each.
         tools: optional ones.

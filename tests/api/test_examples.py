@@ -1,4 +1,7 @@
-"""The example in the docstring of every public name runs, in the order that a user has."""
+"""The examples in the docstrings of public names run, in the order that a user has.
+
+Public are the names of the package, and the methods and properties of what they return.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import pytest
 
 import rfprune
 from benchmarks.ports import free_port
+from docs.site.reference import members, returned
 from tests.cli.test_calibrate import project
 
 ROOT = Path(__file__).parents[2]
@@ -92,16 +96,22 @@ for device, seed in (("a", 0), ("b", 1)):
 """
 
 
-def examples(name: str) -> list[str]:
+def examples(thing: object) -> list[str]:
     """Return the blocks of code in the docstring of a public name."""
-    text = f"{inspect.getdoc(getattr(rfprune, name))}\n"
-    found = re.findall(r"::\n\n((?: {4,}.*\n|\n)+)", text)
+    found = re.findall(r"::\n\n((?: {4,}.*\n|\n)+)", f"{inspect.getdoc(thing)}\n")
     return [dedent(block) for block in found if "rfprune." in block]
+
+
+def examples_of(name: str) -> str:
+    """Return the example of a public name, and those of what only it returns."""
+    made = [kind for kind, makers in returned().items() if makers[0] == f"rfprune.{name}"]
+    things = [getattr(rfprune, name), *made]
+    return "\n".join(block for thing in things for block in examples(thing))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_public_name_has_an_example_that_uses_it(name: str) -> None:
-    (example,) = examples(name)
+    (example,) = examples(getattr(rfprune, name))
     uses = rf"\brfprune\.{name}\("
     if name in ("Sweep", "Point"):
         # Made by other functions; each of its methods and properties is shown.
@@ -110,13 +120,21 @@ def test_every_public_name_has_an_example_that_uses_it(name: str) -> None:
     assert re.search(uses, example)
 
 
+@pytest.mark.parametrize(("kind", "makers"), returned().items(), ids=lambda x: str(x)[-30:])
+def test_examples_use_all_that_a_result_can_do(kind: type, makers: list[str]) -> None:
+    name = makers[0].removeprefix("rfprune.")
+    shown = examples_of(name)
+    for each in members(kind):
+        assert re.search(rf"\.{each}\b", shown), f"{kind.__name__}.{each}"
+
+
 @pytest.mark.slow
 def test_the_examples_run(tmp_path: Path) -> None:
     """One after the other, in a folder and a process of their own."""
     project(tmp_path / "projects", lut=20_000)
     port = free_port()
     order = [*FIRST, *(name for name in NAMES if name not in FIRST + LAST), *LAST]
-    parts = [f"print({name!r}, flush=True)\n{examples(name)[0]}" for name in order]
+    parts = [f"print({name!r}, flush=True)\n{examples_of(name)}" for name in order]
     lived = len(FIRST)
     program = "\n".join([SCENE, parts[0], BESIDE, *parts[1:lived], LIVED, *parts[lived:]])
     (tmp_path / "examples.py").write_text(program.replace("port=5001", f"port={port}"))

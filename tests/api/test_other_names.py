@@ -46,6 +46,8 @@ def test_a_sweep_is_checked_before_it_is_sent(here: Path) -> None:
         rfprune.submit("digits", on="background", trials=0)
     with pytest.raises(SpecError, match=r"train\.epohcs"):
         rfprune.submit("digits", on="background", set={"train.epohcs": 3})
+    shown = rfprune.submit("digits", on="local", trials=7, dry_run=True)
+    assert "trials: 7" in shown
     assert list(here.iterdir()) == []
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import rfprune
+from rfprune.errors import SpecError
 from rfprune.fpga.estimators.calibration import calibration_file, corrections
 
 SAMPLES = Path(os.environ.get("RFPRUNE_DATA", "/nowhere")) / "report_samples"
@@ -186,6 +188,17 @@ def test_a_damaged_calibration_is_said_and_can_be_removed(run, workplace: Path) 
     assert "--forget" in " ".join(ran.err.split())
     assert run("calibrate", "--forget").code == 0
     assert run("estimate", "plain.yml").code == 0
+
+
+def test_what_was_kept_is_forgotten_in_python(workplace: Path) -> None:
+    project(workplace / "projects", lut=20_000)
+    assert len(rfprune.calibrate("projects").read) == 1
+    with pytest.raises(SpecError, match="no such folder"):
+        rfprune.calibrate("nothing", forget=True)
+    assert calibration_file().exists()
+    found = rfprune.calibrate(forget=True)
+    assert (found.read, found.corrections) == ([], {})
+    assert not found.file.exists()
 
 
 def test_lists_make_one_row_for_each_combination(run, workplace: Path) -> None:

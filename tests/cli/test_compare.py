@@ -86,10 +86,12 @@ def test_a_sweep_beside_itself(run, finished: Path) -> None:
     assert len({sweep["sweep"] for sweep in found["sweeps"]}) == 2 or finished.exists()
 
 
-def test_in_python(finished: Path, other: Path) -> None:
+def test_in_python(finished: Path, other: Path, tmp_path: Path) -> None:
     found = rfprune.compare(rfprune.open(finished), SweepFolder(other))
     assert [sweep.label for sweep in found.sweeps] == ["tiny", "other"]
     assert dict(found.objectives) == GOALS
+    assert [panel.get_xlabel() for panel in found.plot().axes] == ["DSP blocks"]
+    assert found.html(tmp_path / "compared.html").read_text().count("<table>") == 2
     with pytest.raises(RunsError, match="needs two sweeps or more, not 1"):
         rfprune.compare(finished)
 

@@ -14,7 +14,15 @@ import rfprune
 from docs.pictures.browser import find_browser, open_page
 from docs.pictures.site import wider_than_screen
 from docs.site import build
-from docs.site.reference import command_reference, keys, python_reference, sweep_reference
+from docs.site.reference import (
+    command_reference,
+    descriptions,
+    keys,
+    members,
+    python_reference,
+    returned,
+    sweep_reference,
+)
 
 
 def test_every_key_has_a_meaning_and_an_example_that_is_yaml() -> None:
@@ -47,7 +55,26 @@ def test_every_function_names_its_arguments_and_errors() -> None:
         said = inspect.getdoc(each) or ""
         assert "Raises:\n" in said, each.__qualname__
         for name in inspect.signature(each).parameters:
-            assert name == "self" or re.search(rf"\b{name}\b", said), (each.__qualname__, name)
+            row = rf"Args:\n(.*\n)*    (\w+, )*{name}(, \w+)*: "
+            assert name == "self" or re.search(row, said), (each.__qualname__, name)
+
+
+def test_everything_that_a_result_has_is_described() -> None:
+    page = python_reference()
+    for kind in returned():
+        said = "\n".join(descriptions(kind))
+        for base in kind.__mro__:
+            for name in vars(base).get("__annotations__", {}):
+                row = rf"Attributes:\n(.*\n)*    (\w+, )*{name}(, \w+)*: "
+                own = base.__module__.startswith("rfprune.") and name[0] != "_"
+                assert not own or re.search(row, said), (kind.__name__, name)
+        for name, value in members(kind).items():
+            words = inspect.getdoc(value) or ""
+            assert f"\n### {kind.__name__}.{name}\n" in page
+            assert words, (kind.__name__, name)
+            taken = () if isinstance(value, property) else inspect.signature(value).parameters
+            for argument in set(taken) - {"self", "cls"}:
+                assert re.search(rf"\b{argument}\b", words), (kind.__name__, name, argument)
 
 
 def test_signatures_are_those_that_a_user_types() -> None:

@@ -16,11 +16,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from rfprune.results import read_front
-from rfprune.results.axes import axis_pairs, edge_of_front, known_quantities
+from rfprune.results.axes import LOG_RATIO, axis_pairs, edge_of_front, known_quantities
 from rfprune.results.front_page import front_html
-from rfprune.results.front_plot import front_png
+from rfprune.results.front_plot import front_figure, front_png
 from rfprune.results.front_text import front_table
 from rfprune.results.labels import BETWEEN, number, summary
+from rfprune.results.points import SweepView
 
 
 @pytest.fixture
@@ -59,6 +60,36 @@ def test_the_summary_is_whole_and_the_dense_network_in_sight(front) -> None:
     (_, y), *_ = axis_pairs(front)
     low, high = figure.axes[0].get_ylim()
     assert all(low <= point.metrics[y] <= high for point in front.shown)
+
+
+def dsps(front) -> list[float]:
+    return [point.metrics["dsp"] for point in front.view.candidates]
+
+
+@pytest.mark.parametrize("times", [0.5, 1.0, 1.5, 20.0])
+def test_names_of_lines_stand_beside_the_points(front, times, monkeypatch) -> None:
+    available = times * (max(dsps(front)) if times > 1 else min(dsps(front)))
+    monkeypatch.setattr(SweepView, "capacity", {"dsp": available})
+    figure = front_figure(front)
+    figure.draw_without_rendering()
+    panel = figure.axes[0]
+    inside = panel.get_window_extent()
+    names = {text.get_text(): text.get_window_extent() for text in panel.texts}
+    assert {"dsp ≤ 2000", "val_accuracy ≥ 0.945"} < set(names)
+    (part,) = (name for name in names if front.view.part in name)
+    assert (part.startswith("←"), part.endswith("→")) == (times == 0.5, times == 20.0)
+    for box in names.values():
+        assert not box.overlaps(inside.shrunk(0.999, 0.999))
+        assert sum(box.overlaps(other) for other in names.values()) == 1
+
+
+def test_a_part_far_behind_the_cheapest_point_leaves_the_others_room(front, monkeypatch) -> None:
+    points = dsps(front)
+    assert max(points) > LOG_RATIO * min(points)
+    monkeypatch.setattr(SweepView, "capacity", {"dsp": 2 * max(points)})
+    low, high = front_figure(front).axes[0].get_xlim()
+    assert high == 1.04 * 2 * max(points)
+    assert 0.2 * min(points) < low <= min(points)
 
 
 @pytest.mark.parametrize(
@@ -221,3 +252,7 @@ def test_page_in_a_browser(front, tmp_path) -> None:
     best = front.points[0]
     assert f"Trial {best.trial}, step {best.step}" in shown
     assert f"--trial {best.trial} --step {best.step} " in shown
+    names = re.findall(r'<text class="above[^>]* y="([-\d.]+)"', shown)
+    frame = min(float(y) for y in re.findall(r'<line class="axis"[^>]* y1="([\d.]+)"', shown))
+    assert len(names) == 2
+    assert all(0 < float(y) < frame for y in names)

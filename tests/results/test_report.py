@@ -9,6 +9,8 @@ import json
 import pytest
 from rich.console import Console
 
+from benchmarks.fronts import sections
+from benchmarks.report import RESULTS, render
 from rfprune.hardware.parts import find_part
 from rfprune.results import (
     best_per_budget,
@@ -136,3 +138,11 @@ def test_tables_show_every_point(front) -> None:
     assert "1 not finished" in text
     assert "10 % (1,229)" in text
     assert "of what xcvu13p-flga2577-2-e has" in text
+
+
+def test_the_page_of_fronts_can_be_written_sweep_by_sweep() -> None:
+    page = (RESULTS / "fronts.md").read_text()
+    known = sections(page)
+    assert {"digits", "jets_simulated", "fashion_mnist"} <= set(known)
+    assert all(f"(fronts/{name}.png)" in text for name, text in known.items())
+    assert render("fronts", sections="\n".join(known.values())) == page

@@ -41,18 +41,28 @@ class Decision:
 class AdaptiveModel(nn.Module):
     """A network that prunes itself to fit its input and its power budget.
 
-    ::
+    Example::
 
-        model = AdaptiveModel.load(Path("model.pt"))
-        model.power_budget_mw = 3500
+        from pathlib import Path
+
+        from rfprune.edge.adaptive import AdaptiveModel
+        from rfprune.spec import ModelSpec
+
+        model = AdaptiveModel.load(Path("adaptive"))
+        model.power_budget_share = 0.9  # of the unpruned network's power; or in mW:
+        model.power_budget_mw = 1.1 * model.power_budget_mw
+        batch = torch.from_numpy(images[:16])  # (16, 1, 8, 8)
         with torch.inference_mode():
-            logits = model(batch)
-        model.level, model.history[-1]
+            scores = model(batch)  # (16, classes); as model.forward(batch)
+        model.level, model.history[-1], model.decide(batch)
+        with model.pinned(0):
+            dense = model(batch)
+        model.save(Path("other.pt"), ModelSpec(name="edge_cnn", args={"channels": [4, 8]}))
 
     Attributes:
         network: the levels.
         policy: picks one of them per batch.
-        power_budget_mw: may be changed at any time; None = no limit.
+        power_budget_mw: in mW, may be changed at any time; None = no limit.
         history: the last decisions, oldest first.
     """
 
@@ -69,7 +79,11 @@ class AdaptiveModel(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, classes) logits of (B, ...) rows, from the level that the policy picks."""
+        """Return (B, classes) logits of rows `x` (B, ...), from the level that the policy picks.
+
+        Raises:
+            DataError: as of `decide`.
+        """
         level = self.decide(x) if self._pinned is None else self._pinned
         power_mw = float(self.policy.rule.power_mw[level])
         self.history.append(Decision(level, power_mw, self.power_budget_mw))
@@ -121,7 +135,16 @@ class AdaptiveModel(nn.Module):
         self.power_budget_mw = None if share is None else share * dense_mw
 
     def save(self, path: Path, spec: ModelSpec, kept: Mapping[str, int] | None = None) -> None:
-        """Write network, levels, policy and budget as one file; see `saving` beside this file."""
+        """Write network, levels, policy and budget as one file.
+
+        Args:
+            path: the .pt file; it is replaced if it exists.
+            spec: what the network was built from.
+            kept: kernels that were left of it, by layer, before it got levels; None = all.
+
+        Raises:
+            SpecError: the policy follows a rule of your own.
+        """
         # `saving` knows this class, so it is imported only when it is needed.
         from rfprune.edge.adaptive.saving import save
 
@@ -131,7 +154,7 @@ class AdaptiveModel(nn.Module):
     def load(
         cls, path: Path, spec: ModelSpec | None = None, base_dir: Path | None = None
     ) -> AdaptiveModel:
-        """Read what `save` wrote; see `load_adaptive`."""
+        """Read what `save` wrote: as `load_adaptive` with `path`, `spec` and `base_dir`."""
         from rfprune.edge.adaptive.saving import load_adaptive
 
         return load_adaptive(path, spec, base_dir)

@@ -65,16 +65,36 @@ class JobState:
 
 
 class Job(Protocol):
-    """A sweep that was sent somewhere."""
+    """A sweep that was sent somewhere.
+
+    Example::
+
+        job = rfprune.job(rfprune.submit("mine", on="local"))
+        print("".join(job.logs(follow=True))[-500:])  # waits for its end
+        job.status().ended, job.status().message
+        job.cancel().state  # of one that is over: as it ended
+    """
 
     def status(self) -> JobState:
-        """Return how the job is now."""
+        """Return how the job is now: ``state``, ``message``, and whether it has ``ended``.
 
-    def logs(self, follow: bool) -> Iterator[str]:
-        """Yield what the job has written; with `follow`, go on until it ends."""
+        Raises:
+            ClusterError: the cluster cannot be reached, or does not know the job.
+        """
+
+    def logs(self, follow: bool = False) -> Iterator[str]:
+        """Yield what the job has written; with `follow`, go on until it ends.
+
+        Raises:
+            ClusterError: as of `status`.
+        """
 
     def cancel(self) -> JobState:
-        """Stop the job and return how it is then; what is finished is kept."""
+        """Stop the job and return how it is then; what is finished is kept.
+
+        Raises:
+            ClusterError: as of `status`.
+        """
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,7 @@ class RayJobResource:
             return JobState(state, reason or explain(self._log(), said, "kubernetes"))
         return JobState(state, progress(self._log()))
 
-    def logs(self, follow: bool) -> Iterator[str]:
+    def logs(self, follow: bool = False) -> Iterator[str]:
         """Yield the driver's output, as the operator's submitting pod shows it."""
         while follow and self.status().state == "pending":
             time.sleep(_POLL_SECONDS)

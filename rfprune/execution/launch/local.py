@@ -117,7 +117,7 @@ class LocalJob:
             return JobState("failed", explain(log, f"it ended with status {status}.", "local"))
         return JobState("failed", "its process was killed; submit again to resume.")
 
-    def logs(self, follow: bool) -> Iterator[str]:
+    def logs(self, follow: bool = False) -> Iterator[str]:
         """Yield the sweep's output."""
         return follow_file(self._folder / _LOG, follow, lambda: not self._alive())
 

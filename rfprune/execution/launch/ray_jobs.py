@@ -77,7 +77,7 @@ class RayJob:
             return JobState(state, explain(log, why, "ray"))
         return JobState(state, progress(log))
 
-    def logs(self, follow: bool) -> Iterator[str]:
+    def logs(self, follow: bool = False) -> Iterator[str]:
         """Yield the driver's output."""
         shown = 0
         while True:

@@ -216,7 +216,7 @@ class SlurmJob:
             return JobState(state, "What is finished is kept; submit again to resume.")
         return JobState(state, progress(log))
 
-    def logs(self, follow: bool) -> Iterator[str]:
+    def logs(self, follow: bool = False) -> Iterator[str]:
         """Yield the output of the job."""
         path = self._log_path()
         return follow_file(path, follow, lambda: self.status().ended, _POLL_SECONDS)

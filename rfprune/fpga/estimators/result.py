@@ -53,10 +53,20 @@ class LayerEstimate:
 class Estimate:
     """Resources and cycles of a design.
 
+    Example::
+
+        from rfprune.hardware.parts import find_part
+
+        found = rfprune.estimate(net, (8,), hardware={"part": "pynq-z2", "reuse_factor": 4})
+        found.quantities()["lut.high"], found.latency_ns, found.dominant("dsp").name
+        part = find_part("pynq-z2")
+        found.fits(part), found.utilization(part)["dsp"], found.device(part).name
+        found.to_json(part)["layers"]
+
     Attributes:
         source: name of the estimator.
         predicts: kind of `total` and of the layers.
-        total: resources of the whole design.
+        total: resources of the whole design, as counts: dsp, bram18, lut, ff.
         latency_cycles: cycles from first input to last output.
         ii_cycles: cycles between two inputs.
         clock_ns: clock period in ns.
@@ -66,8 +76,8 @@ class Estimate:
         synthesis: whole design after logic synthesis, or None.
         intervals: (low, high) of the quantities of `total`, of the cycles and of `reachable_ns`,
             that hold the truth in nine of ten designs; of the analytic estimator.
-        reachable_ns: clock period that the tool will state for its schedule, or None.
-        power_mw: estimated total power, see `rfprune.fpga.estimators.power`, or None.
+        reachable_ns: clock period that the tool will state for its schedule, in ns, or None.
+        power_mw: estimated total power in mW, see `rfprune.fpga.estimators.power`, or None.
         measured_on: device on which it was measured where that is not the part of the design.
         notes: what a reader must know, one sentence each.
     """
@@ -133,12 +143,12 @@ class Estimate:
         return reached and all(u is None or u <= 1 for u in self.utilization(part).values())
 
     def dominant(self, resource: str) -> LayerEstimate | None:
-        """Return the layer with the most of `resource`, or None if no layer has any."""
+        """Return the layer with the most of `resource` (dsp, bram18, lut or ff), or None."""
         known = [layer for layer in self.layers if getattr(layer, resource)]
         return max(known, key=lambda layer: getattr(layer, resource), default=None)
 
     def to_json(self, part: Part) -> dict[str, Any]:
-        """Return the object that ``rfprune estimate --json`` prints; unknown is null."""
+        """Return the object that ``rfprune estimate --json`` prints for `part`; unknown is null."""
         total = {**self.total._asdict()}
         total.update(latency_cycles=self.latency_cycles, ii_cycles=self.ii_cycles)
         dominant = {name: self.dominant(name) for name in RESOURCES}

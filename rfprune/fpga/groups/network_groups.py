@@ -91,6 +91,19 @@ class LayerGroups:
 class Groups:
     """The groups of every layer; layers that cannot drop groups have none and only a fixed cost.
 
+    G groups of all layers, L layers, R resources (dsp, bram18, lut, ff; counts). Example::
+
+        from rfprune.spec import HardwareSpec, PruneSpec
+
+        planned = rfprune.plan(rfprune.trace(net, (8,)), HardwareSpec(reuse_factor=4))
+        found = rfprune.build_groups(planned, PruneSpec())
+        found.cost, found.dense, found.floor, found.layer_index
+        keep = np.arange(len(found)) % 2 == 0
+        found.used_when(keep) < found.dense
+        masks = found.masks(keep)  # 0 and 1 in the shapes of torch's weights
+        found.used_by(masks), found.live(net)
+        [(layer.plan.name, part.sum()) for layer, part in found.split(keep)]
+
     Attributes:
         plan: the network on its FPGA.
         layers: the layers that are pruned.
@@ -121,7 +134,9 @@ class Groups:
     @property
     def cost(self) -> FloatArray:
         """(G, R) what each group holds."""
-        return np.concatenate([layer.cost for layer in self.layers])
+        # A network that cannot drop any group has costs of no groups.
+        none = np.empty((0, len(self.fixed)))
+        return np.concatenate([none, *(layer.cost for layer in self.layers)])
 
     @property
     def floor(self) -> IntArray:
@@ -176,8 +191,8 @@ def build_groups(plan: Plan, spec: PruneSpec, structure: str | None = None) -> G
 
         from rfprune.spec import HardwareSpec, PruneSpec
 
-        hardware = HardwareSpec(strategy="resource", reuse_factor=4)
-        found = rfprune.build_groups(rfprune.plan(rfprune.trace(net, (8,)), hardware), PruneSpec())
+        planned = rfprune.plan(rfprune.trace(net, (8,)), HardwareSpec(reuse_factor=4))
+        found = rfprune.build_groups(planned, PruneSpec())
         [(layer.plan.name, layer.count) for layer in found.layers]
 
     Args:

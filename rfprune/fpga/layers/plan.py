@@ -127,6 +127,17 @@ class LayerPlan:
 class Plan:
     """A network on an FPGA: every layer with its hardware, and the settings common to all.
 
+    Example::
+
+        from rfprune.spec import HardwareSpec
+
+        found = rfprune.plan(rfprune.trace(net, (8,)), HardwareSpec(reuse_factor=4))
+        [(layer.name, layer.n_multipliers, layer.strategy) for layer in found.of("fc1")]
+        found.exact_type("fc1"), found.notes()
+        recurrent = torch.nn.Sequential(torch.nn.GRU(4, 3, batch_first=True))
+        gru = rfprune.trace(recurrent, (5, 4))
+        rfprune.plan(gru, HardwareSpec(strategy="latency")).gates("_0")
+
     Attributes:
         network: the traced network.
         layers: its weight layers.
@@ -144,11 +155,14 @@ class Plan:
     layout: Layout
 
     def of(self, operation: str) -> list[LayerPlan]:
-        """Return the plans of an operation's weights, in the order of hls4ml."""
+        """Return the plans of the weights of `operation`, in the order of hls4ml.
+
+        One for a dense layer or a convolution, two for a recurrent layer, none for the others.
+        """
         return [each for each in self.layers if each.layer.operation == operation]
 
     def gates(self, operation: str) -> FixedType:
-        """Return the type of what a recurrent layer computes between its weights and its state.
+        """Return the type of what a recurrent `operation` computes between weights and state.
 
         hls4ml has one type for all of it (``accum_t`` of ``nnet_recurrent.h``): the sums of both
         weights and their sum, without loss, and the entries of the tables.
@@ -160,7 +174,10 @@ class Plan:
         return FixedType(integer + fraction, integer)
 
     def exact_type(self, name: str) -> FixedType:
-        """Return the type of what a weight layer puts out exactly, or what enlarges or pads it."""
+        """Return the type of what the weight layer `name` puts out, exactly.
+
+        `name` may also be an operation behind it that enlarges or pads.
+        """
         inputs = {operation.name: operation.inputs[0] for operation in self.network.operations}
         exact = {layer.layer.operation: layer.accumulator for layer in self.layers}
         while name not in exact:
@@ -204,6 +221,11 @@ def plan(network: Network, hardware: HardwareSpec) -> Plan:
 
         found = rfprune.plan(rfprune.trace(net, (8,)), HardwareSpec(reuse_factor=4))
         [(layer.name, layer.reuse_factor) for layer in found.layers]
+
+    Args:
+        network: as `rfprune.trace` returns it.
+        hardware: part, clock (ns), io type, strategy, reuse factors and types of all layers, and
+            what single ones have of their own.
 
     Raises:
         SpecError: a layer that the network does not have, or strategy and reuse factor that exclude

@@ -131,6 +131,12 @@ class Operation:
 class Network:
     """A traced network: every operation, and those that hold weights.
 
+    Example::
+
+        found = rfprune.trace(net, (8,))
+        found.n_outputs, found.sizes("io_parallel")["fc1"].n_in
+        found.turns_inputs, found.folded_norms
+
     Attributes:
         operations: in order of execution.
         layers: those that hold weights.
@@ -154,7 +160,7 @@ class Network:
         return sum(prod(shapes.get(name, self.inputs.get(name, ()))) for name in self.outputs)
 
     def sizes(self, io_type: str) -> dict[str, LayerSize]:
-        """Return what decides the valid reuse factors, by layer."""
+        """Return what decides the valid reuse factors under `io_type`, by layer."""
         return {layer.name: layer.size(io_type) for layer in self.layers}
 
     @property

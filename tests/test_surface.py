@@ -102,6 +102,18 @@ def test_what_is_light_loads_nothing_heavy(action: str) -> None:
     assert ran.stdout.split() == []
 
 
+def test_importing_loads_the_standard_library_alone() -> None:
+    told = (
+        "import sys\nbefore = set(sys.modules)\nimport rfprune\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(*sorted(new - set(sys.stdlib_module_names)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", told], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert ran.stdout.split() == ["rfprune"]
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["list", "--help"]])
 def test_help_reads_no_file_format(arguments: list[str]) -> None:
     """What checks files costs more than everything else of a help text."""

@@ -222,13 +222,13 @@ def python_reference() -> str:
     for name in rfprune.__all__:
         if not name.startswith("_"):
             lines += _entry(f"rfprune.{name}", getattr(rfprune, name))
-    lines += ["# What they return", "Objects that the functions above make."]
+    lines.append("## Forms of networks and data")
+    lines.append(_markdown(inspect.getdoc(importlib.import_module("rfprune.api.sweeps")) or ""))
+    lines += ["## What they return", "Objects that the functions above make."]
     for kind, makers in returned().items():
         lines += [f"## {kind.__name__}", f"Made by {', '.join(f'`{name}`' for name in makers)}."]
         lines += [_markdown(text) for text in descriptions(kind)]
         lines += _members(kind.__name__, kind)
-    lines.append("## Forms of networks and data")
-    lines.append(_markdown(inspect.getdoc(importlib.import_module("rfprune.api.sweeps")) or ""))
     return _joined(lines)
 
 

@@ -30,8 +30,8 @@ def submit(
     As ``rfprune submit`` does. What travels are files; a sweep of objects is begun by
     `rfprune.sweep` first, and then sent by its name::
 
-        print(rfprune.submit("mine", on="local", trials=4, dry_run=True))
-        name = rfprune.submit("mine", on="local", trials=4)
+        print(rfprune.submit("mine", on="local", trials=2, dry_run=True))
+        name = rfprune.submit("mine", on="local", trials=2)
         rfprune.job(name).status().state
 
     Args:

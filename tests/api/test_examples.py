@@ -54,6 +54,19 @@ class Net(torch.nn.Module):
 net = Net()
 
 
+class Recurrent(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gru = torch.nn.GRU(4, 3, batch_first=True)
+        self.output = torch.nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.output(self.gru(x)[1][-1])
+
+
+recurrent = Recurrent()
+
+
 def interrupted(address):
     raise KeyboardInterrupt  # as Ctrl-C, once the server answers
 
@@ -79,6 +92,11 @@ rfprune.open("edge").best().export("edge_out")
 """
 
 
+#: What was sent has to arrive: the network is one of this process alone.
+SENT = """
+print("".join(rfprune.job(name).logs(follow=True)), flush=True)
+assert rfprune.job(name).status().state == "succeeded"
+"""
 #: What two devices have learned.
 LIVED = """
 import json
@@ -135,6 +153,7 @@ def test_the_examples_run(tmp_path: Path) -> None:
     port = free_port()
     order = [*FIRST, *(name for name in NAMES if name not in FIRST + LAST), *LAST]
     parts = [f"print({name!r}, flush=True)\n{examples_of(name)}" for name in order]
+    parts[order.index("submit")] += SENT
     lived = len(FIRST)
     program = "\n".join([SCENE, parts[0], BESIDE, *parts[1:lived], LIVED, *parts[lived:]])
     (tmp_path / "examples.py").write_text(program.replace("port=5001", f"port={port}"))

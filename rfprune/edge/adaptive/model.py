@@ -46,7 +46,7 @@ class AdaptiveModel(nn.Module):
         from pathlib import Path
 
         from rfprune.edge.adaptive import AdaptiveModel
-        from rfprune.spec import ModelSpec
+        from rfprune.models import ModelSpec
 
         model = AdaptiveModel.load(Path("adaptive"))
         model.power_budget_share = 0.9  # of the unpruned network's power; or in mW:

@@ -69,7 +69,7 @@ class Job(Protocol):
 
     Example::
 
-        job = rfprune.job(rfprune.submit("mine", on="local"))
+        job = rfprune.job(name)  # as `rfprune.submit` returned it
         print("".join(job.logs(follow=True))[-500:])  # waits for its end
         job.status().ended, job.status().message
         job.cancel().state  # of one that is over: as it ended

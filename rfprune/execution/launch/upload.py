@@ -1,8 +1,9 @@
 """What travels with a job: the sweep, the files that it names, and rfprune itself.
 
 Only what is asked for travels: the files that the sweep names by relative paths, the Python files
-beside the user's own module, and what the profile includes. Caches never do; what looks like a
-credential is refused by its name, unless the profile allows it by its name.
+beside the user's own module, objects that were handed over in Python, and what the profile
+includes. Caches never do; what looks like a credential is refused by its name, unless the profile
+allows it by its name.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 import rfprune
 from rfprune.core.addresses import refuse_password
 from rfprune.core.digests import sha256_of
+from rfprune.core.given import given_files
 from rfprune.core.own_code import own_functions
 from rfprune.core.paths import find_named, named_files
 from rfprune.data import data_files
@@ -147,6 +150,7 @@ def collect(sweep: SweepSpec, base_dir: Path, profile: Profile) -> Upload:
     left_out = [*profile.exclude]
     files: dict[str, bytes | Path] = dict(_modules(sweep, base_dir, left_out))
     values = sweep.canonical()
+    files.update(_given(values, base_dir))
     for key, path in named_files(sweep):
         if (found := _named_file(path, base_dir)) is not None:
             inside, sent = found
@@ -204,6 +208,22 @@ def _modules(sweep: SweepSpec, base_dir: Path, left_out: list[str]) -> Iterator[
                 name = path.relative_to(folder).as_posix()
                 if path.suffix == ".py" and not _matches(name, left_out):
                     yield name, path
+
+
+def _given(values: dict[str, Any], base_dir: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files of the objects that were handed over in Python.
+
+    Raises:
+        SpecError: one is gone.
+    """
+    for name in given_files(values):
+        path = base_dir / name
+        if not path.is_file():
+            raise SpecError(
+                f"{path}: is missing; the sweep was begun with a Python object that was kept "
+                "there. Begin it anew (fresh=True) with the object."
+            )
+        yield name, path
 
 
 def _matches(name: str, patterns: list[str]) -> bool:

@@ -134,9 +134,8 @@ class Plan:
         found = rfprune.plan(rfprune.trace(net, (8,)), HardwareSpec(reuse_factor=4))
         [(layer.name, layer.n_multipliers, layer.strategy) for layer in found.of("fc1")]
         found.exact_type("fc1"), found.notes()
-        recurrent = torch.nn.Sequential(torch.nn.GRU(4, 3, batch_first=True))
-        gru = rfprune.trace(recurrent, (5, 4))
-        rfprune.plan(gru, HardwareSpec(strategy="latency")).gates("_0")
+        sequences = rfprune.trace(recurrent, (5, 4))  # a network with a GRU named gru
+        rfprune.plan(sequences, HardwareSpec(strategy="latency")).gates("gru")
 
     Attributes:
         network: the traced network.

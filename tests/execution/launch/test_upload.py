@@ -48,6 +48,17 @@ def test_only_files_beside_a_named_module_and_no_secrets(tmp_path: Path) -> None
     assert sorted(named.files) == ["net.py", "sub/part.py", "sweep.yml"]
 
 
+def test_objects_that_were_handed_over_travel(tmp_path: Path) -> None:
+    home = tmp_path / "given"
+    files = [f"given_{what}.{kind}" for what in ("loss_1", "model_2") for kind in ("pkl", "py")]
+    _write(home, *files, "other.pkl")
+    spec = sweep(model={"name": "given_model_2:given"}, task={"loss": "given_loss_1:given"})
+    assert sorted(_collect(home, spec).files) == [*files, "sweep.yml"]
+    (home / "given_model_2.pkl").unlink()
+    with pytest.raises(SpecError, match=r"given_model_2\.pkl: is missing"):
+        _collect(home, spec)
+
+
 def test_modules_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _write(tmp_path, "net.py", "sweeps/mine.yml")
     monkeypatch.chdir(tmp_path)

@@ -36,7 +36,8 @@ BRAM18_ASPECTS: tuple[tuple[int, int], ...] = (
     (8192, 2),
     (16384, 1),
 )
-_DEPTHS, _WIDTHS = (np.array(side, dtype=np.float64)[:, None] for side in zip(*BRAM18_ASPECTS))
+#: Both (n_aspects, 1).
+_DEPTHS, _WIDTHS = np.array(BRAM18_ASPECTS, dtype=np.float64).T[..., None]
 #: A table with fewer bits stays in look-up tables: seen in 688 reports of Vivado HLS 2020.1.
 ROM_MIN_BITS = 1024
 

@@ -80,7 +80,7 @@ def page(result: dict[str, Any]) -> str:
             for name, key, most in _COSTS
             if key in result["cost"]
         ),
-        facts=sentence(result["facts"]),
+        facts=sentence(result["facts"]) if "facts" in result else "",
     )
 
 

@@ -112,7 +112,7 @@ def test_names_are_the_same_after_any_one_and_after_all_rooms() -> None:
 @FORKS
 @pytest.mark.slow
 def test_names_are_the_same_after_all_others_and_after_any_room() -> None:
-    orders = [[first, *(name for name in NAMES[::-1] if name != first)] for first in NAMES]
+    orders = [[first, *(name for name in NAMES[::-1] if name != first)] for first in NAMES[::6]]
     orders += [[f"import rfprune.{room}"] for room in ROOMS]
     assert not orders_that_change_a_name(orders)
 

@@ -2,16 +2,18 @@
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from benchmarks.drawing import PALETTE, picture
 from benchmarks.estimates.beside_rule4ml import RULE4ML
+from benchmarks.estimates.conformal import LEVELS
 from benchmarks.estimates.conformal import measure as left_out_sources
 from benchmarks.estimates.reports import read_designs
 from benchmarks.estimates.routed import check as check_routed
 from benchmarks.estimates.score import Pair, measure, pairs_of
-from benchmarks.report import Study, render, table
+from benchmarks.report import Study, render, sentence, table
 from rfprune.fpga.estimators.constants import constants
 
 #: Sources of the designs that came after the rules: ``hls_reports_more``.
@@ -20,6 +22,13 @@ _NEW = (
     "Berk-Bilgin/ML-fpga",
     "alex-yang-upenn/accelerator_wrapper",
     "CestMerNeil/FPGA_Accelerator4NN_Inference",
+)
+#: Quantities with fewer rows are not drawn.
+_FEWEST_ROWS = 20
+#: Name of a case, its key, and the microseconds per design that are asked for.
+_COSTS = (
+    ("a design alone", "seconds_single", 2000),
+    ("in a batch of 1,000", "seconds_in_batch_of_1000", 50),
 )
 _RESOURCES, _CYCLES = ("dsp", "bram18", "lut", "ff"), ("latency_cycles", "ii_cycles")
 
@@ -66,7 +75,12 @@ def page(result: dict[str, Any]) -> str:
         designs=str(result["rows"]),
         left_out=table({"n": n, "why": why} for why, n in result["left_out"].items()),
         assumed=table({"n": n, "what": what} for what, n in result["assumed"].items()),
-        cost=table({"case": k, "microseconds": 1e6 * v} for k, v in result["cost"].items()),
+        cost=table(
+            {"case": name, "microseconds": 1e6 * result["cost"][key], "at most": most}
+            for name, key, most in _COSTS
+            if key in result["cost"]
+        ),
+        facts=sentence(result["facts"]) if "facts" in result else "",
     )
 
 
@@ -98,10 +112,13 @@ def draw(pairs: list[Pair], folder: Path) -> None:
                     axis.scatter(x, y, s=12, alpha=0.6, color=colors[label], label=label, lw=0)
                 values = [p for own in by_quantity[quantity].values() for p in own]
                 high = 1.3 * max(max(p.truth, p.predicted) for p in values) + 1
-                axis.plot([0, high], [0, high], color="#999999", linewidth=0.8, zorder=0)
+                low = min(min(p.truth, p.predicted) for p in values)
+                # From a whole power of ten on, so that at least one is marked.
+                low = 10.0 ** math.floor(math.log10(low)) if low >= 10 else 0.0
+                axis.plot([low, high], [low, high], color="#999999", linewidth=0.8, zorder=0)
                 axis.set_xscale("symlog", linthresh=1)
                 axis.set_yscale("symlog", linthresh=1)
-                axis.set(xlim=(0, high), ylim=(0, high))
+                axis.set(xlim=(low, high), ylim=(low, high))
                 axis.set(title=quantity, xlabel="reported", ylabel="predicted")
             figure = panels[0].figure
             found = [axis.get_legend_handles_labels() for axis in panels]
@@ -109,6 +126,31 @@ def draw(pairs: list[Pair], folder: Path) -> None:
             where = {"loc": "outside lower center", "ncols": 2, "fontsize": 7}
             figure.legend(handles.values(), handles, **where)
             figure.suptitle(title)
+
+
+def draw_held(left_out: dict[str, Any], path: Path) -> None:
+    """Write how many truths the intervals of each level hold, over sources, as a PNG."""
+    titles = {"coverage": "Weights known", "coverage_unknown": "Weights not known"}
+    asked = [100 * level for level in LEVELS]
+    with picture(path, len(titles), 2, (4.8, 4.8)) as panels:
+        for axis, (name, title) in zip(panels, titles.items(), strict=True):
+            axis.plot([45, 100], [45, 100], color="#999999", linewidth=0.8, zorder=0)
+            rows = [row for row in left_out[name] if row["n"] >= _FEWEST_ROWS]
+            for i, row in enumerate(rows):
+                held = [row[f"{level:g} %: of sources"] for level in asked]
+                style = {"marker": "o" if i < len(PALETTE) else "s", "markersize": 4}
+                axis.plot(
+                    asked, held, color=PALETTE[i % len(PALETTE)], label=row["quantity"], **style
+                )
+            axis.set(title=title, xlabel="asked, %", ylabel="held, % of left-out sources")
+            axis.set(xlim=(45, 95), ylim=(35, 102))
+            axis.legend(fontsize=7, loc="lower right")
+
+
+def draw_all(result: dict[str, Any], folder: Path) -> None:
+    """Write every picture of the page into `folder`."""
+    draw(pairs_of(read_designs(Path(result["file"]))), folder)
+    draw_held(result["left_out_sources"], folder / "intervals.png")
 
 
 def measured(given: argparse.Namespace) -> dict[str, Any]:
@@ -130,7 +172,7 @@ if __name__ == "__main__":
         "the analytic estimator against real synthesis reports",
         measured,
         page,
-        lambda result, folder: draw(pairs_of(read_designs(Path(result["file"]))), folder),
+        draw_all,
         packages=("rfprune", "numpy", "pandas"),
         options={
             "--designs": (Path, ..., "reports, a Parquet file"),

@@ -25,6 +25,7 @@ from rfprune.fpga.estimators.intervals import (
     INTERVALS_FILE,
     OFFSETS,
     Likeness,
+    compare,
     interval,
     population,
     scale_of,
@@ -178,7 +179,7 @@ class Sources:
             scores, owners = self.scores(quantity, *out)
             table["quantities"][quantity] = {
                 **self.scales(quantity, *out),
-                "scores": {f"{x:g}": round(_quantile(scores, owners, x), 4) for x in LEVELS},
+                "scores": {f"{x:g}": round(quantile(scores, owners, x), 4) for x in LEVELS},
                 "sources": len(set(owners)),
                 "rows": len(scores),
             }
@@ -192,17 +193,46 @@ def _likeness(design: Facts, known: Mapping[str, Any]) -> Likeness:
     return Likeness(design.family, row["sources"], beyond(design.features, row["features"]))
 
 
-def _quantile(scores: Sequence[float], owners: Sequence[str], level: float) -> float:
-    """Return the quantile of scores, in which every source weighs the same.
+def _exponential(means: Sequence[float], kept: int, level: float) -> float:
+    """Return what a new one stays below with probability `level`, if all are exponential.
 
-    Without the share of one more source that a guarantee for few sources would need: with a dozen
-    it would be the largest score of all, and the interval of no use.
+    Args:
+        means: of the sources, ascending.
+        kept: how many of them are looked at; of the others only that they are larger (Type II
+            censoring), so that one odd source does not decide.
+        level: between 0 and 1.
+    """
+    mean = (sum(means[:kept]) + (len(means) - kept) * means[kept - 1]) / kept
+    return mean * kept * ((1 - level) ** (-1 / kept) - 1)
+
+
+def quantile(scores: Sequence[float], owners: Sequence[str], level: float) -> float:
+    """Return the score that a share `level` of new sources stays below; all sources weigh the same.
+
+    A new source is as likely to fall into each of the K + 1 gaps that K sources leave, so that
+    their plain quantile holds too little: 82 % of new sources instead of 90 with ten of them, 86
+    with six or thirteen. The one at ``level (K + 1) / K`` holds its share (Lee, Barber, Willett
+    2023) and is taken where more than one source lies above. Else it would be the largest score of
+    all, or there is none, and one odd source alone would decide. There, a new score is predicted
+    from the mean of the others as if they were exponential, once with all of them and once with the
+    largest cut off: the smaller of the two, and no less than the plain quantile. With 6 to 13
+    sources of normal, exponential, log-normal and Student scores this holds 88 to 95 %.
     """
     counts = Counter(owners)
+    number = len(counts)
     order = np.argsort(scores)
-    weights = np.array([1 / counts[owners[i]] for i in order]) / len(counts)
-    chosen = int(np.argmax(np.cumsum(weights) >= level - 1e-9))
-    return float(np.asarray(scores)[order][chosen])
+    below = np.cumsum([1 / counts[owners[i]] / number for i in order])
+    corrected = level * (number + 1) / number
+    enough = corrected <= 1 - 1 / number
+    chosen = int(np.argmax(below >= (corrected if enough else level) - 1e-9))
+    found = float(np.asarray(scores)[order][chosen])
+    if enough or number == 1:
+        return found
+    sums: dict[str, float] = defaultdict(float)
+    for score, owner in zip(scores, owners, strict=True):
+        sums[owner] += score / counts[owner]
+    means = sorted(sums.values())
+    return max(found, min(_exponential(means, kept, level) for kept in (number, number - 1)))
 
 
 def populations(errors: Sequence[Error]) -> dict[str, Sources]:
@@ -225,17 +255,16 @@ def coverage(errors: Sequence[Error], name: str = "known") -> list[dict[str, Any
         errors: on left-out sources.
         name: whether weights are ``known`` or ``unknown``.
     """
-    sums = populations(errors)[name]
-    errors = [error for error in errors if population(error.design.family) == name]
+    groups = populations(errors)
+    sums = groups[name]
     held: dict[str, dict[str, list[tuple[float, ...]]]] = defaultdict(lambda: defaultdict(list))
-    for source in sorted({error.source for error in errors}):
-        table = sums.table(source)
-        for quantity in table["quantities"]:
+    for source in sorted({source for own in sums.rows.values() for source in own}):
+        tables = {kind: other.table(source) for kind, other in groups.items()}
+        for quantity in tables[name]["quantities"]:
             for error in sums.rows[quantity].get(source, ()):
-                alike = _likeness(error.design, table["known"])
-                whole = {name: table}
+                alike = compare(error.design.family, error.design.features, tables)
                 pairs = [
-                    interval(quantity, error.predicted, alike, x, whole, False) for x in LEVELS
+                    interval(quantity, error.predicted, alike, x, tables, False) for x in LEVELS
                 ]
                 hits = [
                     float(math.floor(pair[0]) <= error.truth <= math.ceil(pair[1]))
@@ -243,8 +272,10 @@ def coverage(errors: Sequence[Error], name: str = "known") -> list[dict[str, Any
                     if pair is not None
                 ]
                 low, high = pairs[-1] or (0.0, 0.0)
-                width = (high + OFFSETS[quantity]) / (low + OFFSETS[quantity])
-                held[quantity][source].append((*hits, width))
+                offset = OFFSETS[quantity]
+                width = (high + offset) / (low + offset)
+                above = (high + offset) / (error.predicted + offset)
+                held[quantity][source].append((*hits, width, above))
     rows = []
     for quantity, sources in sorted(held.items()):
         every = np.array([row for own in sources.values() for row in own])
@@ -253,25 +284,31 @@ def coverage(errors: Sequence[Error], name: str = "known") -> list[dict[str, Any
         for i, level in enumerate(LEVELS):
             row[f"{100 * level:g} %: of rows"] = 100 * float(every[:, i].mean())
             row[f"{100 * level:g} %: of sources"] = 100 * float(means[:, i].mean())
-        row["median width, rows"] = float(np.median(every[:, -1]))
-        row["median width, sources"] = float(np.median(means[:, -1]))
+        for i, what in ((-2, "width"), (-1, "high / value")):
+            row[f"median {what}, rows"] = float(np.median(every[:, i]))
+            row[f"median {what}, sources"] = float(np.median(means[:, i]))
         rows.append(row)
     return rows
 
 
-def widths(table: Mapping[str, Any]) -> list[dict[str, Any]]:
+def widths(tables: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """Return how wide the 90 % interval of each family is, as high over low.
 
     Args:
-        table: of ``known`` or ``unknown`` weights.
+        tables: what ``intervals.json`` holds.
+        name: whether weights are ``known`` or ``unknown``.
     """
     rows = []
-    for name, known in table["known"].items():
-        row: dict[str, Any] = {"family": name, "sources": known["sources"]}
-        for quantity, found in table["quantities"].items():
-            scale = scale_of(found, Likeness(name, known["sources"], ()))
-            if name in found["families"]:
-                row[quantity] = math.exp(2 * found["scores"]["0.9"] * scale)
+    large = 1e6
+    for kind, known in tables[name]["known"].items():
+        row: dict[str, Any] = {"family": kind, "sources": known["sources"]}
+        middle = {feature: math.sqrt(a * b) for feature, (a, b) in known["features"].items()}
+        alike = compare(kind, middle, tables)
+        for quantity, found in tables[name]["quantities"].items():
+            pair = interval(quantity, large, alike, table=tables, useful=False)
+            if kind in found["families"] and pair is not None:
+                # Of so large a value that offsets for small counts play no part.
+                row[quantity] = pair[1] / max(pair[0], 1.0)
         rows.append(row)
     return rows
 
@@ -381,7 +418,7 @@ def measure(data: Path, new: Collection[str]) -> dict[str, Any]:
     return {
         "coverage": coverage(errors, "known"),
         "coverage_unknown": coverage(errors, "unknown"),
-        "widths": [*widths(table["known"]), *widths(table["unknown"])],
+        "widths": [*widths(table, "known"), *widths(table, "unknown")],
         "within": within(errors),
         "within_new": within(errors, new),
         "calibrated": calibrated(errors),

@@ -139,18 +139,16 @@ def run_sweep(
         warm_start = read_warm_start(spec, space, folder.path.parent, base_dir)
     # Workers may have another working folder.
     folder = SweepFolder(folder.path.resolve())
-    cpus = spec.resources.cpus
-    context = WorkerContext(folder.path, base_dir.resolve(), trial_function, max(1, int(cpus)))
+    cpus = max(1, int(spec.resources.cpus))
+    context = WorkerContext(folder.path, base_dir.resolve(), trial_function, cpus)
     with lock(folder):
         facts = _facts(folder, context, reference_point)
         # Under the lock: nobody else changes the study from here on.
         study = open_study(spec, folder, space.layers, facts["sweep_id"])
         with contextlib.closing(study):
-            point, earlier = facts["reference_point"], warm_start.trials
-            costs = _known_costs(spec, space, context)
-            record = Record(
-                spec, folder, space, study, point, again, earlier, context.base_dir, costs
-            )
+            costs, place = _known_costs(spec, space, context), context.base_dir
+            known = facts["reference_point"], again, warm_start.trials, place, costs
+            record = Record(spec, folder, space, study, *known)
             remember_code(folder.path, context.base_dir, spec.canonical())
             # After the study has accepted the file: a refused change leaves the folder as it was.
             folder.write_spec(spec, {**facts, "sampler": record.choice._asdict()})

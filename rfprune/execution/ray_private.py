@@ -68,6 +68,9 @@ ENVIRONMENT = {
     "TUNE_MAX_PENDING_TRIALS_PG": "1000",
 }
 
+#: Methods of a node that start what a node of one driver has no use for.
+_UNUSED_SERVICES = ("start_monitor", "start_log_monitor", "start_api_server")
+
 _AUTH_MODE, _TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"
 _NO_CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -120,17 +123,20 @@ def local_node() -> Iterator[None]:
     - Its processes belong to the driver's process group, so that a SIGTERM to the group (systemd,
       ``timeout``, a closed terminal) ends them under a driver that wants to stop in good order.
       They still end with the driver, however it ends.
+    - Three of them serve autoscalers, workers' output in the driver's and pages of a dashboard,
+      none of which there is: they would take a third of the CPU time of a start.
     """
-    from ray._private import ray_constants, services
+    from ray._private import node, ray_constants, services
 
-    switch, popen = ray_constants.ENABLE_RAY_CLUSTER, services.ConsolePopen
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    services.ConsolePopen = functools.partial(popen, start_new_session=True)
-    try:
-        with _variables({_NO_CLUSTER: "0"}):
-            yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER, services.ConsolePopen = switch, popen
+    own_session = functools.partial(services.ConsolePopen, start_new_session=True)
+    unused = dict.fromkeys(_UNUSED_SERVICES, lambda *args, **kwargs: None)
+    with (
+        _replaced(ray_constants, ENABLE_RAY_CLUSTER=False),
+        _replaced(services, ConsolePopen=own_session),
+        _replaced(node.Node, **unused),
+        _variables({_NO_CLUSTER: "0"}),
+    ):
+        yield
 
 
 @contextlib.contextmanager
@@ -142,12 +148,21 @@ def signals_stay_ours() -> Iterator[None]:
     """
     from ray._private import utils
 
-    theirs = utils.set_sigterm_handler
-    utils.set_sigterm_handler = lambda handler: None
+    with _replaced(utils, set_sigterm_handler=lambda handler: None):
+        yield
+
+
+@contextlib.contextmanager
+def _replaced(thing: Any, **attributes: Any) -> Iterator[None]:
+    """Give a module or class other attributes for a while."""
+    theirs = {name: getattr(thing, name) for name in attributes}
+    for name, value in attributes.items():
+        setattr(thing, name, value)
     try:
         yield
     finally:
-        utils.set_sigterm_handler = theirs
+        for name, value in theirs.items():
+            setattr(thing, name, value)
 
 
 @contextlib.contextmanager

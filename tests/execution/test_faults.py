@@ -1,7 +1,8 @@
-"""Twenty faults at seeded random moments of one sweep; the same command goes on each time.
+"""Faults at seeded random moments of one sweep; the same command goes on each time.
 
 Drivers die by SIGKILL and by Ctrl-C, workers and Ray's node process by SIGKILL. In the end the
-study, the run folders and MLflow tell the same: every wanted trial once.
+study, the run folders and MLflow tell the same: every wanted trial once. Whole campaigns are run by
+``python -m benchmarks.faults``.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from rfprune.tracking.trial_run import STATUS
 
 HERE = Path(__file__).parents[1] / "study"
 ROOT = HERE.parents[1]
-WANTED = 60
+WANTED = 24
 STEP_SECONDS = "0.3"
-FAULTS = ["worker"] * 10 + ["driver"] * 6 + ["interrupt"] * 2 + ["raylet"] * 2
+FAULTS = ["worker"] * 4 + ["driver"] * 2 + ["interrupt"] + ["raylet"]
 START_SECONDS = 240.0
 END_SECONDS = 180.0
 
@@ -149,7 +150,7 @@ def drivers(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
             driver.wait()
 
 
-def test_twenty_faults_lose_and_repeat_nothing(
+def test_eight_faults_lose_and_repeat_nothing(
     tmp_path: Path, drivers: Callable[[], Driver]
 ) -> None:
     moments = random.Random(11)
@@ -178,8 +179,8 @@ def test_kills_of_paused_and_promoted_trials_lose_and_repeat_nothing(
     tmp_path: Path, drivers: Callable[..., Driver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEMO_PROMOTE", "1")
-    moments, wanted = random.Random(3), 20
-    faults = ["worker", "driver", "worker", "interrupt", "worker", "driver"]
+    moments, wanted = random.Random(3), 12
+    faults = ["worker", "driver", "worker"]
     driver = drivers(wanted)
     while faults:
         if driver.ended:

@@ -76,6 +76,20 @@ def test_ray_takes_sigterm_by_one_function() -> None:
     )
 
 
+def test_a_node_starts_each_service_by_a_method_of_its_own() -> None:
+    from ray._private.node import Node
+
+    starts = "".join(
+        inspect.getsource(method)
+        for method in (Node.start_head_processes, Node.start_ray_processes)
+    )
+    expect(
+        all(f"self.{name}(" in starts for name in ray_private._UNUSED_SERVICES),
+        f"a node calls its methods {', '.join(ray_private._UNUSED_SERVICES)}",
+        "a start without services that nobody asks",
+    )
+
+
 def test_tune_speaks_on_the_logger_that_is_silenced() -> None:
     from ray.tune.execution import tune_controller
 

@@ -56,7 +56,10 @@ _TABLE_BITS = 18.0
 
 @dataclass(frozen=True)
 class Around:
-    """Costs beside the multipliers, (n_layers,) each; `synthesis_*` after logic synthesis."""
+    """Costs beside the multipliers, (n_layers,) each; `synthesis_*` after logic synthesis.
+
+    `chain_stages` are the cycles of a pool whose comparisons follow each other.
+    """
 
     dsp: F
     hls_bram18: F
@@ -65,6 +68,7 @@ class Around:
     synthesis_lut: F
     hls_ff: F
     synthesis_ff: F
+    chain_stages: F
 
 
 def _dsp(c: Columns, f: Facts, k: Kinds) -> F:
@@ -208,4 +212,5 @@ def around(c: Columns, f: Facts, k: Kinds) -> Around:
         synthesis_lut=(lut + between.lut * later) / LUT_RATIO + _STEP_LUT["synthesis"] * selected,
         hls_ff=ff + between.ff,
         synthesis_ff=(ff + between.ff * later) / FF_RATIO,
+        chain_stages=chain.stages,
     )

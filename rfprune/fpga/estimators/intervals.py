@@ -5,6 +5,10 @@ conformal prediction (Vovk, Gammerman, Shafer 2005; Lei et al. 2018) in which a 
 out at a time, as designs of one project are alike. The score of a report is its absolute log error
 over the typical one of its family (mean over sources, drawn towards that of all families where a
 family has few), so that a family with exact rules gets a narrow interval and a new one a wide one.
+
+Where weights are not known, a dense layer is estimated, and weights can only be missing: above its
+value the interval ends where it would if they were known, below it is as wide as the errors of
+designs whose weights were hidden.
 ``python -m benchmarks.estimates.conformal`` writes ``intervals.json``.
 """
 
@@ -27,6 +31,7 @@ __all__ = [
     "OFFSETS",
     "UNLIKE_FACTOR",
     "Likeness",
+    "compare",
     "interval",
     "likeness",
     "population",
@@ -55,8 +60,10 @@ _PRIOR_SOURCES = 2.0
 _LEAST_SCALE, _LEAST_SHARE = 0.01, 0.25
 
 
-#: An interval from a tenth to ten times the value is of no use.
+#: An interval up to more than ten times the value is of no use.
 _MOST_FACTOR = 10.0
+#: How families name layers whose weights are not known, and what they are called if they are.
+_UNKNOWN, _KNOWN = "unknown constant weights", "constant weights"
 
 
 @lru_cache(maxsize=1)
@@ -73,11 +80,13 @@ class Likeness:
         family: its family.
         sources: projects and studies of that family.
         unlike: in what it lies outside of them, in words; empty if it does not.
+        dense: where weights are not known: how it compares if they are, and none is 0.
     """
 
     family: str
     sources: int
     unlike: tuple[str, ...]
+    dense: Likeness | None = None
 
     @property
     def note(self) -> str:
@@ -96,11 +105,18 @@ class Likeness:
 
 def likeness(design: Design, table: Mapping[str, Any] | None = None) -> Likeness:
     """Return how a design compares with those that `table` (or ``intervals.json``) was made of."""
-    name = family(design)
-    known = (table or _table())[population(name)]["known"].get(name)
+    return compare(family(design), features(design), table or _table())
+
+
+def compare(name: str, found: Mapping[str, float], table: Mapping[str, Any]) -> Likeness:
+    """Return how a design of family `name` with the features `found` compares with a table's."""
+    dense = None
+    if _UNKNOWN in name and "known" in table:
+        dense = compare(name.replace(_UNKNOWN, _KNOWN), found, table)
+    known = table[population(name)]["known"].get(name)
     if known is None:
-        return Likeness(name, 0, ())
-    return Likeness(name, known["sources"], beyond(features(design), known["features"]))
+        return Likeness(name, 0, (), dense)
+    return Likeness(name, known["sources"], beyond(found, known["features"]), dense)
 
 
 def population(name: str) -> str:
@@ -144,13 +160,24 @@ def interval(
         table: made by the benchmark; ``intervals.json`` if None.
         useful: leave out intervals that say nothing.
     """
-    found = (table or _table())[population(alike.family)]["quantities"].get(quantity)
+    table = table or _table()
+    below = _factor(quantity, alike, level, table)
+    if below is None:
+        return None
+    above = below
+    # Missing weights change the longest path either way.
+    if alike.dense is not None and quantity != "hls_clock_ns":
+        above = min(below, _factor(quantity, alike.dense, level, table) or below)
+    # No interval is better than a useless one.
+    if useful and above > _MOST_FACTOR:
+        return None
+    offset = OFFSETS[quantity]
+    return max((value + offset) / below - offset, 0.0), (value + offset) * above - offset
+
+
+def _factor(quantity: str, alike: Likeness, level: float, table: Mapping[str, Any]) -> float | None:
+    found = table[population(alike.family)]["quantities"].get(quantity)
     if found is None:
         return None
     # Beyond e^50 there is nothing to be said, and `exp` would overflow.
-    factor = math.exp(min(found["scores"][f"{level:g}"] * scale_of(found, alike), 50.0))
-    # No interval is better than a useless one.
-    if useful and factor > _MOST_FACTOR:
-        return None
-    offset = OFFSETS[quantity]
-    return max((value + offset) / factor - offset, 0.0), (value + offset) * factor - offset
+    return math.exp(min(found["scores"][f"{level:g}"] * scale_of(found, alike), 50.0))

@@ -7,9 +7,11 @@ microseconds per layer and is kept on the design, so that the rules see arrays o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from math import nan
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,37 +189,38 @@ class Columns:
         values: (n_columns, n_layers).
         design: (n_layers,) index of the design that a layer belongs to, ascending.
         starts: (n_designs,) first layer of each design.
+        codes: (n_layers,) index of each layer's type in `TYPES`.
     """
 
     values: F
     design: NDArray[np.intp]
     starts: NDArray[np.intp]
+    codes: NDArray[np.intp] = field(init=False)
 
     def __post_init__(self) -> None:
         # A single design asks for some 400 columns: an attribute each is found without a call.
         self.__dict__.update(zip(COLUMNS, self.values, strict=True))
+        self.__dict__["codes"] = self.type.astype(np.intp)
 
-    def __getattr__(self, name: str) -> F:
-        try:
-            return self.values[_INDEX[name]]  # type: ignore[no-any-return]
-        except KeyError:
-            raise AttributeError(name) from None
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> F: ...
 
     def is_type(self, *names: str) -> B:
         """Return which layers are of one of these types."""
-        codes = [_TYPE_CODE[name] for name in names]
-        kinds = self.values[_INDEX["type"]]
-        found = kinds == codes[0]
-        for code in codes[1:]:
-            found |= kinds == code
-        return found  # type: ignore[no-any-return]
+        found: B = _among(names)[self.codes]
+        return found
 
     def is_strategy(self, name: str) -> B:
         """Return which layers are built in this strategy."""
-        return self.values[_INDEX["strategy"]] == _STRATEGY_CODE[name]  # type: ignore[no-any-return]
+        found: B = self.strategy == _STRATEGY_CODE[name]
+        return found
 
 
-_INDEX = {name: i for i, name in enumerate(COLUMNS)}
+@lru_cache(maxsize=128)
+def _among(names: tuple[str, ...]) -> B:
+    """Return (n_types,) which codes of `TYPES` are one of `names`."""
+    return np.array([name in names for name in TYPES])
 
 
 @dataclass(frozen=True)

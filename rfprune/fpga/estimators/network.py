@@ -1,7 +1,7 @@
 """From a planned torch network to a design file's content, with its real weights counted.
 
 Latency layers are counted as HLS builds them: a neuron that nobody reads, or that reads nothing, is
-gone with all its weights.
+gone with all its weights and activations.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rfprune.fpga.estimators.design import Design, LayerDesign
-from rfprune.fpga.estimators.live_weights import live_weights
+from rfprune.fpga.estimators.live_weights import Alive, live_weights
 from rfprune.fpga.estimators.weights import summed, weight_statistics
 from rfprune.fpga.layers import LayerPlan, Operation, Plan
 from rfprune.spec.hardware import LayerHardware
@@ -34,7 +34,7 @@ def design_of(plan: Plan, model: nn.Module, name: str = "design") -> Design:
         name: free text.
     """
     hardware = plan.hardware
-    weights = live_weights(plan, model)
+    alive = live_weights(plan, model)
     layers: list[LayerDesign] = []
     for traced in plan.network.operations:
         if traced.type in _FREE or traced.name in plan.network.folded_norms:
@@ -45,14 +45,16 @@ def design_of(plan: Plan, model: nn.Module, name: str = "design") -> Design:
         own = plan.of(traced.name)
         if own and own[0].layer.kind.gates:
             # The rules know both weights of a recurrent layer, and what is around them, as one.
-            layers.append(_recurrent(plan, own, [weights[one.name] for one in own]))
+            layers.append(_recurrent(plan, own, [alive.weights[one.name] for one in own]))
             continue
         # One matrix of multipliers for every weight that the operation holds.
         for one in own:
             typed = hardware.layers.get(one.name, LayerHardware()).precision is not None
-            layers.append(_weighted(operation, one, model, weights[one.name], typed))
-        if not own:
-            layers.append(_glue(operation))
+            layers.append(_weighted(operation, one, model, alive, typed))
+        left = alive.outputs.get(operation.name)
+        # Nothing is left of an activation without living neurons.
+        if not own and left != 0:
+            layers.append(_glue(operation, left))
     return Design(
         name=name,
         part=hardware.part,
@@ -73,7 +75,7 @@ def _weighted(
     operation: Operation,
     plan: LayerPlan,
     model: nn.Module,
-    weight_hls: NDArray[Any],
+    alive: Alive,
     typed: bool,
 ) -> LayerDesign:
     layer = plan.layer
@@ -84,8 +86,9 @@ def _weighted(
     return LayerDesign(
         name=layer.name,
         type=layer.kind.name,
-        n_in=layer.n_in,
-        n_out=layer.n_out,
+        # A layer without neurons is a vector of constants; a design has no layer of size 0.
+        n_in=max(alive.inputs.get(layer.name, layer.n_in), 1),
+        n_out=max(alive.outputs.get(layer.name, layer.n_out), 1),
         reuse_factor=plan.reuse_factor,
         # hls4ml falls back to resource where it cannot unroll; see `LayerPlan.kept_because`.
         strategy="resource" if unrolled and not plan.droppable else plan.strategy,
@@ -99,7 +102,7 @@ def _weighted(
         kernel_width=kernel[-1] if kernel else 1,
         stride=module.stride[0] if kernel else 1,  # type: ignore[index]
         in_channels=layer.weight_shape[1] if layer.kind.convolves else None,
-        weights=weight_statistics(weight_hls, plan.weight, plan.reuse_factor),
+        weights=weight_statistics(alive.weights[layer.name], plan.weight, plan.reuse_factor),
         **geometry,
     )
 
@@ -130,9 +133,14 @@ def _recurrent(plan: Plan, own: list[LayerPlan], weights_hls: list[NDArray[Any]]
     )
 
 
-def _glue(operation: Operation) -> LayerDesign:
-    """Return a layer without weights: activation, pooling, merge."""
-    elements = int(np.prod(operation.out_shape))
+def _glue(operation: Operation, left: int | None) -> LayerDesign:
+    """Return a layer without weights: activation, pooling, merge.
+
+    Args:
+        operation: of the network.
+        left: living neurons of the vector that it hands on; None = all.
+    """
+    elements = left or int(np.prod(operation.out_shape))
     channels = operation.out_shape[0]
     geometry = _geometry(operation)
     kind = operation.type
@@ -148,7 +156,7 @@ def _glue(operation: Operation) -> LayerDesign:
     return LayerDesign(
         name=operation.name,
         type=kind,
-        n_in=int(np.prod(operation.in_shape)),
+        n_in=left or int(np.prod(operation.in_shape)),
         n_out=channels if windowed else elements,
         in_channels=operation.in_shape[0] if windowed else None,
         **geometry,

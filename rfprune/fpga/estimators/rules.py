@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rfprune.fpga.estimators.chains import chains
 from rfprune.fpga.estimators.glue import FF_RATIO, LUT_RATIO, Around, around
 from rfprune.fpga.estimators.layer_columns import TABLES, Columns, Kinds, kinds
 from rfprune.fpga.estimators.terms import Facts, facts, rule
@@ -148,9 +147,11 @@ _STAGE_FF = 0.6
 
 
 def _ff(c: Columns, f: Facts, k: Kinds, glue: Around) -> tuple[F, F]:
-    ports = c.n_in * c.data_bits * (k.constant & (c.first == 1) & (f.stages == 0))
-    held = np.where(k.multiplies & ~k.recurrent, _held_bits(c) + ports, 0.0)
-    constant = rule("latency_ff", c, f, k.constant) + np.where(k.constant, held, 0.0)
+    # The ports of a kernel without stages are registered; one with stages holds no less.
+    ports = c.n_in * c.data_bits * (c.first == 1)
+    held = np.where(k.multiplies & ~k.recurrent, _held_bits(c), 0.0)
+    kernel = np.maximum(rule("latency_ff", c, f, k.constant), ports)
+    constant = np.where(k.constant, kernel + held, 0.0)
     deeper = np.maximum(memory_stages(c) - 6, 0)
     stages = np.where(k.memory, _STAGE_FF * f.multipliers * c.accum_bits * deeper, 0.0)
     memory = rule("resource_ff", c, f, k.memory) + np.where(k.memory, held + stages, 0.0)
@@ -230,7 +231,7 @@ def _per_pixel(c: Columns, f: Facts, k: Kinds, ii: F) -> F:
     return np.where(k.constant, constant, np.where(k.memory, memory, glue))
 
 
-def _glue_latency(c: Columns, k: Kinds) -> F:
+def _glue_latency(c: Columns, k: Kinds, chain_stages: F) -> F:
     """Cycles of a layer without weights that handles all elements side by side.
 
     Look-ups take a cycle each to address and to read, tables of inverses and exponentials follow
@@ -243,11 +244,11 @@ def _glue_latency(c: Columns, k: Kinds) -> F:
     softmax = np.floor(2 * lookup + trees + piped) + bound
     table = np.where(c.vivado == 1, 2.0, 3.0)
     relu = np.where(c.rounds == 1, np.floor(ROUND_NS / c.period_ns), 0.0)
-    latency = np.where(k.softmax, softmax, np.where(k.relu, relu, chains(c).stages))
+    latency = np.where(k.softmax, softmax, np.where(k.relu, relu, chain_stages))
     return np.where(c.is_type(*TABLES), table, latency)
 
 
-def _cycles(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
+def _cycles(c: Columns, f: Facts, k: Kinds, chain_stages: F) -> tuple[F, F]:
     """Latency and interval of each layer."""
     constant = _constant_latency(c, f)
     ii = _interval(c, f, k, constant)
@@ -262,7 +263,7 @@ def _cycles(c: Columns, f: Facts, k: Kinds) -> tuple[F, F]:
     parallel = positions * np.where(k.constant, ii, c.reuse_factor) + 2 + f.stages
     layer = np.where(many & stream, streamed, np.where(many, parallel, kernel))
     steps = np.where(k.recurrent, c.n_sequence * (np.maximum(c.reuse_factor, f.depth) + 9), 0.0)
-    glue = np.where(many & stream, streamed, _glue_latency(c, k))
+    glue = np.where(many & stream, streamed, _glue_latency(c, k, chain_stages))
     latency = np.where(k.recurrent, steps, np.where(k.multiplies, layer, glue))
     overlapped = np.where(many & ~stream & (c.vivado == 1), layer - 2 - f.stages, layer)
     interval = np.where(many & k.multiplies & ~k.recurrent, overlapped, ii)
@@ -279,7 +280,7 @@ def layer_costs(c: Columns) -> LayerCosts:
     glue = around(c, f, k)
     dsp, bram = _dsp(c, f, k), _bram(c, f, k)
     lut, ff = _lut(c, f, k, glue), _ff(c, f, k, glue)
-    latency, ii = _cycles(c, f, k)
+    latency, ii = _cycles(c, f, k, glue.chain_stages)
     return LayerCosts(
         hls_dsp=dsp[0] + glue.dsp,
         hls_bram18=bram[0] + glue.hls_bram18,

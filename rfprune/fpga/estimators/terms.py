@@ -28,7 +28,16 @@ from rfprune.hardware.multiplier import (
 from rfprune.hardware.operators import add_lut, compare_lut
 from rfprune.hardware.timing import SATURATED_NS, SERIES7
 
-__all__ = ["RULES", "Facts", "dsp_tiles", "facts", "parallel_elements", "relu_lut", "rule"]
+__all__ = [
+    "OLD_VIVADO_HLS",
+    "RULES",
+    "Facts",
+    "dsp_tiles",
+    "facts",
+    "parallel_elements",
+    "relu_lut",
+    "rule",
+]
 
 F = NDArray[np.float64]
 B = NDArray[np.bool_]
@@ -234,8 +243,10 @@ def facts(c: Columns) -> Facts:
     narrower = np.minimum(c.weight_bits, c.data_bits)
     wider = np.maximum(c.weight_bits, c.data_bits)
     both = c.weight_bits + c.data_bits
-    zeros = np.maximum(weights - nnz, 0.0)
-    limit = np.ceil(weights / c.reuse_factor) - np.floor(zeros / c.reuse_factor)
+    # hls4ml sets its limit by the whole matrix, of which HLS may see a part.
+    whole = np.where(np.isnan(c.count), weights, np.maximum(c.count, weights))
+    zeros = np.maximum(whole - nnz, 0.0)
+    limit = np.ceil(whole / c.reuse_factor) - np.floor(zeros / c.reuse_factor)
     dsp_share = np.where(c.binding == 0, _dsp_share(c, uniq3), c.binding == 1)
     stages, delay = _stages(c, nnz, uniq3, uniq3 * dsp_share)
     return Facts(

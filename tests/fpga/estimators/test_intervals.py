@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.estimates.conformal import Error, Facts, Sources, coverage
+from benchmarks.estimates.conformal import Error, Facts, Sources, coverage, quantile
 from rfprune.fpga.estimators.analytic import estimate
 from rfprune.fpga.estimators.design import Design, parse_design
 from rfprune.fpga.estimators.families import beyond, family
@@ -44,6 +44,38 @@ def test_intervals_of_left_out_sources_hold_their_share(spread: float) -> None:
     assert row["90 %: of rows"] == pytest.approx(90, abs=4)
     assert row["80 %: of rows"] == pytest.approx(80, abs=6)
     assert row["50 %: of rows"] == pytest.approx(50, abs=8)
+
+
+@pytest.mark.parametrize("sources", [6, 10, 13])
+@pytest.mark.parametrize("kind", ["normal", "exponential", "log-normal", "Student"])
+def test_few_sources_hold_the_share_of_a_new_one(sources: int, kind: str) -> None:
+    """The plain quantile of ten sources holds nine of eleven, whatever their scores."""
+    random, size = np.random.default_rng(sources), (1000, sources + 1)
+    drawn = {
+        "normal": np.abs(random.normal(size=size)),
+        "exponential": random.exponential(size=size),
+        "log-normal": np.exp(random.normal(size=size)),
+        "Student": np.abs(random.standard_t(3, size=size)),
+    }[kind]
+    owners = [str(i) for i in range(sources)]
+    held = [new <= quantile(known, owners, 0.9) for *known, new in drawn.tolist()]
+    assert 87 <= 100 * np.mean(held) <= 96
+
+
+def test_one_odd_source_does_not_decide() -> None:
+    owners = [str(i) for i in range(12)]
+    scores = [0.5 + i / 10 for i in range(12)]
+    usual, odd = (quantile([*scores[:-1], last], owners, 0.9) for last in (scores[-1], 1e6))
+    assert odd < 2 * usual
+
+
+def test_more_asked_is_no_narrower() -> None:
+    random = np.random.default_rng(0)
+    for sources in range(1, 20):
+        scores = random.exponential(size=3 * sources).tolist()
+        owners = [str(i // 3) for i in range(3 * sources)]
+        found = [quantile(scores, owners, level) for level in (0.5, 0.8, 0.9)]
+        assert found == sorted(found)
 
 
 def test_intervals_follow_the_spread() -> None:
@@ -92,14 +124,30 @@ def test_every_quantity_has_an_interval_around_its_value() -> None:
     assert values["lut.high"] < 100 * (values["lut"] or 1)  # type: ignore[operator]
 
 
-def test_intervals_that_would_say_nothing_are_not_given() -> None:
+def test_without_weights_an_interval_ends_where_that_of_a_dense_layer_does() -> None:
+    """Missing weights make a layer smaller, never larger."""
     found = estimate(_design(strategy="latency"))
-    assert "dsp" not in found.intervals
-    assert all(
-        (high + 50) / (low + 50) <= 100
-        for name, (low, high) in found.intervals.items()
-        if name in ("lut", "ff")
-    )
+    values = found.quantities()
+    for name in ("dsp", "lut", "ff", "latency_cycles"):
+        value, low, high = (values[key] for key in (name, f"{name}.low", f"{name}.high"))
+        assert value is not None
+        assert low is not None
+        assert high is not None
+        assert low <= value <= high <= 10 * value + 100
+    alike = likeness(_design(strategy="latency"))
+    assert alike.dense is not None
+    assert alike.dense.family == "io_parallel, dense, constant weights"
+    ends = [interval("hls_dsp", 1000.0, each) for each in (alike, alike.dense)]
+    (low, high), (other, same) = (pair for pair in ends if pair is not None)
+    assert high == same < 2000
+    assert low < 100 < other
+
+
+def test_intervals_that_would_say_nothing_are_not_given() -> None:
+    table = {"known": Sources(_errors(3.0)).table()}
+    alike = likeness(_design(), table)
+    assert interval("hls_lut", 1000.0, alike, LEVEL, table) is None
+    assert interval("hls_lut", 1000.0, alike, LEVEL, table, useful=False) is not None
 
 
 def test_the_committed_table_is_complete() -> None:

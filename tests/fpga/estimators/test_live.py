@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -21,7 +22,7 @@ def three_layers() -> nn.Sequential:
 
 def seen(model: nn.Sequential, hardware: dict[str, object]) -> list[np.ndarray]:
     plan = make_groups(model, (6,), hardware).plan
-    return list(live_weights(plan, model).values())
+    return list(live_weights(plan, model).weights.values())
 
 
 def test_a_neuron_that_nobody_reads_takes_its_inputs_along() -> None:
@@ -70,7 +71,31 @@ def test_a_network_with_dead_neurons_costs_what_the_smaller_one_costs() -> None:
     whole, rest = (
         estimate(design_of(make_groups(m, (6,), LATENCY).plan, m)) for m in (model, small)
     )
-    assert [layer.dsp for layer in whole.layers] == [layer.dsp for layer in rest.layers]
-    assert whole.total.dsp == rest.total.dsp
-    assert whole.layers[0].lut == rest.layers[0].lut
-    assert whole.layers[2].lut == rest.layers[2].lut
+    assert whole == rest
+
+
+def test_a_network_without_living_neurons_is_its_ports() -> None:
+    model = three_layers()
+    with torch.no_grad():
+        model[0].weight.zero_()
+    found = estimate(design_of(make_groups(model, (6,), LATENCY).plan, model))
+    assert found.hls is not None
+    assert (found.hls.dsp, found.hls.bram18, found.hls.lut) == (0, 0, 0)
+    assert [layer.type for layer in found.layers] == ["dense"] * 3
+    # Six inputs of 16 bits, and the word of constants between two layers.
+    assert found.hls.ff == 16 * (6 + 2)
+
+
+@pytest.mark.parametrize("changed", [{"io_type": "io_stream"}, {"strategy": "resource"}])
+def test_processes_are_built_whole_whoever_reads_them(changed: dict[str, object]) -> None:
+    """Between two processes there is a FIFO: only a neuron's own weights are gone with it."""
+    model = three_layers()
+    with torch.no_grad():
+        model[4].weight[:, 2:] = 0
+    plan = make_groups(model, (6,), LATENCY | changed).plan
+    alive = live_weights(plan, model)
+    assert not alive.outputs
+    assert all(np.count_nonzero(alive.weights[name]) for name in ("_0", "_2"))
+    assert np.count_nonzero(alive.weights["_2"]) == 4 * 5
+    sizes = [(layer.n_in, layer.n_out) for layer in design_of(plan, model).layers]
+    assert sizes == [(6, 5), (5, 5), (5, 4), (4, 4), (4, 3)]

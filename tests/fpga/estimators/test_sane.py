@@ -110,6 +110,18 @@ def test_a_slower_clock_takes_no_more_cycles(design: dict[str, Any]) -> None:
     assert (np.diff(found.reachable_ns) >= 0).all()
 
 
+@seed(6)
+@QUICK
+@given(designs())
+def test_a_slower_clock_takes_no_more_registers(design: dict[str, Any]) -> None:
+    clocks = (1.0, 2.0, 2.5, 3.33, 4.0, 4.5, 5.0, 8.0, 10.0, 15.0, 25.0, 50.0)
+    found = table(*({**design, "clock_ns": ns} for ns in clocks))
+    for kind in ("hls", "synthesis"):
+        layers = getattr(found.costs, f"{kind}_ff").reshape(len(clocks), -1)
+        assert (np.diff(layers, axis=0) <= 1e-6).all()
+        assert (np.diff(found.total[f"{kind}_ff"]) <= 1e-6).all()
+
+
 @seed(4)
 @QUICK
 @given(dense(64), st.sampled_from(["io_parallel", "io_stream"]))

@@ -17,16 +17,20 @@ help:
 	@echo "make docs       build the documentation site into build/site"
 	@echo "make wheel      build the wheel into dist/"
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+define install_with_extras
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# torch first and by its exact version: a looser request may fetch gigabytes of GPU libraries.
 	$(PIP) install -q -c constraints.txt torch==$$(sed -n 's/^torch==//p' constraints.txt)
-	$(PIP) install -q -c constraints.txt -e .
-	touch $@
+	$(PIP) install -q -c constraints.txt -e '.$(EXTRAS)'
+	touch $(VENV)/.installed $@
+endef
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt -e '.[test,edge]'
-	touch $@
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(install_with_extras)
+
+$(VENV)/.installed-test: EXTRAS := [test,edge]
+$(VENV)/.installed-test: pyproject.toml constraints.txt
+	$(install_with_extras)
 
 install: $(VENV)/.installed
 

@@ -79,10 +79,17 @@ def _of_module(
 
     if not isinstance(hardware, HardwareSpec):
         hardware = parse_spec(HardwareSpec, dict(hardware or {}), "estimate: hardware")
+    try:
+        shape = plain_shape(input_shape)
+    except (TypeError, ValueError):
+        raise SpecError(
+            f"estimate: input_shape is {input_shape!r}; a tuple of whole numbers is allowed, e.g. "
+            "(8,), or one by name for each of several inputs."
+        ) from None
+    planned = plan(trace(model, shape), hardware)
     was_training = model.training
     try:
-        planned = plan(trace(model.eval(), plain_shape(input_shape)), hardware)
-        return estimate_network(planned, model, by)
+        return estimate_network(planned, model.eval(), by)
     finally:
         model.train(was_training)
 

@@ -116,8 +116,8 @@ def _refusal(address: str | None, error: BaseException) -> ClusterError:
     if address is not None and isinstance(error, ConnectionError):
         return ClusterError(
             f"the Ray cluster at {address} does not let this process in ({said}). If it asks for a "
-            "token, put the cluster's into ~/.ray/auth_token, or name its file in "
-            "RAY_AUTH_TOKEN_PATH."
+            "token, set RAY_AUTH_MODE=token, and put the cluster's into ~/.ray/auth_token, or name "
+            "its file in RAY_AUTH_TOKEN_PATH."
         )
     if address is not None:
         return ClusterError(f"the Ray cluster at {address} does not let this process in ({said}).")

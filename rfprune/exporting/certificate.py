@@ -36,6 +36,7 @@ from torch import nn
 from rfprune.core.digests import digest_of_file
 from rfprune.core.files import read_json, write_atomic, write_json
 from rfprune.core.named import Named, call, zero_rows
+from rfprune.core.onnx_runtime import onnx_runtime
 from rfprune.core.registry import resolve
 from rfprune.data import Scaling
 from rfprune.errors import OptionError, RfpruneError, RunsError
@@ -221,13 +222,13 @@ def _raw_rows(folder: Path) -> Any:
 def _run_onnx(path: Path, inputs: list[Any]) -> list[Any]:
     """Return the outputs of an ONNX file, by onnxruntime if it is there."""
     try:
-        import onnxruntime
+        runtime = onnx_runtime()
     except ImportError:
         from onnx.reference import ReferenceEvaluator
 
         evaluator = ReferenceEvaluator(str(path))
         return list(evaluator.run(None, dict(zip(evaluator.input_names, inputs, strict=True))))
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     return list(session.run(None, dict(zip(names, inputs, strict=True))))
 

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from rfprune.core.files import read_json, write_json
 from rfprune.core.markdown import amount, grid
+from rfprune.core.onnx_runtime import onnx_runtime
 from rfprune.data import Dataset, load
 from rfprune.errors import MissingExtraError, NetworkError, RunsError
 from rfprune.exporting.folder import SUMS, checksums, new_folder
@@ -148,6 +149,7 @@ def quantize(
 
 def _quantization() -> Any:
     try:
+        onnx_runtime()
         import onnxruntime.quantization as package
     except ImportError:
         raise MissingExtraError(
@@ -211,11 +213,10 @@ class _Session(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
+        runtime = onnx_runtime()
+        options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
-        self._session: InferenceSession = onnxruntime.InferenceSession(
+        self._session: InferenceSession = runtime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
         self._name = self._session.get_inputs()[0].name

@@ -143,6 +143,17 @@ def test_check_takes_objects_and_writes_nothing(here: Path) -> None:
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.parametrize("shape", [8, "wide", (8, None)])
+def test_estimate_of_a_shape_that_is_none(shape: Any) -> None:
+    with pytest.raises(SpecError, match=r"input_shape is .*; a tuple of whole numbers"):
+        rfprune.estimate(CellNet(), shape)
+
+
+def test_estimate_of_nothing() -> None:
+    with pytest.raises(InputError, match="model is a NoneType"):
+        rfprune.estimate(None, (8,))  # type: ignore[arg-type]
+
+
 def test_estimate_of_a_module_counts_its_zeros() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))

@@ -131,6 +131,8 @@ class Runner:
         self, rows: Any, power_mw: float | None = None, ms: float | None = None, labels: Any = None
     ) -> tuple[Any, int]:
         """Return the outputs of (B, ...) rows as they are in the data's files, and their level."""
+        # Nobody who runs a network has agreed to send statistics; read when it is imported.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         offset, divisor = (np.float32(self.table[name]) for name in ("offset", "divisor"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rfprune.core.quantities import RESOURCES, Resources
-from rfprune.hardware.parts import Part
+from rfprune.hardware.parts import Part, find_part
 
 __all__ = ["Estimate", "LayerEstimate", "Predicts"]
 
@@ -55,13 +55,10 @@ class Estimate:
 
     Example::
 
-        from rfprune.hardware.parts import find_part
-
         found = rfprune.estimate(net, (8,), hardware={"part": "pynq-z2", "reuse_factor": 4})
         found.quantities()["lut.high"], found.latency_ns, found.dominant("dsp").name
-        part = find_part("pynq-z2")
-        found.fits(part), found.utilization(part)["dsp"], found.device(part).name
-        found.to_json(part)["layers"]
+        found.fits("pynq-z2"), found.utilization("pynq-z2")["dsp"]
+        found.device("zcu102").name, found.to_json("zcu102")["layers"]
 
     Attributes:
         source: name of the estimator.
@@ -124,11 +121,19 @@ class Estimate:
             "reachable_ns": self.reachable_ns,
         }
 
-    def device(self, part: Part) -> Part:
-        """Return what the counts are of: the device of a measurement, else the design's `part`."""
-        return self.measured_on or part
+    def device(self, part: Part | str) -> Part:
+        """Return what the counts are of: the device of a measurement, else the design's `part`.
 
-    def utilization(self, part: Part) -> dict[str, float | None]:
+        Args:
+            part: a device, or the name of one or of a board, as the other methods take it.
+
+        Raises:
+            UnknownNameError: no part of that name; names the nearest one.
+        """
+        found = find_part(part) if isinstance(part, str) else part
+        return self.measured_on or found
+
+    def utilization(self, part: Part | str) -> dict[str, float | None]:
         """Return the used fraction of each resource of `part`; None where unknown."""
         device = self.device(part)
         return {
@@ -136,7 +141,7 @@ class Estimate:
             for name, used in self.total._asdict().items()
         }
 
-    def fits(self, part: Part) -> bool:
+    def fits(self, part: Part | str) -> bool:
         """Return whether every known resource is within `part`, and the clock can be reached."""
         reached = self.reachable_ns is None or self.reachable_ns <= self.clock_ns
         # Unknown use is no reason to refuse a part.
@@ -147,7 +152,7 @@ class Estimate:
         known = [layer for layer in self.layers if getattr(layer, resource)]
         return max(known, key=lambda layer: getattr(layer, resource), default=None)
 
-    def to_json(self, part: Part) -> dict[str, Any]:
+    def to_json(self, part: Part | str) -> dict[str, Any]:
         """Return the object that ``rfprune estimate --json`` prints for `part`; unknown is null."""
         total = {**self.total._asdict()}
         total.update(latency_cycles=self.latency_cycles, ii_cycles=self.ii_cycles)

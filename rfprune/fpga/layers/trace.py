@@ -234,8 +234,11 @@ def trace(model: nn.Module, input_shape: InputShape) -> Network:
         input_shape: of one sample, without the batch; of several inputs by name.
 
     Raises:
-        NetworkError: not traceable, wrong input shape, or an operation that is not taken.
+        NetworkError: no network, not traceable, wrong input shape, or an operation that is not
+            taken.
     """
+    if not isinstance(model, nn.Module):
+        raise NetworkError(f"trace: model is {a_type(model)}; a torch.nn.Module is allowed.")
     return network_of(lower(model, input_shape), input_shape)
 
 

@@ -71,7 +71,8 @@ def test_driver_without_the_token_is_told_what_to_do(user: User, ray_head: Head)
     done = user.run("sweep", sweep, "--address", ray_head.cluster)
     assert done.returncode == 1
     assert "does not let this process in" in done.stderr
-    assert "put the cluster's into ~/.ray/auth_token" in " ".join(done.stderr.split())
+    said = " ".join(done.stderr.split())
+    assert "set RAY_AUTH_MODE=token, and put the cluster's into ~/.ray/auth_token" in said
 
 
 def test_wrong_token_and_unknown_job(

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rfprune.errors import UnknownNameError
 from rfprune.fpga.estimators.analytic import estimate
 from rfprune.fpga.estimators.design import parse_design, weight_statistics
 from rfprune.fpga.estimators.result import Estimate
 from rfprune.fpga.estimators.what_if import what_if
+from rfprune.hardware.parts import find_part
 from rfprune.hardware.precision import FixedType
 
 
@@ -78,3 +80,14 @@ def test_what_if_takes_the_nearest_valid_reuse_factor(asked: int) -> None:
     layers = [{"name": "fc", "type": "dense", "n_in": 64, "n_out": 32, "strategy": "resource"}]
     (point,) = what_if(parse_design({"layers": layers}), [asked])
     assert point.design.layers[0].reuse_factor in (2, 4, 8)
+
+
+def test_a_part_is_taken_by_its_name_too() -> None:
+    found = _estimate(5.0)
+    part = find_part("xc7z020")
+    assert found.fits("pynq-z2") == found.fits(part)
+    assert found.utilization("PYNQ-Z2") == found.utilization(part)
+    assert found.device("zedboard") is part
+    assert found.to_json("pynq-z2")["part"] == "xc7z020"
+    with pytest.raises(UnknownNameError, match=r"'pynq-z3'.*'pynq-z"):
+        found.fits("pynq-z3")

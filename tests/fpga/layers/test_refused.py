@@ -117,6 +117,12 @@ def test_modules(case: str) -> None:
         trace(model, shape)
 
 
+@pytest.mark.parametrize(("model", "words"), [(None, "a NoneType"), (nn.Linear, "a type")])
+def test_what_is_no_network(model: Any, words: str) -> None:
+    with pytest.raises(NetworkError, match=f"model is {words}; a torch.nn.Module"):
+        trace(model, (8,))
+
+
 class TwoInputs(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -104,7 +104,7 @@ FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot f
 
 @FORKS
 def test_names_are_the_same_after_any_one_and_after_all_rooms() -> None:
-    orders = [[name] for name in NAMES]
+    orders = [[name] for name in NAMES[::3]]
     orders += [[f"import rfprune.{room}" for room in rooms] for rooms in (ROOMS, ROOMS[::-1])]
     assert not orders_that_change_a_name(orders)
 

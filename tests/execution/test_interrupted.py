@@ -73,11 +73,11 @@ def check_consistent(runs: Path, wanted: int) -> None:
 
 
 def test_a_killed_driver_is_continued_and_a_second_one_refused(tmp_path: Path) -> None:
-    first = start(tmp_path, 16, 0.25)
+    first = start(tmp_path, 8, 0.25)
     read_until(first, "complete", 1)
     # On a slow machine its last trial would end before the second driver has started.
     first.send_signal(signal.SIGSTOP)
-    second = start(tmp_path, 16, 0.25)
+    second = start(tmp_path, 8, 0.25)
     out, err = second.communicate(timeout=60)
     assert second.returncode == 2
     assert f"in use by process {first.pid}" in err
@@ -85,9 +85,9 @@ def test_a_killed_driver_is_continued_and_a_second_one_refused(tmp_path: Path) -
     first.kill()
     end(first)
     assert count_trials(read_study(SweepFolder(tmp_path / "demo"))).running > 0
-    third = start(tmp_path, 16, 0.25)
+    third = start(tmp_path, 8, 0.25)
     assert end(third) == 0
-    check_consistent(tmp_path, 16)
+    check_consistent(tmp_path, 8)
 
 
 @pytest.mark.slow

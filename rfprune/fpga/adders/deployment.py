@@ -25,7 +25,7 @@ from rfprune.fpga.estimators import Estimate, measures_rtl
 from rfprune.fpga.estimators.da4ml import AdderGraph
 from rfprune.fpga.estimators.ports import TOP, estimate_of, measure_graph
 from rfprune.fpga.layers import Network
-from rfprune.fpga.proof.circuit import CircuitPaths, prove_circuit
+from rfprune.fpga.proof.circuit import CircuitPaths, prove_circuit, refuse_constants
 from rfprune.hardware.parts import find_part
 from rfprune.pruning import Masks, Session
 from rfprune.spec import TrialSpec
@@ -159,11 +159,12 @@ class AdderDeployment(Deployment):
         """Write the Verilog of the adder graph, and what torch and the graph compute beside it.
 
         Raises:
-            SimulationError: they disagree, and `force` is not set.
+            SimulationError: they disagree, and `force` is not set; or no input is read.
         """
         model, data = bundle.model, bundle.prepared.data
         bundle.say("building the adder graph")
         graph = self.prunable.graph(model)
+        refuse_constants(graph, bundle)
         graph.write_verilog(bundle.folder / "rtl", TOP, self.spec.hardware.clock_ns)
         x = data.x_test[: _ROWS if bundle.rows is None else max(bundle.rows, 1)]
         # In double, where sums of these numbers are exact.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rfprune.core.arrays import BoolArray, FloatArray
 from rfprune.core.digests import sha256_of, sha256_of_parts
 from rfprune.data import Scaling
-from rfprune.errors import MissingExtraError, RfpruneError
+from rfprune.errors import MissingExtraError, RfpruneError, SimulationError
 from rfprune.fpga.adders.chain import Chain
 from rfprune.fpga.adders.numbers import CircuitNumbers
 from rfprune.fpga.estimators.ports import TOP, AdderCircuit, packed, unpacked
@@ -30,6 +30,7 @@ from rfprune.trial.proof import Asked, Comparison, PathFacts, Proof, torch_path
 
 if TYPE_CHECKING:
     from rfprune.fpga.adders.deployment import AdderDeployment
+    from rfprune.trial.target import Bundle
 
 __all__ = [
     "CircuitPaths",
@@ -39,6 +40,7 @@ __all__ = [
     "prove_circuit",
     "prove_circuit_again",
     "prove_graph",
+    "refuse_constants",
     "tried",
 ]
 
@@ -96,6 +98,19 @@ class CircuitPaths:
 
 #: Compares what one path puts out for rows with what the graph does.
 Prover = Callable[["CircuitPaths", FloatArray, FloatArray, ProofRows, str], Proof]
+
+
+def refuse_constants(graph: AdderCircuit, bundle: Bundle) -> None:
+    """Raise if a network is to be exported that reads none of its inputs.
+
+    Raises:
+        SimulationError: says so; a module without an input cannot be built.
+    """
+    if graph.ports()[0].width == 0:
+        raise SimulationError(
+            f"{bundle.trial}: step {bundle.record.step} reads none of its inputs: pruning has left "
+            "constants, and there is no circuit of those. Take a step that costs more."
+        )
 
 
 def prove_circuit(

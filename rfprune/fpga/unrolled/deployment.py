@@ -19,7 +19,7 @@ from rfprune.errors import NetworkError, SimulationError, SpecError, WorkError
 from rfprune.fpga.estimators import Estimate, measures_rtl
 from rfprune.fpga.estimators.ports import AdderCircuit, estimate_of, measure_graph
 from rfprune.fpga.layers import UNROLLED, Plan
-from rfprune.fpga.proof.circuit import CircuitPaths
+from rfprune.fpga.proof.circuit import CircuitPaths, refuse_constants
 from rfprune.fpga.target import FpgaDeployment
 from rfprune.fpga.unrolled.circuit import UnrolledGraph, build_unrolled
 from rfprune.fpga.unrolled.proof import flat_inputs, in_types, prove_unrolled
@@ -155,11 +155,12 @@ class UnrolledDeployment(FpgaDeployment):
         """Write the RTL, and what torch and the graph compute beside it.
 
         Raises:
-            SimulationError: they disagree, and `force` is not set.
+            SimulationError: they disagree, and `force` is not set; or no input is read.
         """
         model = bundle.final
         bundle.say("building the graph of adders")
         graph = self.graph(model)
+        refuse_constants(graph, bundle)
         paths = CircuitPaths(graph, bundle.folder / "rtl")
         rows = _ROWS if bundle.rows is None else max(bundle.rows, 1)
         x = bundle.prepared.data.x_test[:rows]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +14,13 @@ from torch import Tensor, nn
 
 from rfprune.core.named import Named
 from rfprune.core.quantities import RESOURCES
-from rfprune.errors import BudgetError, MissingExtraError, NetworkError, SpecError
+from rfprune.errors import (
+    BudgetError,
+    MissingExtraError,
+    NetworkError,
+    SimulationError,
+    SpecError,
+)
 from rfprune.fpga.estimators.ports import TOP
 from rfprune.fpga.estimators.yosys import find_yosys
 from rfprune.fpga.layers import Plan, plan, trace
@@ -31,6 +38,7 @@ from rfprune.results import TrialFolder
 from rfprune.spec import HardwareSpec, TrialSpec
 from rfprune.trial.proof import Asked
 from rfprune.trial.run import run_trial
+from rfprune.trial.target import Bundle
 from tests.trial.conftest import small
 
 pytest.importorskip("alkaid")
@@ -149,6 +157,19 @@ def deployment(hardware: dict[str, Any], **more: Any) -> UnrolledDeployment:
     found = FPGA.deploy(spec, find_method(spec.prune.method), dense(), (6,), Path())
     assert isinstance(found, UnrolledDeployment)
     return found
+
+
+def test_constants_are_no_circuit(tmp_path: Path) -> None:
+    """What reads none of its inputs has no port, and is refused before anything is written."""
+    model = dense()
+    with torch.no_grad():
+        model[0].weight.zero_()
+    bundle = SimpleNamespace(
+        final=model, trial="mine", record=SimpleNamespace(step=2), folder=tmp_path, say=print
+    )
+    with pytest.raises(SimulationError, match=r"^mine: step 2 reads none of its inputs"):
+        deployment({}).export(cast(Bundle, bundle))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_types_that_alkaid_lacks() -> None:

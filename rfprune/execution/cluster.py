@@ -22,6 +22,7 @@ from rfprune.execution.ray_private import (
     local_node,
     private_token,
     quiet_environment,
+    shut_down,
     signals_stay_ours,
 )
 
@@ -60,7 +61,7 @@ def cluster(address: str | None) -> Iterator[None]:
         if address is None:
             session.enter_context(private_token())
         # Also after half a start: nothing of it must stay behind.
-        session.callback(ray.shutdown)
+        session.callback(shut_down)
         try:
             with local_node() if address is None else contextlib.nullcontext(), signals_stay_ours():
                 ray.init(address=address or "local", **options)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import gc
 import importlib
 import inspect
 import logging
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,20 @@ def test_a_node_starts_each_service_by_a_method_of_its_own() -> None:
         f"a node calls its methods {', '.join(ray_private._UNUSED_SERVICES)}",
         "a start without services that nobody asks",
     )
+
+
+def test_no_garbage_is_collected_while_ray_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Circle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    circle = Circle()
+    alive, seen = weakref.ref(circle), []
+    del circle
+    monkeypatch.setattr(ray, "shutdown", lambda: seen.append((gc.isenabled(), alive())))
+    ray_private.shut_down()
+    assert seen == [(False, None)]
+    assert gc.isenabled()
 
 
 def test_tune_speaks_on_the_logger_that_is_silenced() -> None:

@@ -104,7 +104,7 @@ def simulate_rtl(sources: Path, top: str, bits: BoolArray, out_width: int) -> Si
         out_width: bits of the output that it should have.
 
     Raises:
-        MissingExtraError: no Verilator.
+        MissingExtraError: no Verilator, or no make to build what it writes.
         SimulationError: the sources have other ports, do not compile or do not run.
     """
     program = find_verilator()
@@ -163,8 +163,9 @@ def _ran(command: list[str], work: Path, sources: Path, top: str) -> None:
     except subprocess.TimeoutExpired:
         raise SimulationError(f"{sources}: verilator did not end within {_SECONDS} s.") from None
     except OSError as error:
-        raise SimulationError(
-            f"{sources}: {command[0]} cannot be run, with which the simulation is built ({error})."
+        # Not a word about the sources: nothing is known of them.
+        raise MissingExtraError(
+            f"the simulation of RTL is built with {command[0]}, which cannot be run ({error})"
         ) from error
     if ran.returncode != 0:
         said = " ".join((ran.stderr or ran.stdout).split())[:_SHOWN_CHARACTERS]

@@ -138,7 +138,7 @@ def _finish(chosen: SweepFile, outcome: SweepOutcome) -> None:
         sys.exit(130)
     _say_how_it_ended(chosen, outcome)
     if front.points:
-        commands(_next(chosen, front))
+        commands(_next(chosen, front, more=not outcome.exhausted))
     if not outcome.reached:
         raise typer.Exit(1)
 
@@ -202,7 +202,7 @@ def _above(value: float) -> str:
     return f"{math.ceil(value / digit) * digit:.3g}"
 
 
-def _next(chosen: SweepFile, front: Front) -> list[str]:
+def _next(chosen: SweepFile, front: Front, more: bool) -> list[str]:
     from rfprune.results.front import main_cost
 
     name, where = chosen.spec.name, _named(chosen)
@@ -213,9 +213,11 @@ def _next(chosen: SweepFile, front: Front) -> list[str]:
     score = front.view.score
     way = front.view.quantities[score].direction
     limit = f" --where '{cost}<={_above(known[(len(known) - 1) // 2])}'" if known else ""
-    return [
+    found = [
         f"rfprune pareto {where} --html front.html",
         f"rfprune export {where}{limit} --{way} {score.removeprefix('val_')} --out export/{name}",
         "rfprune ui",
-        f"rfprune sweep {where} --trials {2 * chosen.spec.trials}",
     ]
+    if more:
+        found.append(f"rfprune sweep {where} --trials {2 * chosen.spec.trials}")
+    return found

@@ -8,12 +8,14 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rfprune.cli.common import read_sweep_file
 from rfprune.errors import SpecError
+from rfprune.execution import drive
 
 
 def test_check_shows_what_can_be_known(run, make) -> None:
@@ -226,6 +228,17 @@ def test_a_finished_sweep_shows_its_front_and_what_comes_next(run, finished: Pat
     exported = run(*shlex.split(commands[1])[1:], "--rows", "0")
     assert exported.code == 0, exported
     assert Path("export/tiny/model.pt").is_file()
+
+
+def test_where_every_point_was_tried_no_more_trials_are_offered(
+    run, finished: Path, monkeypatch
+) -> None:
+    ended = drive._outcome
+    monkeypatch.setattr(drive, "_outcome", lambda *args: replace(ended(*args), exhausted=True))
+    ran = run("sweep", "tiny.yml")
+    assert ran.code == 0, ran
+    assert "rfprune ui" in ran.out
+    assert "--trials" not in ran.out
 
 
 def test_fresh_refuses_before_it_moves_the_old_run(run, make, finished: Path) -> None:

@@ -7,12 +7,13 @@ SWEEP  ?= sweeps/digits.yml
 # Data sets for tests and benchmarks, where they are there; the product never needs them.
 export RFPRUNE_DATA ?= $(wildcard $(abspath ../shared/data))
 
-.PHONY: help install install-test sweep test test-slow coverage lint docs bench wheel clean
+.PHONY: help install install-test sweep test test-slow test-long coverage lint docs bench wheel clean
 
 help:
 	@echo "make sweep      install and run $(SWEEP), then show the front"
 	@echo "make test       install and run the quick tests, ruff and mypy"
 	@echo "make test-slow  run the slow tests"
+	@echo "make test-long  run what takes minutes: before a release"
 	@echo "make coverage   run all tests, and show which lines none of them reaches"
 	@echo "make docs       build the documentation site into build/site"
 	@echo "make wheel      build the wheel into dist/"
@@ -50,7 +51,10 @@ test: install-test lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-slow: install-test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not long"
+
+test-long: install-test
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m long
 
 # All tests take up to half as long again while their lines are counted.
 coverage: install-test

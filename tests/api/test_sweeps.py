@@ -66,6 +66,7 @@ def test_a_network_in_a_cell_to_a_front_and_an_export(here: Path) -> None:
     assert len(found.refresh().trials) == 4
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_file_run_by_a_command_is_opened_and_continued_in_python(here: Path) -> None:
     values = {

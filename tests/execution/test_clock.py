@@ -83,6 +83,7 @@ def check(runs: Path) -> None:
     assert read_front(folder).counts.complete == WANTED
 
 
+@pytest.mark.long
 def test_jumps_of_the_clock_do_no_harm(tmp_path: Path) -> None:
     if shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")

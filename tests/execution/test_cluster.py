@@ -18,7 +18,7 @@ from tests.ray_nodes import cluster, environment
 HERE = Path(__file__).parents[1] / "study"
 ROOT = HERE.parents[1]
 
-pytestmark = [pytest.mark.slow, pytest.mark.flaky(reruns=1)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.flaky(reruns=1)]
 
 
 @pytest.fixture

@@ -175,6 +175,7 @@ def test_eight_faults_lose_and_repeat_nothing(
     check_mlflow(folder, told, tmp_path)
 
 
+@pytest.mark.long
 def test_kills_of_paused_and_promoted_trials_lose_and_repeat_nothing(
     tmp_path: Path, drivers: Callable[..., Driver], monkeypatch: pytest.MonkeyPatch
 ) -> None:

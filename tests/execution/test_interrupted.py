@@ -137,6 +137,7 @@ def test_an_interrupted_long_trial_does_not_hold_the_driver_up(tmp_path: Path) -
     assert count_trials(read_study(SweepFolder(tmp_path / "demo"))).waiting == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.flaky(reruns=1)
 def test_drivers_killed_at_random_moments(tmp_path: Path) -> None:
@@ -152,6 +153,7 @@ def test_drivers_killed_at_random_moments(tmp_path: Path) -> None:
     check_consistent(tmp_path, 20)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.flaky(reruns=1)
 def test_killed_workers_are_replaced(tmp_path: Path) -> None:

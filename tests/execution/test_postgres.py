@@ -148,6 +148,7 @@ def check_no_password(path: Path) -> None:
             assert b"not%2F4" not in content, file
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("emptied")
 def test_a_database_that_stays_away(tmp_path: Path, server: Postgres) -> None:
     driver = Driver(tmp_path / "one", server)

@@ -96,6 +96,7 @@ def test_who_looks_keeps_no_driver_out(inline: Callable[..., Inline], make_spec:
     assert not is_driven(SweepFolder(one.folder.path / "absent"))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.flaky(reruns=1)
 def test_another_shell_follows_a_real_sweep(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from rfprune.study import count_trials, read_study
 
 from .nodes import Node, Site, can_isolate
 
-pytestmark = [pytest.mark.slow, pytest.mark.flaky(reruns=1)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.flaky(reruns=1)]
 
 ROOT = Path(__file__).parents[3]
 TRIALS = 5

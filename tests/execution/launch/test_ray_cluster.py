@@ -41,6 +41,7 @@ def test_sweep_runs_on_the_cluster_and_can_be_followed(user: User) -> None:
     assert not list(user.folder.rglob("hit"))
 
 
+@pytest.mark.long
 def test_cancelled_sweep_goes_on_when_it_is_submitted_again(user: User) -> None:
     job = user.submit("--trials", "200")
     deadline = time.monotonic() + 120

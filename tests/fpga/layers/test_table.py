@@ -22,7 +22,7 @@ from rfprune.models import building
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
 
 #: Of random networks; ``RFPRUNE_FUZZ`` sets another number, ``RFPRUNE_FUZZ_SEED`` the first seed.
-NETWORKS = int(os.environ.get("RFPRUNE_FUZZ", "96"))
+NETWORKS = int(os.environ.get("RFPRUNE_FUZZ", "48"))
 SEED = int(os.environ.get("RFPRUNE_FUZZ_SEED", "0"))
 #: A message says what to do instead.
 WAY_OUT = re.compile(

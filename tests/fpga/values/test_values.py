@@ -261,6 +261,7 @@ def test_both_budgets_are_held_and_the_cpp_is_torch(tmp_path: Path) -> None:
         assert found.total.lut == steps[2].values["lut"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_cnn_as_one_graph_of_adders_from_training_to_rtl(tmp_path: Path) -> None:
     spec = small(

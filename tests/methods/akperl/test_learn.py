@@ -29,6 +29,7 @@ def gap(task: Toy, spec: AgentSpec, policy: Policy) -> float:
     return (best[1] - found[1]) / abs(best[1]) if found[0] == best[0] else float("inf")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_agent_finds_the_best_policy() -> None:
     spec = AgentSpec(episodes=300, reward=WEIGHTED)

@@ -20,11 +20,10 @@ from benchmarks.estimates.fit import DEFAULT_DATA, constants_without, read_all, 
 from benchmarks.estimates.reports import Reported
 from rfprune.fpga.estimators.analytic import estimate_many
 from rfprune.fpga.estimators.calibration import corrections
-from rfprune.fpga.estimators.families import FEATURES, beyond, family, features
+from rfprune.fpga.estimators.families import FEATURES, family, features
 from rfprune.fpga.estimators.intervals import (
     INTERVALS_FILE,
     OFFSETS,
-    Likeness,
     compare,
     interval,
     population,
@@ -165,7 +164,8 @@ class Sources:
                 continue
             elsewhere, known = self.scales(quantity, source, *out), self.known(source, *out)
             for error in own:
-                alike = _likeness(error.design, known)
+                name = error.design.family
+                alike = compare(name, error.design.features, {population(name): {"known": known}})
                 scores.append(error.log / scale_of(elsewhere, alike))
                 owners.append(source)
         return scores, owners
@@ -184,13 +184,6 @@ class Sources:
                 "rows": len(scores),
             }
         return table
-
-
-def _likeness(design: Facts, known: Mapping[str, Any]) -> Likeness:
-    row = known.get(design.family)
-    if row is None:
-        return Likeness(design.family, 0, ())
-    return Likeness(design.family, row["sources"], beyond(design.features, row["features"]))
 
 
 def _exponential(means: Sequence[float], kept: int, level: float) -> float:

@@ -38,7 +38,7 @@ def append_line(path: Path, value: Any, *, durable: bool = True) -> None:
 
 
 def whole_lines(path: Path) -> list[str]:
-    """Return the complete, non-empty lines of a log; an empty list if there is no file.
+    """Return the complete, non-empty lines of a log, or an empty list if the file does not exist.
 
     Raises:
         RunsError: the file cannot be read.
@@ -67,7 +67,7 @@ def repair(path: Path) -> None:
 
 
 def read_records(path: Path, kind: type[R]) -> list[R]:
-    """Return the lines of a log as models of `kind`; none if there is no file.
+    """Return the lines of a log as models of `kind`, or an empty list if the file does not exist.
 
     Raises:
         RunsError: a complete line is not such a record.

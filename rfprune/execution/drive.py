@@ -52,6 +52,7 @@ from rfprune.study.warm_start import WarmStart, read_warm_start
 
 if TYPE_CHECKING:
     from rfprune.execution.searcher import StopRequest, StudySearcher
+    from rfprune.study.optuna_private import OwnedStudy
 
 __all__ = ["SweepOutcome", "run_sweep"]
 
@@ -146,9 +147,7 @@ def run_sweep(
         # Under the lock: nobody else changes the study from here on.
         study = open_study(spec, folder, space.layers, facts["sweep_id"])
         with contextlib.closing(study):
-            costs, place = _known_costs(spec, space, context), context.base_dir
-            known = facts["reference_point"], again, warm_start.trials, place, costs
-            record = Record(spec, folder, space, study, *known)
+            record = _record(spec, folder, space, study, context, facts, again, warm_start)
             remember_code(folder.path, context.base_dir, spec.canonical())
             # After the study has accepted the file: a refused change leaves the folder as it was.
             folder.write_spec(spec, {**facts, "sampler": record.choice._asdict()})
@@ -159,11 +158,29 @@ def run_sweep(
             return _outcome(record, watch, interrupted)
 
 
-def _known_costs(spec: SweepSpec, space: Space, context: WorkerContext) -> KnownCosts | None:
-    """Return what dense networks cost; None where a function of somebody's own is run."""
-    if context.function != DEFAULT_FUNCTION:
-        return None
-    return KnownCosts(spec, space, context.base_dir)
+def _record(
+    spec: SweepSpec,
+    folder: SweepFolder,
+    space: Space,
+    study: OwnedStudy,
+    context: WorkerContext,
+    facts: Mapping[str, Any],
+    again: bool,
+    warm_start: WarmStart,
+) -> Record:
+    # What the networks of a function of somebody's own cost is not known.
+    own = context.function != DEFAULT_FUNCTION
+    return Record(
+        spec,
+        folder,
+        space,
+        study,
+        reference_point=facts["reference_point"],
+        again=again,
+        earlier=warm_start.trials,
+        base_dir=context.base_dir,
+        costs=None if own else KnownCosts(spec, space, context.base_dir),
+    )
 
 
 def _facts(

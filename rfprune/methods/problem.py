@@ -59,7 +59,7 @@ class Problem:
         rng: random numbers, seeded by the trial.
         merit: measures how good the network is with a set of kept groups (G,), on validation
             rows and without fine-tuning: the task's score, larger is better (`Task.merit`). None
-            where there is no network to measure.
+            if there is no network to measure.
         costs_at: returns (G, R) what each group costs beside a set of kept ones (G,), where that
             depends on it; None = it is `cost`.
         tuned: measures it after a short fine-tuning; None where that cannot be tried.

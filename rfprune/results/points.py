@@ -219,7 +219,7 @@ def read_single(folder: TrialFolder) -> SweepView:
     """Return a trial without a sweep as a sweep of one, whose objectives include its budgets.
 
     Raises:
-        RunsError: a file in the folder is damaged, or there is no trial in it.
+        RunsError: a file in the folder is damaged, or the folder holds no trial.
     """
     folder.refuse_links_out()
     spec = folder.spec()

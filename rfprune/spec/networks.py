@@ -79,7 +79,7 @@ def several_networks(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values of a sweep file with its networks by label, where it names several.
 
     Raises:
-        SpecError: a choice is no network, has no label of its own, or is there twice.
+        SpecError: a choice is not a network, lacks a label of its own, or appears twice.
     """
     model, search = values.get("model"), values.get("search")
     several = isinstance(model, Mapping) and "choices" in model

@@ -60,7 +60,7 @@ DUPLICATE, INVALID, TOO_LONG = "duplicate", "invalid", "too long"
 NOT_RUN = (DUPLICATE, INVALID, TOO_LONG)
 
 
-#: User attribute of a trial that another sweep ran: it guides the sampler and is no trial here.
+#: User attribute of a trial that another sweep ran: it guides the sampler but does not count here.
 EARLIER = "earlier"
 
 

@@ -493,7 +493,7 @@ _case(
         ),
     ),
     (4, 3),
-    "refused: reads a product of two tensors as einsum",
+    "refused: multiplies two tensors in io_parallel alone",
 )
 _case(
     *(
@@ -502,7 +502,7 @@ _case(
         lambda: Net(lambda m, x: torch.einsum("nij,nkj->nik", m.a(x), x), a=nn.Linear(3, 3)),
     ),
     (4, 3),
-    "refused: reads a product of two tensors as einsum",
+    "refused: multiplies two tensors in io_parallel alone",
 )
 
 # Whole networks -------------------------------------------------------------------------------
@@ -697,7 +697,7 @@ _case(
         out=nn.Linear(4, 2),
     ),
     (5, 4),
-    "refused: reads a product of two tensors as einsum",
+    "refused: multiplies two tensors in io_parallel alone",
 )
 _case(
     *(
@@ -706,7 +706,7 @@ _case(
     ),
     lambda: _seq(nn.Linear(3, 4), nn.TransformerEncoderLayer(4, 1, 8, batch_first=True)),
     (5, 3),
-    "refused: reads a product of two tensors as einsum",
+    "refused: multiplies two tensors in io_parallel alone",
 )
 _case(
     *(
@@ -719,7 +719,7 @@ _case(
         k=nn.Linear(3, 3),
     ),
     (4, 3),
-    "refused: reads a product of two tensors as einsum",
+    "refused: multiplies two tensors in io_parallel alone",
 )
 
 

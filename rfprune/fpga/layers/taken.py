@@ -196,8 +196,10 @@ _CELLS = (
     "LSTM over the steps"
 )
 _PRODUCTS = (
-    "hls4ml 1.3 reads a product of two tensors as einsum in io_parallel alone, and rfprune builds "
-    "none; of a weight take nn.Linear, of two tensors sums, means or a * b"
+    # ``nnet_einsum.h``, and its template in ``backends/vivado/passes/einsum.py``.
+    "hls4ml 1.3 multiplies two tensors in io_parallel alone, where its Linear layers on a sequence "
+    "keep the multipliers of pruned groups (resource_unrolled becomes resource), and rfprune "
+    "builds none; of a weight take nn.Linear, of two tensors sums, means or a * b"
 )
 _POOL_INSTEAD = "; take average pooling, or a strided convolution"
 #: Name of a class or function -> why it is refused, and what may be written instead.

@@ -1,22 +1,38 @@
 """Writes the page of fronts: ``python -m benchmarks.fronts --runs runs NAME...``.
 
 The sweeps themselves are run by ``rfprune sweep``; this page shows what their run folders hold.
-What the page says of sweeps that are not named stays.
+What the page says of sweeps that are not named stays. With ``--prove`` every point of the named
+sweeps is exported, and its row says which of the ways to compute it were equal, bit for bit.
 """
 
 import argparse
+import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report import RESULTS, render, table
-from rfprune.results import find_sweep, front_png, read_front
+from rfprune.exporting import Request, export
+from rfprune.results import TrialFolder, find_sweep, front_png, read_front
 
 _COLUMNS = ("val_accuracy", "accuracy", "dsp", "bram18", "lut", "latency_cycles", "sparsity")
 _SHARES = ("val_accuracy", "accuracy", "sparsity")
 
 
-def section(name: str, runs: Path) -> str:
+def proven(trial: TrialFolder, step: int) -> str:
+    """Export a point; return what was compared in its certificate, and whether it was equal."""
+    with tempfile.TemporaryDirectory() as scratch:
+        export(Request(trial, step, Path(scratch) / "out"))
+        certificate = json.loads((Path(scratch) / "out" / "certificate.json").read_text())
+    found = []
+    for each in certificate["compared"]:
+        exactly = "=" if each["tolerance"] == 0 else f"within {each['tolerance']:g} of"
+        found.append(f"{each['a']} {exactly if each['equal'] else 'is not'} {each['b']}")
+    return ", ".join(found) or "nothing"
+
+
+def section(name: str, runs: Path, proves: bool) -> str:
     """Return the section of one sweep, and write its picture."""
     folder = find_sweep(runs, name)
     front = read_front(folder)
@@ -30,8 +46,13 @@ def section(name: str, runs: Path) -> str:
             value = point.metrics[quantity]
             digits = ".4f" if quantity in _SHARES else "g"
             row[quantity] = "unknown" if value is None else f"{value:{digits}}"
-        factors = folder.trial(point.trial).step(point.step).reuse_factor
-        rows.append(row | {f"RF {layer}": str(factor) for layer, factor in factors.items()})
+        trial = folder.trial(point.trial)
+        record = trial.step(point.step)
+        for layer, factor in record.reuse_factor.items():
+            # A graph of adders reuses nothing.
+            if record.strategy.get(layer) != "distributed_arithmetic":
+                row[f"RF {layer}"] = str(factor)
+        rows.append(row | ({"compared": proven(trial, point.step)} if proves else {}))
     results = [result for trial in folder.trials() if (result := trial.result())]
     made = next(result.provenance for result in results if result.provenance)
     versions = ", ".join(f"{package} {version}" for package, version in made.packages.items())
@@ -65,10 +86,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="the page of fronts")
     parser.add_argument("names", nargs="+")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--prove", action="store_true", help="export every point")
     arguments = parser.parse_args()
     path = RESULTS / "fronts.md"
     shown = sections(path.read_text(encoding="utf-8"))
-    shown |= {name: section(name, arguments.runs) for name in arguments.names}
+    shown |= {name: section(name, arguments.runs, arguments.prove) for name in arguments.names}
     path.write_text(render("fronts", sections="\n".join(shown.values())), encoding="utf-8")
     print(f"written: {path}")
 

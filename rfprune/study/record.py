@@ -303,9 +303,15 @@ class Record:
         if self._curves is not None:
             self._curves.forget_earlier()
 
-    def _learn(self, name: int | str, values: dict[str, Scalar], steps: Sequence[Metrics]) -> None:
+    def _learn(
+        self,
+        name: int | str,
+        values: dict[str, Scalar],
+        steps: Sequence[Metrics],
+        whole: bool = True,
+    ) -> None:
         if self._curves is not None:
-            self._curves.add(name, values, steps)
+            self._curves.add(name, values, steps, whole)
 
     def _refuse(self, values: dict[str, Scalar]) -> None:
         if self._curves is not None:
@@ -337,7 +343,8 @@ class Record:
         folder = trial.user_attrs["folder"]
         accepted = self._accepted(folder)
         self._representative.add(accepted)
-        self._learn(folder, trial.user_attrs["values"], accepted)
+        whole = trial.state.name == "COMPLETE"
+        self._learn(folder, trial.user_attrs["values"], accepted, whole)
         reason = trial.user_attrs.get("reason")
         if reason == UNREACHABLE:
             self._refuse(trial.user_attrs["values"])
@@ -730,7 +737,7 @@ class Record:
         }
         stop_early(self.study, job.number, ended.reason, ended.error, values)
         self._representative.add(accepted)
-        self._learn(job.folder, job.values, accepted)
+        self._learn(job.folder, job.values, accepted, whole=False)
         if ended.reason == UNREACHABLE:
             # It costs nothing and says little, so it does not count towards the trials wanted.
             self._add("unreachable")

@@ -1,22 +1,40 @@
 """Writes the page of fronts: ``python -m benchmarks.fronts --runs runs NAME...``.
 
 The sweeps themselves are run by ``rfprune sweep``; this page shows what their run folders hold.
-What the page says of sweeps that are not named stays.
+What the page says of sweeps that are not named stays. With ``--prove LUT`` points of at most so
+many LUTs are exported, and their rows say which of the ways to compute them were equal.
 """
 
 import argparse
+import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report import RESULTS, render, table
-from rfprune.results import find_sweep, front_png, read_front
+from rfprune.exporting import Request, export
+from rfprune.results import TrialFolder, find_sweep, front_png, read_front
 
 _COLUMNS = ("val_accuracy", "accuracy", "dsp", "bram18", "lut", "latency_cycles", "sparsity")
 _SHARES = ("val_accuracy", "accuracy", "sparsity")
 
 
-def section(name: str, runs: Path) -> str:
+def proven(trial: TrialFolder, step: int) -> str:
+    """Export a point; return what was compared in its certificate, and whether it was equal."""
+    with tempfile.TemporaryDirectory() as scratch:
+        export(Request(trial, step, Path(scratch) / "out"))
+        certificate = json.loads((Path(scratch) / "out" / "certificate.json").read_text())
+    # Beside these, the network in floats, which is only near.
+    found = [
+        f"{each['a']} {'=' if each['equal'] else 'is not'} {each['b']}"
+        for each in certificate["compared"]
+        if each["tolerance"] == 0
+    ]
+    return ", ".join(found) or "nothing"
+
+
+def section(name: str, runs: Path, proves: float) -> str:
     """Return the section of one sweep, and write its picture."""
     folder = find_sweep(runs, name)
     front = read_front(folder)
@@ -30,8 +48,15 @@ def section(name: str, runs: Path) -> str:
             value = point.metrics[quantity]
             digits = ".4f" if quantity in _SHARES else "g"
             row[quantity] = "unknown" if value is None else f"{value:{digits}}"
-        factors = folder.trial(point.trial).step(point.step).reuse_factor
-        rows.append(row | {f"RF {layer}": str(factor) for layer, factor in factors.items()})
+        trial = folder.trial(point.trial)
+        record = trial.step(point.step)
+        for layer, factor in record.reuse_factor.items():
+            # A graph of adders reuses nothing.
+            if record.strategy.get(layer) != "distributed_arithmetic":
+                row[f"RF {layer}"] = str(factor)
+        if (point.metrics["lut"] or 0.0) <= proves:
+            row["compared"] = proven(trial, point.step)
+        rows.append(row)
     results = [result for trial in folder.trials() if (result := trial.result())]
     made = next(result.provenance for result in results if result.provenance)
     versions = ", ".join(f"{package} {version}" for package, version in made.packages.items())
@@ -65,10 +90,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="the page of fronts")
     parser.add_argument("names", nargs="+")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument(
+        "--prove", type=float, default=-1.0, help="LUTs up to which a point is exported"
+    )
     arguments = parser.parse_args()
     path = RESULTS / "fronts.md"
     shown = sections(path.read_text(encoding="utf-8"))
-    shown |= {name: section(name, arguments.runs) for name in arguments.names}
+    shown |= {name: section(name, arguments.runs, arguments.prove) for name in arguments.names}
     path.write_text(render("fronts", sections="\n".join(shown.values())), encoding="utf-8")
     print(f"written: {path}")
 

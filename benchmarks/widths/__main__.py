@@ -26,6 +26,11 @@ if __name__ == "__main__":
             "--hgq2-ramp-seeds": (int, 1, "seeds on which all of them are tried; then the best"),
             "--ablations": (int, 0, "seeds of each trial that leaves something out, first task"),
             "--latency": (bool, False, "compare strategy latency with uniform widths instead"),
+            "--earlier": (
+                lambda text: [part for part in text.split(",") if part],
+                [],
+                "pages of this study: what they show of other tools and tasks is shown again",
+            ),
             "--kept": (str, "", "folder in which finished trials are kept; temporary if not given"),
         },
     ).run()

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import HERE, read_cases, render, sentence, settings, table
+from benchmarks.widths.earlier import rows_of
 from benchmarks.widths.judging import OURS, Points, ablations, best_ramp, crossings, fronts
 from benchmarks.widths.latency import measure_latency, page_latency
 from benchmarks.widths.reference import points as hgq2_points
@@ -153,10 +154,20 @@ def _unseen(spec: TrialSpec) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat([x, data.scaling.scaled(raw[left])]), torch.cat([y, labels])
 
 
-def _reference(index: int, home: Path, options: Namespace) -> Points:
+def _earlier(options: Namespace) -> Points:
+    """Return the points of the pages that are given."""
+    metrics = {
+        task: make_task(TrialSpec.model_validate(settings(case, {"seed": 0})).task).score
+        for task, case in CASES.items()
+    }
+    return rows_of([Path(page) for page in options.earlier], metrics)
+
+
+def _reference(index: int, home: Path, options: Namespace, earlier: Points) -> Points:
     """Return HGQ2's points on the rows of one of the tasks, a tool for each length of its ramps.
 
     Its ramps are tried on the first seeds, and the best on validation rows goes on to the others.
+    What a page shows already is not run again.
     """
     task = options.tasks[index]
     spec = TrialSpec.model_validate(settings(CASES[task], {"seed": 0}))
@@ -167,9 +178,15 @@ def _reference(index: int, home: Path, options: Namespace) -> Points:
         write_rows(file, train, val, _unseen(spec), spec.model.args["hidden"])
 
     def run(seed: int, seconds: float, ramp: tuple[float, ...]) -> Points:
-        where = home / task / "hgq2"
-        found = hgq2_points(options.hgq2, file, where, seed, seconds, ramp, YOSYS)
-        tool = f"HGQ2, {seconds:g} s"
+        where, tool = home / task / "hgq2", f"HGQ2, {seconds:g} s"
+        found = [
+            row
+            for row in earlier
+            if row["task"] == task and row["tool"].startswith(tool) and row["seed"] == seed
+            if tuple(row["ramp"]) == tuple(ramp)
+        ]
+        found = found or hgq2_points(options.hgq2, file, where, seed, seconds, ramp, YOSYS)
+        found = [{name: value for name, value in row.items() if name != "tool"} for row in found]
         return [{"tool": tool, "task": task, "metric": judge.score, **row} for row in found]
 
     found: Points = []
@@ -199,6 +216,7 @@ def measure(options: Namespace) -> dict[str, Any]:
         home = Path(options.kept or scratch).resolve()
         if options.latency:
             return measure_latency(options, home)
+        earlier = _earlier(options)
         rows = [
             row
             for index, task in enumerate(options.tasks)
@@ -214,15 +232,17 @@ def measure(options: Namespace) -> dict[str, Any]:
         ]
         if options.hgq2:
             for index in range(len(options.tasks)):
-                rows += _reference(index, home, options)
+                rows += _reference(index, home, options, earlier)
         without = [
             row
             for what in ABLATIONS
             for seed in range(options.ablations)
             for row in points(options.tasks[0], seed, home, False, what)
         ]
+    run = {(row["task"], row["tool"]) for row in rows}
+    rows += [row for row in earlier if (row["task"], row["tool"]) not in run]
     found: dict[str, Points] = {"crossings": [], "fronts": []}
-    for task in options.tasks:
+    for task in dict.fromkeys(row["task"] for row in rows):
         by = "yosys_lut" if task in options.yosys else "lut"
         own = [row for row in rows if row["task"] == task]
         found["crossings"] += crossings(own, by)
@@ -241,8 +261,8 @@ def summary(rows: Points) -> dict[str, Any]:
         spent.setdefault(f"{row['task']}, {row['tool']}", []).append(row["cpu_seconds"])
     return {
         "cpu_seconds": {tool: [min(each), max(each)] for tool, each in spent.items()},
-        "median_gap": float(np.median([row["gap"] for row in own])),
-        "largest_median_gap": max(row["gap"] for row in own),
+        "median_gap": float(np.median([row["gap"] for row in own if "gap" in row])),
+        "largest_median_gap": max(row.get("gap", 0.0) for row in own),
         "off_yosys_median": float(np.median(off)) if off else None,
         "off_yosys_networks": len(off),
     }

@@ -110,17 +110,20 @@ class WeightValues(Prunable):
 
     def fit(self, session: Session, step: int, watcher: Watcher, penalty: Penalty | None) -> None:
         """Train the epochs of a rung."""
+        how = self.how(session, step)
+        session.fit(replace(how, watcher=watcher, penalty=penalty), None)
+
+    def how(self, session: Session, step: int) -> Fit:
+        """Return how a rung is trained, but for what is called around every update."""
         usual = self.spec.learning_rate_schedule or "cosine"
-        how = Fit(
+        return Fit(
             epochs=rung_epochs(self.spec, step),
             learning_rate=self.spec.learning_rate or session.spec.train.learning_rate,
             train=session.spec.train.model_copy(update={"learning_rate_schedule": usual}),
             seed=session.seed(step, Purpose.MASKED),
-            penalty=penalty,
             teacher=session.teacher,
             distillation=self.spec.distillation,
         )
-        session.fit(replace(how, watcher=watcher), None)
 
 
 def rung_epochs(spec: PruneSpec, step: int) -> int:

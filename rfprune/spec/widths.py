@@ -46,6 +46,12 @@ class WidthsSpec(StrictSpec):
     decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.01, description="of a weight that is zero now, per update; it can come back"
     )
+    descent: Annotated[int, Field(ge=0)] = Field(
+        500,
+        description="most weights that are not zero at which the end of a step tries the "
+        "neighbours of every value on the training rows, and keeps what lowers the loss; 0 = never "
+        "(strategy distributed_arithmetic without a backend)",
+    )
     activation_weight: PositiveFloat = Field(
         4.0, description="by how much more the rounding of an activation counts"
     )

@@ -6,6 +6,7 @@ Knows nothing of budgets, groups or hls4ml; masks and penalties are given to it.
 from rfprune.training.fit import (
     Fit,
     Validation,
+    aims,
     evaluate,
     fit,
     measure,
@@ -36,6 +37,7 @@ __all__ = [
     "Trainer",
     "TrainingRows",
     "Validation",
+    "aims",
     "batches",
     "evaluate",
     "fit",

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rfprune.core.arrays import BoolArray, FloatArray
 from rfprune.core.quantities import RESOURCES
 from rfprune.fpga.adders.chain import Chain, fold_norms
+from rfprune.fpga.adders.descent import Descent
 from rfprune.fpga.adders.digits import digit_counts
 from rfprune.fpga.adders.graph import build_graph, mapped_lut
 from rfprune.fpga.adders.level import Level
@@ -21,6 +22,7 @@ from rfprune.fpga.estimators.da4ml import AdderGraph
 from rfprune.fpga.weight_values import WeightValues
 from rfprune.pruning import Masks, Purpose, Session, Trained
 from rfprune.spec.pruning import PruneSpec
+from rfprune.training import aims
 
 __all__ = ["AdderPrunable"]
 
@@ -112,6 +114,7 @@ class AdderPrunable(WeightValues):
             session.seed(step, Purpose.SELECT),
         )
         self.fit(session, step, level, level.penalty)
+        self.descend(session, step)
         self.calibrate(session)
         numbers.reached = end
         assert level.choice is not None
@@ -122,6 +125,18 @@ class AdderPrunable(WeightValues):
         # In loss per LUT of the graph, not per unit of the model.
         prices[_LUT] = level.choice.price * numbers.scale
         return Trained(masks, prices, tuple(level.gaps))
+
+    def descend(self, session: Session, step: int) -> None:
+        """Try the neighbours of every value on the training rows, where these are few enough."""
+        data, task, most = session.data, session.task, self.spec.widths.descent
+        if not most or not isinstance(data.x_train, Tensor):
+            return
+        search = Descent(self.chain, session.model, self.numbers)
+        if search.weights > most:
+            return
+        x, weight = data.x_train, task.weights(data.y_train, data.w_train)
+        target = aims(task, data.y_train, self.how(session, step))
+        search.run(x, lambda output: task.loss(task.judged(output, x), target, weight))
 
     def begun(self, session: Session, end: float) -> float:
         """Return where a rung's budget falls from, in the model's units; fold norms at the first.

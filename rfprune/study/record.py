@@ -282,16 +282,13 @@ class Record:
         """Take up what earlier sweeps have told, and whether it has turned out to mislead."""
         for trial in self.study.get_trials(deepcopy=False):
             if EARLIER in trial.user_attrs:
-                feasible = all(excess <= 0 for excess in trial.constraints.values())
-                self._earlier.add(_frozen(trial.user_attrs["values"]), trial.values, feasible)
-                self._learn(
-                    trial.user_attrs[EARLIER],
-                    trial.user_attrs["values"],
-                    trial.user_attrs.get("steps", ()),
-                )
+                values, steps = trial.user_attrs["values"], trial.user_attrs.get("steps", ())
+                curve = self._representative.losses_of(steps)
+                self._earlier.add(_frozen(values), trial.values, curve)
+                self._learn(trial.user_attrs[EARLIER], values, steps)
             elif trial.state.name == "COMPLETE" and "values" in trial.user_attrs:
                 self._earlier.compare(_frozen(trial.user_attrs["values"]), trial.values)
-        self._guides = self._earlier.best()
+        self._guides = self._earlier.best(self._representative.reference)
         self._misled = self._earlier.misleads
         if self._misled:
             self._forget_earlier()

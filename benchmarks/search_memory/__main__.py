@@ -15,7 +15,7 @@ from scipy.stats import wilcoxon
 
 from benchmarks.drawing import BLUE, GREY, picture
 from benchmarks.report import Study, listed, render, sentence, table
-from benchmarks.search_quality.lookup import TASKS, Array, Lookup, Searched, curve, read_lookup
+from benchmarks.search_quality.lookup import Array, Lookup, Searched, curve, read_lookup
 from benchmarks.search_quality.lookup import search as run_search
 from benchmarks.statistics import spread
 from rfprune.spec import StopSpec
@@ -194,7 +194,7 @@ if __name__ == "__main__":
         draw,
         packages=("optuna", "numpy", "scipy"),
         options={
-            "--tasks": (listed(TASKS), ",".join(TASKS), "with commas"),
+            "--tasks": (listed(NOISE), ",".join(NOISE), "with commas"),
             "--seeds": (int, 10, "of the searches with and without an earlier one"),
             "--trials": (int, 60, "of one of them"),
             "--long-seeds": (int, 5, "of the searches that are stopped"),

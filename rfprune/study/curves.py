@@ -1,9 +1,10 @@
 """Points that promise the most hypervolume, from the curves of trials and from known costs.
 
 Two things are known of a trial that has not run: what its dense network costs, from shapes alone,
-and what part of each cost the trials so far have left at each pruning step. Only its scores have to
-be guessed: by a Gaussian process over point and step, from all accepted steps of all trials. The
-point is proposed whose whole curve is expected to add most to the front.
+and what part of each cost the trials so far have left at each pruning step. Its scores have to be
+guessed, by a Gaussian process over point and step from all accepted steps of all trials, and what
+part of its steps will be accepted at all, by another one over points. The point is proposed whose
+whole curve is expected to add most to the front.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ _NEW_COSTS = 6
 _ROWS = 200
 #: Points by which volumes are measured: of the whole box, and of what the front leaves open of it.
 _CLOUD, _OPEN = 8192, 512
+#: Least part of a trial's steps that is expected to be accepted.
+_LEAST = 0.05
 #: How far beyond the best values so far the box goes, as a part of it.
 _BEYOND = 0.02
 #: Middles of eight parts of the normal distribution that are as likely.
@@ -52,6 +55,7 @@ _DRAWS = (-1.53, -0.89, -0.49, -0.16, 0.16, 0.49, 0.89, 1.53)
 class _Trial:
     place: FloatArray
     steps: Sequence[Metrics]
+    whole: bool
 
 
 class Curves:
@@ -80,6 +84,8 @@ class Curves:
         self._scores = [name for name in spec.objectives if name not in self._known]
         size = len(coordinates(space, {})) + 1
         self._processes = [GaussianProcess(size) for _ in self._scores]
+        self._shares = GaussianProcess(size - 1)
+        self._differ = False
         listed = space.size() or _LISTED + 1
         self._every = list(space.points()) if listed <= _LISTED else None
 
@@ -89,7 +95,13 @@ class Curves:
         known = any(name in self._known for name in self._spec.objectives)
         return known and bool(self._scores)
 
-    def add(self, name: int | str, values: Mapping[str, Scalar], steps: Sequence[Metrics]) -> None:
+    def add(
+        self,
+        name: int | str,
+        values: Mapping[str, Scalar],
+        steps: Sequence[Metrics],
+        whole: bool = True,
+    ) -> None:
         """Take in the accepted steps of a trial that has ended, the dense network's first.
 
         Args:
@@ -97,10 +109,12 @@ class Curves:
                 one before is replaced.
             values: its point.
             steps: with every measured quantity, and their number as ``step``.
+            whole: whether it came to an end of its own, so that what it accepted is all that its
+                point can give.
         """
         usable = [step for step in steps if self._representative.usable(step)]
         if usable:
-            self._by_name[name] = _Trial(coordinates(self._space, values), usable)
+            self._by_name[name] = _Trial(coordinates(self._space, values), usable, whole)
 
     def refuse(self, values: Mapping[str, Scalar]) -> None:
         """Propose nothing more that costs what a point costs: no pruning can reach its budgets."""
@@ -149,6 +163,7 @@ class Curves:
             for objective in range(moved.shape[-1]):
                 covered &= moved[:, :, objective, None] <= open_[:, objective]
             gains += (covered & allowed[:, :, None]).any(axis=1).sum(axis=1)
+        gains *= self._accepted(candidates)
         # Among equals any, and not the first of the space.
         return candidates[int(np.argmax(gains + 1e-3 * rng.random(len(gains))))]
 
@@ -220,6 +235,22 @@ class Curves:
             way = {name: self._spec.objectives[name]}
             process.fit(rows[kept], losses(steps, way)[kept, 0])
         self._left = {name: self._parts(name, numbers) for name in self._known}
+        whole = [trial.whole for trial in self._trials]
+        shares = (
+            np.array([sum(n > 0 for n in of_trial) for of_trial in numbers])[whole] / self._last
+        )
+        # Where all are alike nothing is to be learnt.
+        self._differ = len(shares) > 1 and bool(np.ptp(shares) > 0)
+        if self._differ:
+            places = np.array([trial.place for trial in self._trials])
+            self._shares.fit(places[whole], shares)
+
+    def _accepted(self, points: Sequence[Values]) -> FloatArray:
+        """Return what part of the steps of some points will be accepted, (K,)."""
+        if not self._differ:
+            return np.ones(len(points))
+        places = np.array([coordinates(self._space, values) for values in points])
+        return np.clip(self._shares.predict(places)[0], _LEAST, 1.0)
 
     def _parts(self, name: str, numbers: Sequence[Sequence[int]]) -> FloatArray:
         """Return what part of a dense cost each step leaves, the mean over the trials, (steps,)."""

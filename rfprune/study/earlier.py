@@ -7,19 +7,22 @@ sweep continues as if it had not been named.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from rfprune.core.arrays import FloatArray
 from rfprune.results.dominance import pareto_mask
+from rfprune.results.hypervolume import hypervolume, point_behind
 from rfprune.results.points import losses
 from rfprune.study.parameters import Scalar
 
 __all__ = ["Earlier"]
 
-#: So many of the best points of earlier sweeps are tried first: as many as TPE draws at random.
-_TRIED = 10
+#: So many of the best points of earlier sweeps are tried first, as far as each still adds a part of
+#: the volume.
+_TRIED, _WORTH = 20, 1e-3
 #: So many of them say whether the others can be believed.
 _COMPARED = 5
 #: Spearman's correlation, the mean over the objectives, from which on they are.
@@ -37,46 +40,66 @@ class Earlier:
 
     def __init__(self, objectives: Mapping[str, str]) -> None:
         self._objectives = objectives
-        self._told: dict[Point, tuple[FloatArray, bool]] = {}
+        self._told: dict[Point, FloatArray] = {}
+        self._curves: dict[Point, FloatArray] = {}
         self._pairs: list[tuple[FloatArray, FloatArray]] = []
 
     def __len__(self) -> int:
         return len(self._told)
 
-    def add(self, point: Point, values: Sequence[float], feasible: bool) -> None:
-        """Take in a point and the objectives that were told for it, in their order."""
-        self._told[point] = self._losses(values), feasible
+    def add(self, point: Point, values: Sequence[float], curve: FloatArray) -> None:
+        """Take in a point of an earlier trial.
+
+        Args:
+            point: in this sweep's space.
+            values: the objectives that were told for it, in their order.
+            curve: losses (K, M) of its feasible steps.
+        """
+        self._told[point] = self._losses(values)
+        self._curves[point] = curve
 
     def compare(self, point: Point, values: Sequence[float]) -> None:
         """Take in the objectives of a trial of this sweep; of points that are not known nothing."""
         if point in self._told:
-            self._pairs.append((self._told[point][0], self._losses(values)))
+            self._pairs.append((self._told[point], self._losses(values)))
 
     def _losses(self, values: Sequence[float]) -> FloatArray:
         named = dict(zip(self._objectives, values, strict=True))
         found: FloatArray = losses([named], self._objectives)[0]
         return found
 
-    def best(self) -> list[dict[str, Scalar]]:
-        """Return the points to be tried first: of the feasible front, spread over its range.
+    def best(self, reference: FloatArray | None = None) -> list[dict[str, Scalar]]:
+        """Return the points to be tried first: each adds most hypervolume to those before it.
 
-        The first ones are its ends; each further one is the farthest from those before it.
+        All accepted steps of the earlier trials count, since trying a point again makes them again.
+
+        Args:
+            reference: losses (M,) that volumes are measured from; where they are None, or do not
+                lie behind what was found there, a point behind all of it takes their place.
         """
-        feasible = [(point, told) for point, (told, good) in self._told.items() if good]
-        if not feasible:
+        curves = {point: curve for point, curve in self._curves.items() if len(curve)}
+        if not curves:
             return []
-        values = np.array([told for _, told in feasible])
-        rows = np.flatnonzero(pareto_mask(values))
-        front = values[rows]
-        span = np.ptp(front, axis=0)
-        scaled = front / np.where(span > 0, span, 1.0)
-        chosen = [int(np.argmin(scaled[:, 0]))]
-        distance = np.linalg.norm(scaled - scaled[chosen[0]], axis=1)
-        while len(chosen) < min(_TRIED, len(rows)) and distance.max() > 0:
-            chosen.append(int(np.argmax(distance)))
-            newest = np.linalg.norm(scaled - scaled[chosen[-1]], axis=1)
-            distance = np.minimum(distance, newest)
-        return [dict(feasible[rows[index]][0]) for index in chosen]
+        every = np.vstack(list(curves.values()))
+        if reference is None or not (every < reference).all(axis=1).any():
+            reference = point_behind(every)
+        front, volume = np.empty((0, every.shape[1])), 0.0
+        # What a point adds never grows, so that only the most promising is looked at again.
+        waiting = [(-np.inf, rank, point) for rank, point in enumerate(curves)]
+        chosen: list[dict[str, Scalar]] = []
+        while waiting and len(chosen) < _TRIED:
+            _, rank, point = heapq.heappop(waiting)
+            with_it = np.vstack([front, curves[point]])
+            with_it = with_it[pareto_mask(with_it)]
+            gain = hypervolume(with_it, reference) - volume
+            if waiting and gain < -waiting[0][0]:
+                heapq.heappush(waiting, (-gain, rank, point))
+                continue
+            if gain <= _WORTH * volume:
+                break
+            front, volume = with_it, volume + gain
+            chosen.append(dict(point))
+        return chosen
 
     @property
     def misleads(self) -> bool:

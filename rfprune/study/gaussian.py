@@ -2,8 +2,8 @@
 
 Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", chapters 2 and 5; the kernel
 is Matern 5/2 (equation 4.17) with a length for each column. The variance of the process is the one
-of largest likelihood given the rest. Lengths and noise are moved one at a time, a step up or down
-for each fit, so that they follow the data over the draws at the price of a few factorizations.
+of largest likelihood given the rest. Lengths and noise are moved one at a time, a few steps up or
+down for each fit, so that they follow the data over the draws at the price of some factorizations.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ __all__ = ["GaussianProcess"]
 
 #: A step of a length; the noise, a variance, takes its square.
 _STEP = 1.6
+#: Most steps of each in one fit.
+_PASSES = 4
 #: Allowed lengths (columns run from 0 to 1), and noise as a part of the process' variance.
 _LENGTHS, _NOISE = (0.1, 20.0), (1e-4, 1.0)
 
@@ -34,6 +36,14 @@ class GaussianProcess:
         self._unit = float(values.std()) or 1.0
         self._values: FloatArray = (values - self._mean) / self._unit
         best = self._loss(self._lengths, self._noise)
+        for _ in range(_PASSES):
+            before, best = best, self._improve(best)
+            if best == before:
+                break
+        self._factor, self._weights, self._variance = self._solve(self._lengths, self._noise)
+
+    def _improve(self, best: float) -> float:
+        """Move each length and the noise by a step where that helps; return the loss."""
         for column in range(len(self._lengths) + 1):
             for factor in (_STEP, 1 / _STEP):
                 lengths = self._lengths.copy()
@@ -46,7 +56,7 @@ class GaussianProcess:
                     best, self._noise = loss, noise
                     self._lengths = lengths
                     break
-        self._factor, self._weights, self._variance = self._solve(self._lengths, self._noise)
+        return best
 
     def predict(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation (K,), without the noise, at points (K, D)."""

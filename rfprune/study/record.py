@@ -282,16 +282,13 @@ class Record:
         """Take up what earlier sweeps have told, and whether it has turned out to mislead."""
         for trial in self.study.get_trials(deepcopy=False):
             if EARLIER in trial.user_attrs:
-                feasible = all(excess <= 0 for excess in trial.constraints.values())
-                self._earlier.add(_frozen(trial.user_attrs["values"]), trial.values, feasible)
-                self._learn(
-                    trial.user_attrs[EARLIER],
-                    trial.user_attrs["values"],
-                    trial.user_attrs.get("steps", ()),
-                )
+                values, steps = trial.user_attrs["values"], trial.user_attrs.get("steps", ())
+                curve = self._representative.losses_of(steps)
+                self._earlier.add(_frozen(values), trial.values, curve)
+                self._learn(trial.user_attrs[EARLIER], values, steps)
             elif trial.state.name == "COMPLETE" and "values" in trial.user_attrs:
                 self._earlier.compare(_frozen(trial.user_attrs["values"]), trial.values)
-        self._guides = self._earlier.best()
+        self._guides = self._earlier.best(self._representative.reference)
         self._misled = self._earlier.misleads
         if self._misled:
             self._forget_earlier()
@@ -303,9 +300,15 @@ class Record:
         if self._curves is not None:
             self._curves.forget_earlier()
 
-    def _learn(self, name: int | str, values: dict[str, Scalar], steps: Sequence[Metrics]) -> None:
+    def _learn(
+        self,
+        name: int | str,
+        values: dict[str, Scalar],
+        steps: Sequence[Metrics],
+        whole: bool = True,
+    ) -> None:
         if self._curves is not None:
-            self._curves.add(name, values, steps)
+            self._curves.add(name, values, steps, whole)
 
     def _refuse(self, values: dict[str, Scalar]) -> None:
         if self._curves is not None:
@@ -337,7 +340,8 @@ class Record:
         folder = trial.user_attrs["folder"]
         accepted = self._accepted(folder)
         self._representative.add(accepted)
-        self._learn(folder, trial.user_attrs["values"], accepted)
+        whole = trial.state.name == "COMPLETE"
+        self._learn(folder, trial.user_attrs["values"], accepted, whole)
         reason = trial.user_attrs.get("reason")
         if reason == UNREACHABLE:
             self._refuse(trial.user_attrs["values"])
@@ -730,7 +734,7 @@ class Record:
         }
         stop_early(self.study, job.number, ended.reason, ended.error, values)
         self._representative.add(accepted)
-        self._learn(job.folder, job.values, accepted)
+        self._learn(job.folder, job.values, accepted, whole=False)
         if ended.reason == UNREACHABLE:
             # It costs nothing and says little, so it does not count towards the trials wanted.
             self._add("unreachable")

@@ -9,19 +9,24 @@ import numpy as np
 import pytest
 
 import benchmarks
-import benchmarks.search_price.__main__ as search_price
 from benchmarks.search_quality.lookup import (
+    CHANCE,
+    HERE,
     LAYERS,
     Lookup,
     curve,
     read_lookup,
+    read_task,
     reference,
     search,
 )
+from benchmarks.search_quality.pricing import Case, Prices, run_case
+from rfprune.data import load
 from rfprune.spec import EarlyStopSpec
+from rfprune.tasks import make_task
 
 #: Run in an environment of its own, with packages that rfprune never needs.
-APART = {"benchmarks.widths.hgq2"}
+APART = {"benchmarks.widths.hgq2", "benchmarks.search_quality.mo_asha"}
 MODULES = {found.name for found in pkgutil.walk_packages(benchmarks.__path__, "benchmarks.")}
 
 
@@ -43,6 +48,15 @@ def test_the_reference_point_is_behind_every_dense_network(digits: Lookup) -> No
         dense = steps[0].metrics()
         assert (dense["dsp"] or 0) < corner["dsp"]
         assert (dense["latency_cycles"] or 0) < corner["latency_cycles"]
+
+
+def test_one_answer_for_all_rows_is_the_reference_of_a_regression() -> None:
+    spec, _ = read_task("muons")
+    task = make_task(spec.task, HERE)
+    data = load(spec.data, HERE, task)
+    guessed = task.guess(data.y_train, data.y_val, data.n_outputs)
+    assert guessed["resolution"] == pytest.approx(CHANCE["muons"], abs=1e-4)
+    assert reference("muons", read_lookup("muons"))["val_resolution"] == CHANCE["muons"]
 
 
 def test_a_search_takes_its_trials_from_the_table(digits: Lookup) -> None:
@@ -77,20 +91,19 @@ def test_an_early_stop_saves_steps_and_says_so(digits: Lookup) -> None:
 
 def test_a_step_is_paid_once_also_by_a_trial_that_pauses(digits: Lookup) -> None:
     tables = {"digits": digits, "digits_walk": read_lookup("digits_walk")}
-    costs = {"digits": {"cpu_seconds": 1.0}, "digits_walk": {"cpu_seconds": 1.0}}
+    prices = Prices("digits", tables, dict.fromkeys(tables, 1.0))
     rule = {"first_step": 1, "factor": 2, "promote": True}
     for case in (
-        search_price.Case("", False, "random"),
-        search_price.Case("", True, "random"),
-        search_price.Case("", False, "random", rule),
+        Case("", False, "random"),
+        Case("", True, "random"),
+        Case("", False, "random", rule),
     ):
-        run = search_price.run_case("digits", tables, case, 0, costs, digits, 8)
-        volumes, spent = run.volumes, run.trials
+        run = run_case(prices, case, 0, 8)
+        volumes = run.volumes
         assert (np.diff(volumes) >= 0).all()
-        # A step costs 1 here, so that all of them are whole numbers, and none is negative.
-        assert (np.diff(spent) > 0).all()
-        assert spent[-1] == int(spent[-1])
+        assert (np.diff(run.steps) > 0).all()
         assert (np.diff(run.draws) > 0).all()
+        assert (run.spent(2.0) == 2.0 * run.steps + run.draws).all()
         if case.early_stop is None:
             assert len(volumes) == 8
         else:

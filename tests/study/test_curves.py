@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.search_price.__main__ import Case, run_case
 from benchmarks.search_quality.lookup import HERE, read_lookup, read_task
+from benchmarks.search_quality.pricing import Case, Prices, run_case
 from rfprune.core.arrays import FloatArray
 from rfprune.data import load
 from rfprune.spec import SweepSpec
@@ -116,13 +116,31 @@ def test_steps_that_break_a_constraint_promise_nothing(make_spec: SpecMaker, spa
     assert all(point["a"] != 16 for point in points[2:])
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_points_whose_steps_are_rejected_promise_less(
+    spec: SweepSpec, space: Space, whole: bool
+) -> None:
+    representative = Representative(spec, REFERENCE)
+    curves = Curves(spec, space, Products(), representative)
+    for number in range(8):
+        # A reuse factor of 16 costs half as much, so that there is something to gain.
+        values: Values = {"a": 8, "b": number / 8}
+        steps = [{**step, "val_accuracy": 0.9} for step in steps_at({**values, "b": 0.7})]
+        # Where b is large, the dense network alone is accepted.
+        steps = steps[: 4 if number < 4 else 1]
+        representative.add(steps)
+        curves.add(number, values, steps, whole)
+    points = [curves.propose((), (), seed) for seed in range(6)]
+    large = sum(float(point["b"]) > 0.5 for point in points if point is not None)
+    # Of trials that others have ended nothing is known beyond their last step.
+    assert large == 0 if whole else large > 0
+
+
 def test_a_search_is_ahead_of_random_walks_on_real_trials() -> None:
-    digits = read_lookup("digits")
     tables = {name: read_lookup(name) for name in ("digits", "digits_walk")}
-    costs = {name: {"cpu_seconds": 0.1} for name in tables}
+    prices = Prices("digits", tables, dict.fromkeys(tables, 0.1))
     ours, random = (
-        run_case("digits", tables, Case("", True, sampler), 0, costs, digits, 11).volumes
-        for sampler in ("auto", "random")
+        run_case(prices, Case("", True, sampler), 0, 11).volumes for sampler in ("auto", "random")
     )
     # The front of 200 searched trials lies at 0.998.
     assert ours[-1] > 0.998 > random[-1]

@@ -9,6 +9,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from rfprune.results import SweepFolder
+from rfprune.results.hypervolume import hypervolume
+from rfprune.results.points import losses
 from rfprune.study.earlier import Earlier, Point, _rank_correlation
 from rfprune.study.expand import expand
 from rfprune.study.record import Record
@@ -28,19 +30,51 @@ def front_of(n: int) -> Earlier:
     """Return n points of a front, more accurate the more they cost."""
     earlier = Earlier(GOALS)
     for x in range(n):
-        earlier.add(at(x), [0.5 + 0.01 * x, 10.0 * x], feasible=True)
+        add(earlier, x, [(0.5 + 0.01 * x, 10.0 * x)])
     return earlier
 
 
-def test_points_that_are_tried_first_span_the_feasible_front() -> None:
-    earlier = front_of(41)
-    earlier.add(at(100), [0.4, 500.0], feasible=True)
-    earlier.add(at(101), [0.99, 0.0], feasible=False)
-    tried = [point["x"] for point in earlier.best()]
-    assert tried[:3] == [40, 0, 20]
-    assert len(tried) == len(set(tried)) == 10
+def add(earlier: Earlier, x: int, steps: list[tuple[float, float]]) -> None:
+    """Add a trial by its feasible steps; the last one has been told."""
+    named = [dict(zip(GOALS, step, strict=True)) for step in steps]
+    earlier.add(at(x), steps[-1], losses(named, GOALS))
+
+
+def test_points_that_are_tried_first_add_most_to_those_before_them() -> None:
+    earlier = Earlier(GOALS)
+    add(earlier, 0, [(0.9, 100.0)])
+    add(earlier, 1, [(0.8, 10.0)])
+    # Its first step alone is on the front, and its last is what was told.
+    add(earlier, 2, [(0.95, 90.0), (0.5, 50.0)])
+    earlier.add(at(3), [0.99, 0.0], np.empty((0, 2)))
+    reference = np.array([0.0, 200.0])
+    # 0.8 * 190 first, then 0.15 * 110; nothing that is behind these two, and nothing infeasible.
+    assert [point["x"] for point in earlier.best(reference)] == [1, 2]
+    assert [point["x"] for point in earlier.best()] == [1, 2]
     assert Earlier(GOALS).best() == []
+
+
+def test_points_that_add_hardly_anything_are_not_tried() -> None:
     assert len(front_of(3).best()) == 3
+    tried = [point["x"] for point in front_of(100).best()]
+    assert len(tried) == len(set(tried)) == 20
+    earlier = front_of(3)
+    add(earlier, 4, [(0.5 + 1e-7, 0.0)])
+    assert len(earlier.best()) == 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_choice_is_that_of_every_comparison(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    curves = {x: rng.random((4, 2)) for x in range(12)}
+    earlier = Earlier({"a": "min", "b": "min"})
+    for x, curve in curves.items():
+        earlier.add(at(x), curve[-1].tolist(), curve)
+    front, reference = np.empty((0, 2)), np.ones(2)
+    for point in earlier.best(reference):
+        volumes = {x: hypervolume(np.vstack([front, c]), reference) for x, c in curves.items()}
+        assert volumes[int(point["x"])] == pytest.approx(max(volumes.values()))
+        front = np.vstack([front, curves[int(point["x"])]])
 
 
 @pytest.mark.parametrize(("order", "misleads"), [(1, False), (-1, True)])

@@ -1,1 +1,0 @@
-"""What a front costs in CPU seconds, by sampler and by how trials are run."""

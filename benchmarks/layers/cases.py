@@ -289,8 +289,14 @@ _way(A, "torch.clamp(x, -1, 1)", lambda m, x: x.clamp(-1, 1), "refused: clips fr
 _act("nn.PReLU", nn.PReLU, "refused: take LeakyReLU", notes="off by 177 of 0.6")
 for _name in ("SELU", "GELU", "SiLU", "Mish", "Softplus", "Softsign", "Hardsigmoid", "Hardswish"):
     _act(f"nn.{_name}", getattr(nn, _name), "refused: take ReLU")
-_act("nn.Softmax", lambda: nn.Softmax(dim=1), "refused: leave it out",
+_act("nn.Softmax", lambda: nn.Softmax(dim=1), stream="refused: Use io_parallel",
      notes="tables off by 0.1 to 0.3")  # fmt: skip
+_case(
+    *(A, "torch.softmax of the outputs"),
+    lambda: Net(lambda m, x: torch.softmax(m.a(x), 1), a=nn.Linear(3, 2)),
+    (3,),
+    "refused: Leave it out: the outputs are logits",
+)
 _act("nn.Dropout, nn.Identity", lambda: _seq(nn.Dropout(), nn.Identity()), "rewritten",
      becomes="nothing")  # fmt: skip
 
@@ -484,25 +490,42 @@ _case(
 _way(M, "a / b", lambda m, x: x / (x + 10), "refused: hls4ml has no division")
 _way(M, "torch.exp", lambda m, x: torch.exp(x), NO_LAYER)
 _way(M, "x.abs()", lambda m, x: x.abs(), "refused: torch.maximum(x, -x)")
+ALONE = "refused: Use io_parallel"
 _case(
-    *(
-        M,
-        "a @ b",
-        lambda: Net(
-            lambda m, x: m.a(x) @ m.b(x).transpose(1, 2), a=nn.Linear(3, 2), b=nn.Linear(3, 2)
-        ),
-    ),
+    *(M, "a @ b"),
+    lambda: Net(lambda m, x: m.a(x) @ m.b(x).transpose(1, 2), a=nn.Linear(3, 2), b=nn.Linear(3, 2)),
     (4, 3),
-    "refused: reads a product of two tensors as einsum",
+    stream=ALONE,
 )
 _case(
-    *(
-        M,
-        "torch.einsum",
-        lambda: Net(lambda m, x: torch.einsum("nij,nkj->nik", m.a(x), x), a=nn.Linear(3, 3)),
-    ),
+    *(M, "torch.bmm(a, b)"),
+    lambda: Net(lambda m, x: m.out(torch.bmm(m.a(x), x)), a=nn.Linear(3, 4), out=nn.Linear(3, 2)),
     (4, 3),
-    "refused: reads a product of two tensors as einsum",
+    stream=ALONE,
+)
+_case(
+    *(M, "torch.einsum of two tensors"),
+    lambda: Net(lambda m, x: torch.einsum("nij,nkj->nik", m.a(x), x), a=nn.Linear(3, 3)),
+    (4, 3),
+    stream=ALONE,
+)
+_case(
+    *(M, 'torch.einsum("...hij,...hjk->...ikh", a, b)'),
+    lambda: Net(lambda m, x: torch.einsum("...hij,...hjk->...ikh", m.a(x), x), a=nn.Linear(3, 2)),
+    (4, 2, 3),
+    stream=ALONE,
+)
+_case(
+    *(M, "torch.einsum over the rows"),
+    lambda: Net(lambda m, x: torch.einsum("ni,mi->nm", m.a(x), x), a=nn.Linear(3, 3)),
+    (3,),
+    "refused: mixes the rows",
+)
+_case(
+    *(M, "torch.einsum of a parameter"),
+    lambda: Net(lambda m, x: torch.einsum("ni,oi->no", x, m.a.weight), a=nn.Linear(3, 2)),
+    (3,),
+    "refused: Of a weight take nn.Linear",
 )
 
 # Whole networks -------------------------------------------------------------------------------
@@ -686,40 +709,76 @@ _case(
     (3,),
     "refused: a loop over cells",
 )
-_case(
-    *(
-        R,
-        "nn.MultiheadAttention",
+
+
+class Attention(nn.Module):
+    """Query, key and value of a sequence, by a way of attention, and a Linear behind the mean."""
+
+    def __init__(self, way: Callable[..., Tensor], features: int = 4, units: int = 4) -> None:
+        super().__init__()
+        self.way = way
+        self.q, self.k, self.v = (nn.Linear(features, units) for _ in range(3))
+        self.out = nn.Linear(units, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return two numbers."""
+        rows: Tensor = self.out(self.way(self.q(x), self.k(x), self.v(x)).sum(1))
+        return rows
+
+
+def _two_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    q, k, v = (part.unflatten(2, (2, 2)).transpose(1, 2) for part in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def _attention(written: str, way: Callable[..., Tensor], **more: Any) -> None:
+    _case(R, written, lambda: Attention(way), (4, 4), parallel="rewritten", stream=ALONE, **more)
+
+
+_attention(
+    "F.scaled_dot_product_attention",
+    F.scaled_dot_product_attention,
+    becomes="two products and a softmax; an exact sum",
+)
+_attention(
+    "torch.softmax(q @ k.transpose(1, 2) / 2, -1) @ v",
+    lambda q, k, v: torch.softmax(q @ k.transpose(1, 2) / 2, -1) @ v,
+    becomes="the scale goes into the softmax; an exact sum",
+)
+_attention("attention with two heads", _two_heads, becomes="the same, head by head; an exact sum")
+_attention(
+    "attention by einsum, softmax over axis 1",
+    lambda q, k, v: torch.einsum(
+        "nik,nid->nkd", torch.softmax(torch.einsum("nid,nkd->nik", q, k), dim=1), v
     ),
+    becomes="an exact sum",
+)
+_attention(
+    "gates: F.softmax(a, -1) * b",
+    lambda q, k, v: F.softmax(q, -1) * v,
+    becomes="an exact sum",
+)
+_case(
+    *(R, "attention with a mask"),
+    lambda: Attention(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)),
+    (4, 4),
+    "refused: with a mask",
+)
+_case(
+    *(R, "nn.MultiheadAttention"),
     lambda: Net(
         lambda m, x: m.out(m.a(x, x, x)[0]),
         a=nn.MultiheadAttention(4, 1, batch_first=True),
         out=nn.Linear(4, 2),
     ),
     (5, 4),
-    "refused: reads a product of two tensors as einsum",
+    "refused: take nn.Linear for query, key and value",
 )
 _case(
-    *(
-        R,
-        "nn.TransformerEncoderLayer",
-    ),
+    *(R, "nn.TransformerEncoderLayer"),
     lambda: _seq(nn.Linear(3, 4), nn.TransformerEncoderLayer(4, 1, 8, batch_first=True)),
     (5, 3),
-    "refused: reads a product of two tensors as einsum",
-)
-_case(
-    *(
-        R,
-        "F.scaled_dot_product_attention",
-    ),
-    lambda: Net(
-        lambda m, x: F.scaled_dot_product_attention(m.q(x), m.k(x), x),
-        q=nn.Linear(3, 3),
-        k=nn.Linear(3, 3),
-    ),
-    (4, 3),
-    "refused: reads a product of two tensors as einsum",
+    "refused: take Linear layers",
 )
 
 

@@ -414,6 +414,23 @@ def _recurrent(writer: _Writer, index: int) -> bool:
     return writer.add(draw.choice(ways), index)
 
 
+def _attend(writer: _Writer, index: int) -> bool:
+    draw, rank = writer.draw, len(writer.shapes[index])
+    other = draw.choice([i for i, shape in enumerate(writer.shapes) if len(shape) == rank])
+    axis, scale = draw.randint(1, rank), draw.choice((0.25, 1, 2.7))
+    letters = "hij"[-rank:]
+    moved = f"n{letters},n{letters[:-2]}kj->n{letters[:-2]}ki"
+    ways: tuple[Do, ...] = (
+        lambda net, a, b: a @ b.transpose(-1, -2),
+        lambda net, a, b: a.transpose(-1, -2) @ b,
+        lambda net, a, b: torch.einsum(moved, a, b),
+        lambda net, a, b: torch.softmax(a * scale, axis) * b,
+        lambda net, a, b: torch.softmax(a @ b.transpose(-1, -2) / scale, -1) @ b,
+        lambda net, a, b: F.scaled_dot_product_attention(a, b, b),
+    )
+    return writer.add(draw.choice(ways), index, other)
+
+
 def _pool(writer: _Writer, index: int) -> bool:
     draw, shape = writer.draw, writer.shapes[index]
     rank = len(shape) - 1
@@ -446,7 +463,7 @@ _BY_RANK = {
     1: (_unflatten, _linear, _norm),
     2: (
         *(_convolution, _convolution, _convolution, _pool, _pool, _norm, _turn, _resize),
-        *(_recurrent, _recurrent),
+        *(_recurrent, _recurrent, _attend, _attend),
     ),
-    3: (_convolution, _convolution, _convolution, _pool, _pool, _norm, _turn, _resize),
+    3: (_convolution, _convolution, _convolution, _pool, _pool, _norm, _turn, _resize, _attend),
 }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from rfprune.core.named import InputShape, Named, call, zero_rows
 
@@ -60,7 +63,7 @@ def _write(
     # Two rows: with one, the exporter would fix the size of the batch.
     rows, batch = zero_rows(2, input_shape), {0: torch.export.Dim("batch")}
     several = isinstance(rows, Named)
-    with _quiet():
+    with _quiet(), _AttentionOfHeads(), _any_length():
         program = torch.onnx.export(
             model,
             () if several else (rows,),
@@ -94,6 +97,41 @@ def drop_shapes_of_weights(path: Path) -> None:
     del model.graph.value_info[:]
     model.graph.value_info.extend(kept)
     onnx.save(model, str(path))
+
+
+class _AttentionOfHeads(TorchFunctionMode):
+    """While open, attention without an axis of heads has one of length 1: torch's exporter asks it.
+
+    ``aten_scaled_dot_product_attention`` of torch 2.13 takes tensors of four axes alone.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of torch."""
+        named = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
+        if func is not nn.functional.scaled_dot_product_attention or named["query"].dim() != 3:
+            return func(*args, **(kwargs or {}))
+        four = {name: named.pop(name).unsqueeze(1) for name in ("query", "key", "value")}
+        return func(**four, **named).squeeze(1)
+
+
+@contextlib.contextmanager
+def _any_length() -> Iterator[None]:
+    """While open, ``len`` of a tensor may be a symbol: as a number it would fix the batch.
+
+    Python turns what ``Tensor.__len__`` returns into a number, and the exporter says nothing.
+    """
+    count = builtins.len
+
+    def length(x: Any, /) -> Any:
+        return x.shape[0] if isinstance(x, torch.Tensor) and x.dim() else count(x)
+
+    builtins.len = length
+    try:
+        yield
+    finally:
+        builtins.len = count
 
 
 @contextlib.contextmanager

@@ -17,7 +17,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from rfprune.core.arrays import FloatArray
+from rfprune.fpga.layers.operators import Softmax
 from rfprune.fpga.layers.plan import TABLE_SIZE, TABLE_TYPE, Plan
+from rfprune.fpga.layers.tracing import shape_of_node
+from rfprune.fpga.softmax_tables import SoftmaxTables
 from rfprune.hardware.precision import FixedType
 
 __all__ = [
@@ -209,6 +212,11 @@ def _mean(node: fx.Node, module: nn.Module | None, plan: Plan) -> nn.Module | No
     return None if module is None else _Mean(module, fraction_of(source, plan))
 
 
+def _softmax(node: fx.Node, module: nn.Module | None, plan: Plan) -> nn.Module:
+    assert isinstance(module, Softmax)
+    return SoftmaxTables(module, shape_of_node(node)[module.axis])
+
+
 _Made = Callable[[fx.Node, nn.Module | None, Plan], nn.Module | None]
 
 #: By type of operation: makes the module that takes its place, given its node, its module (None for
@@ -218,4 +226,5 @@ OWN_ARITHMETIC: dict[str, _Made] = {
     "elu": _elu,
     "leaky_relu": _leaky,
     "avgpool": _mean,
+    "softmax": _softmax,
 }

@@ -76,6 +76,7 @@ LAYER_TYPES: dict[str, tuple[str, ...]] = {
     "elu": (),
     "softmax": (),
     "argmax": (),
+    "product": ("einsum", "matmul"),
     "maxpool1d": ("pooling1d",),
     "maxpool2d": ("pooling2d", "maxpool"),
     "avgpool1d": ("averagepooling1d",),
@@ -116,14 +117,15 @@ class LayerDesign(_Strict):
     Attributes:
         name: layer name.
         type: one of `LAYER_TYPES` or an alias of it.
-        n_in: products per output (dense: inputs; conv: channels x kernel); elements for glue
-            layers.
+        n_in: products per output (dense: inputs; conv: channels x kernel; product of two tensors:
+            terms of each sum); elements for other glue layers.
         n_out: outputs per position (dense: outputs; conv: filters); elements for glue layers.
         reuse_factor: how often one multiplier is used.
         recurrent_reuse_factor: of the recurrent matrix of a GRU or LSTM, `reuse_factor` if not set.
         strategy: hls4ml strategy; the design's where not set.
         weight_precision, bias_precision, input_precision, output_precision, accum_precision:
-            fixed-point types; the design's `precision` where not set.
+            fixed-point types; the design's `precision` where not set. A product of two tensors has
+            the second one in place of weights.
         in_height, in_width, out_height, out_width: image geometry, 1 for dense layers.
         in_channels: channels of an image; those of the layer before where not set.
         kernel_height, kernel_width, stride: window of conv and pooling layers.

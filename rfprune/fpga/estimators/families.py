@@ -28,7 +28,9 @@ def family(design: Design) -> str:
     """Return the family of a design, e.g. ``io_stream, convolution, weights in memories``."""
     layers = [layer for layer in design.layers if layer.type in MULTIPLYING]
     types = {layer.type for layer in layers}
-    if types & {"gru", "lstm"}:
+    if any(layer.type == "product" for layer in design.layers):
+        kind = "attention"
+    elif types & {"gru", "lstm"}:
         kind = "recurrent"
     elif types - {"dense"}:
         kind = "convolution"

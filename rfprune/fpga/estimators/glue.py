@@ -22,6 +22,7 @@ from rfprune.fpga.estimators.terms import (
     parallel_elements,
     relu_lut,
     rule,
+    softmax_elements,
 )
 from rfprune.hardware.operators import DELAY_FF, DELAY_LUT, HANDSHAKE_LUT
 from rfprune.hardware.timing import ROUND_NS
@@ -78,13 +79,20 @@ def _dsp(c: Columns, f: Facts, k: Kinds) -> F:
     a 32-bit one, so that this product gets a DSP at any width; one published network of 4-bit types
     has exactly one DSP per state and class. Its reset gate multiplies a sum as wide as it is.
     """
-    softmax = np.where(k.softmax & (c.binding != 2), c.n_out, 0.0)
+    softmax = np.where(k.softmax & (c.binding != 2), softmax_elements(c), 0.0)
     scales = k.batchnorm & f.hls_dsp & (c.binding == 0) & ~f.constant_data
     scaled = np.where(scales, parallel_elements(c) * f.tiles, 0.0)
     gru = c.is_type("gru").astype(np.float64)
     reset = gru * (dsp_tiles(c, np.full_like(gru, _TABLE_BITS), c.accum_bits) - f.tiles)
     wide = np.where(f.hls_dsp, _PRODUCTS * f.tiles + np.maximum(reset, 0.0), gru)
-    return softmax + scaled + np.where(k.recurrent, c.n_out * wide, 0.0)
+    products = np.where(f.hls_dsp, _multiplied(c) * f.tiles, 0.0)
+    return softmax + scaled + products + np.where(k.recurrent, c.n_out * wide, 0.0)
+
+
+def _multiplied(c: Columns) -> F:
+    """Multipliers of products of two tensors: as many as hls4ml allows (``multiplier_limit``)."""
+    found: F = np.where(c.is_type("product"), np.ceil(c.n_in * c.n_out / c.reuse_factor), 0.0)
+    return found
 
 
 #: LUTs of the state machine of a process on a stream: 63 to 66 of Vivado HLS beside its ports, 50
@@ -139,7 +147,12 @@ def _glue_lut(c: Columns, f: Facts, k: Kinds) -> F:
     products = k.batchnorm & ~f.hls_dsp
     lut = np.where(simple, _BIT_LUT * bits * np.where(products, 1 + c.weight_bits, 1.0), 0.0)
     lut = np.where(k.relu, relu_lut(c), lut)
-    return lut + rule("pool_lut", c, f, k.pool) + rule("softmax_lut", c, f, k.softmax)
+    # Each product of two tensors is added up; a narrow one is made of sums itself.
+    rows = np.where(f.hls_dsp, 0.0, np.minimum(c.weight_bits, c.data_bits))
+    each = c.accum_bits + rows * np.maximum(c.weight_bits, c.data_bits)
+    rules = rule("pool_lut", c, f, k.pool) + rule("softmax_lut", c, f, k.softmax)
+    total: F = lut + _multiplied(c) * each + rules
+    return total
 
 
 def _registers(c: Columns, f: Facts, k: Kinds, between: Fifos) -> F:
@@ -160,26 +173,26 @@ def _registers(c: Columns, f: Facts, k: Kinds, between: Fifos) -> F:
     registers = np.where(c.is_type(*TABLES), table, registers)
     registers = registers + rule("pool_ff", c, f, k.pool) + rule("softmax_ff", c, f, k.softmax)
     stages = 2 * c.data_bits + c.weight_bits + c.output_bits
-    return np.where(k.batchnorm, n * stages, registers)
+    multiplied = _multiplied(c) * (c.data_bits + c.weight_bits)
+    return np.where(k.batchnorm, n * stages, registers) + multiplied
 
 
-def _softmax_tables(c: Columns) -> F:
-    """Block RAMs of a softmax in the C-synthesis report.
+def _softmax_tables(c: Columns) -> tuple[F, F]:
+    """Block RAMs of a softmax in the C-synthesis report, and after logic synthesis.
 
     Vivado HLS lets two classes share a table of exponentials, beside that of inverses: 4 for five
     classes. Vitis HLS counts one per class in 2021.1, and from 2022.2 twice the shared ones: 8.
+    A block RAM has two ports: after logic synthesis two classes always share one.
     """
     shared = np.ceil(c.n_out / 2) + 1
     vitis = np.where(c.year < 2022, c.n_out, 2 * shared)
-    return np.where(c.vivado == 1, shared, vitis)
+    # One softmax for each position, all at once in io_parallel.
+    each = np.where(c.stream == 1, 1.0, c.out_height * c.out_width)
+    return each * np.where(c.vivado == 1, shared, vitis), each * shared
 
 
 def around(c: Columns, f: Facts, k: Kinds) -> Around:
-    """Return what every layer costs beside its multipliers.
-
-    A block RAM has two ports: after logic synthesis two classes share a table of exponentials,
-    beside the table of inverses.
-    """
+    """Return what every layer costs beside its multipliers."""
     per_state = sum(count * c.is_type(kind) for kind, count in _LOOKUPS.items())
     lookups = np.where(c.is_type(*TABLES), parallel_elements(c), per_state * c.n_out)
     # Activations of a stream may state their elements only; channels then say how many positions.
@@ -203,11 +216,11 @@ def around(c: Columns, f: Facts, k: Kinds) -> Around:
     # From 2024.2 on, Vitis HLS shares one table among all elements of an io_parallel activation.
     one = (c.year >= 2024.2) & (c.stream == 0) & (c.vivado == 0)
     tables = np.where(one, np.minimum(tables, 1), tables)
-    shared = np.ceil(c.n_out / 2) + 1
+    softmax = _softmax_tables(c)
     return Around(
         dsp=_dsp(c, f, k),
-        hls_bram18=np.where(k.softmax, _softmax_tables(c), 0.0) + tables + between.hls_bram18,
-        synthesis_bram18=np.where(k.softmax, shared, 0.0) + tables + between.synthesis_bram18,
+        hls_bram18=np.where(k.softmax, softmax[0], 0.0) + tables + between.hls_bram18,
+        synthesis_bram18=np.where(k.softmax, softmax[1], 0.0) + tables + between.synthesis_bram18,
         hls_lut=lut + ports + between.lut + _STEP_LUT["hls"] * selected,
         synthesis_lut=(lut + between.lut * later) / LUT_RATIO + _STEP_LUT["synthesis"] * selected,
         hls_ff=ff + between.ff,

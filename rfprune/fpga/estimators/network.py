@@ -51,6 +51,9 @@ def design_of(plan: Plan, model: nn.Module, name: str = "design") -> Design:
         for one in own:
             typed = hardware.layers.get(one.name, LayerHardware()).precision is not None
             layers.append(_weighted(operation, one, model, alive, typed))
+        if traced.type == "product":
+            layers.append(_product(plan, traced))
+            continue
         left = alive.outputs.get(operation.name)
         # Nothing is left of an activation without living neurons.
         if not own and left != 0:
@@ -130,6 +133,23 @@ def _recurrent(plan: Plan, own: list[LayerPlan], weights_hls: list[NDArray[Any]]
         output_precision=str(plan.types[operation]),
         accum_precision=str(plan.gates(operation)),
         weights=summed(counted),
+    )
+
+
+def _product(plan: Plan, operation: Operation) -> LayerDesign:
+    """Return a product of two tensors, all of whose sums are made side by side."""
+    first, second = (plan.types[name] or plan.exact_type(name) for name in operation.inputs)
+    return LayerDesign(
+        name=operation.name,
+        type=operation.type,
+        n_in=operation.n_terms,
+        n_out=int(np.prod(operation.out_shape)),
+        # As `rfprune.fpga.hls.convert` sets it for what has no weights.
+        reuse_factor=max(layer.reuse_factor for layer in plan.layers),
+        input_precision=str(first),
+        weight_precision=str(second),
+        output_precision=str(plan.types[operation.name]),
+        accum_precision=str(plan.products(operation.name)),
     )
 
 

@@ -245,6 +245,10 @@ def _glue_latency(c: Columns, k: Kinds, chain_stages: F) -> F:
     table = np.where(c.vivado == 1, 2.0, 3.0)
     relu = np.where(c.rounds == 1, np.floor(ROUND_NS / c.period_ns), 0.0)
     latency = np.where(k.softmax, softmax, np.where(k.relu, relu, chain_stages))
+    # Of two tensors: a product, a tree of sums, and the turns that multipliers take.
+    sums = np.ceil(np.log2(np.maximum(c.n_in, 1))) * c.add_ns / c.period_ns
+    product = np.floor(piped + sums) + c.reuse_factor - 1
+    latency = np.where(c.is_type("product"), product, latency)
     return np.where(c.is_type(*TABLES), table, latency)
 
 
@@ -267,6 +271,7 @@ def _cycles(c: Columns, f: Facts, k: Kinds, chain_stages: F) -> tuple[F, F]:
     latency = np.where(k.recurrent, steps, np.where(k.multiplies, layer, glue))
     overlapped = np.where(many & ~stream & (c.vivado == 1), layer - 2 - f.stages, layer)
     interval = np.where(many & k.multiplies & ~k.recurrent, overlapped, ii)
+    interval = np.where(c.is_type("product"), c.reuse_factor, interval)
     interval = np.where(many & stream & ~k.multiplies, np.maximum(interval, glue), interval)
     # Vitis HLS starts a process of a stream again when it has read, worked and written.
     alone = stream & ~many & (c.vivado == 0) & ~c.is_type("reshape", "concatenate")

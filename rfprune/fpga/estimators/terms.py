@@ -37,6 +37,7 @@ __all__ = [
     "parallel_elements",
     "relu_lut",
     "rule",
+    "softmax_elements",
 ]
 
 F = NDArray[np.float64]
@@ -401,6 +402,13 @@ def parallel_elements(c: Columns) -> F:
     return np.where(c.stream == 1, c.channels, c.n_out * c.out_height * c.out_width)
 
 
+def softmax_elements(c: Columns) -> F:
+    """Return the numbers that softmax makes side by side: in io_parallel, of all positions."""
+    positions = np.where(c.stream == 1, 1.0, c.out_height * c.out_width)
+    elements: F = c.n_out * positions
+    return elements
+
+
 def pool_lut(c: Columns, _f: Facts) -> Terms:
     """C-synthesis LUTs of pooling: a comparison or sum per further element of each window.
 
@@ -427,12 +435,14 @@ def pool_ff(c: Columns, _f: Facts) -> Terms:
 
 def softmax_lut(c: Columns, _f: Facts) -> Terms:
     """C-synthesis LUTs of softmax: tables and sums per class; products where bound to fabric."""
-    return {"class": c.n_out, "fabric": c.n_out * (c.binding == 2)}
+    classes = softmax_elements(c)
+    return {"class": classes, "fabric": classes * (c.binding == 2)}
 
 
 def softmax_ff(c: Columns, _f: Facts) -> Terms:
     """C-synthesis flip-flops of softmax: stages per class, more where a directive binds them."""
-    return {"class": c.n_out, "bound": c.n_out * (c.binding > 0)}
+    classes = softmax_elements(c)
+    return {"class": classes, "bound": classes * (c.binding > 0)}
 
 
 def _pool_bits(c: Columns) -> F:

@@ -28,6 +28,7 @@ from rfprune.fpga.hls.generated_code import count_code
 from rfprune.fpga.hls.own_layers import copy_sources, register
 from rfprune.fpga.layers import LayerPlan, Plan, fold_batch_norm
 from rfprune.fpga.own_arithmetic import TABLE_SIZE, TABLE_TYPE
+from rfprune.fpga.softmax_tables import SoftmaxTypes
 from rfprune.hardware.boards import part_number
 from rfprune.hardware.precision import FixedType
 from rfprune.spec.hardware import HardwareSpec
@@ -235,7 +236,15 @@ def _configure(settings: dict[str, Any], layers: Layers, plan: Plan) -> None:
             precision["result"] = _text(result)
         if layer["class_name"] == "ThresholdedReLU":
             precision["param"] = str(default)
-        if "table" in precision:
+        if layer["class_name"] == "Softmax":
+            types = SoftmaxTypes.of(layer["n_in"] // layer["n_outer"], layer["exp_scale"])
+            # hls4ml drops them among the types of its configuration, and takes them as settings.
+            settings[layer["name"]] |= {
+                f"{name}_t": str(kind) for name, kind in types.by_name().items()
+            }
+        elif layer["class_name"] == "Einsum":
+            precision["accum"] = str(plan.products(layer["name"]))
+        elif "table" in precision:
             precision["table"] = str(TABLE_TYPE)
             settings[layer["name"]]["TableSize"] = TABLE_SIZE
     for planned in plan.layers:

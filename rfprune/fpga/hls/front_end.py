@@ -20,9 +20,20 @@ from torch import Tensor, fx, nn
 from rfprune.core.arrays import IntArray
 from rfprune.fpga.layers import LayerPlan, Plan, Read
 from rfprune.fpga.layers.fold import norm_affine
-from rfprune.fpga.layers.operators import GRU, LSTM, Affine, Concatenate, Lookup, Merge, Sum
+from rfprune.fpga.layers.operators import (
+    GRU,
+    LSTM,
+    Affine,
+    Concatenate,
+    Lookup,
+    Merge,
+    Product,
+    Softmax,
+    Sum,
+)
 from rfprune.fpga.layers.tracing import Shape, shape_of_node
 from rfprune.fpga.layers.weight_kinds import is_depthwise
+from rfprune.fpga.softmax_tables import SoftmaxTypes
 
 __all__ = ["Layers", "layer_list"]
 
@@ -293,6 +304,35 @@ class _FrontEnd:
             "shape": placed.shape,
         }
 
+    def _product(self, node: fx.Node, module: Product) -> dict[str, Any]:
+        placed = self._plan.layout.placed[node.name]
+        first, second = (read.shape for read in placed.reads)
+        return {
+            "class_name": "Einsum",
+            "equation": "ilc,imc->ilm",
+            "inp0_shape": first,
+            "inp1_shape": second,
+            "out_shape": placed.shape,
+        }
+
+    def _softmax(self, node: fx.Node, module: Softmax) -> dict[str, Any]:
+        rows, n = self._plan.layout.placed[node.name].shape
+        types = SoftmaxTypes.of(n, module.scale)
+        return {
+            "class_name": "Softmax",
+            "activation": "softmax",
+            "axis": -1,
+            "n_in": rows * n,
+            "n_outer": rows,
+            "n_inner": 1,
+            "implementation": "stable",
+            "exp_scale": module.scale,
+            "exp_table_size": 2**types.inp_norm.width,
+            "inv_table_size": 2**types.inv_inp.width,
+            # All at once: hls4ml would set no limit that a tool accepts.
+            "parallelization_factor": rows,
+        }
+
     def _embedding(self, node: fx.Node, module: Lookup) -> dict[str, Any]:
         table = module.table
         return {
@@ -336,6 +376,8 @@ _WRITERS: tuple[tuple[Any, _Writer], ...] = (
     (nn.LeakyReLU | nn.ELU | nn.Threshold, _FrontEnd._parametrized),
     (nn.ReLU | nn.Sigmoid | nn.Tanh | nn.Hardtanh, _FrontEnd._activation),
     (Merge, _FrontEnd._merge),
+    (Product, _FrontEnd._product),
+    (Softmax, _FrontEnd._softmax),
     (Sum, _FrontEnd._sum),
     (Lookup, _FrontEnd._embedding),
     (nn.Upsample, _FrontEnd._resize),

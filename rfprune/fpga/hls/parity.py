@@ -42,7 +42,7 @@ __all__ = [
 #: Least fraction of rows on which C++ and torch must give the same answer.
 LEAST_AGREEMENT = 0.99
 #: A table's entries come from another exponential function, which may end on the next step.
-_TABLES = ("sigmoid", "tanh", "elu")
+_TABLES = ("sigmoid", "tanh", "elu", "softmax")
 #: Wider types are not rounded: a double holds their sums exactly or nearly so.
 _WIDEST = 52
 

@@ -21,10 +21,13 @@ class Lowered:
     Attributes:
         modules: one after the other; none if the operation only hands on what it gets.
         inputs: recorded nodes that the first of them reads.
+        more: recorded nodes that each one behind the first reads, beside the one before it; may be
+            shorter.
     """
 
     modules: tuple[nn.Module, ...]
     inputs: tuple[fx.Node, ...]
+    more: tuple[tuple[fx.Node, ...], ...] = ()
 
 
 @dataclass(frozen=True)

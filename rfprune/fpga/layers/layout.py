@@ -17,6 +17,7 @@ import numpy as np
 
 from rfprune.core.arrays import IntArray
 from rfprune.errors import NetworkError
+from rfprune.fpga.layers.operators import Product
 
 if TYPE_CHECKING:
     from rfprune.fpga.layers.trace import Network, Operation
@@ -170,6 +171,10 @@ def _place(op: Operation, layout: Layout, parallel: bool) -> Placed:
         return _joined(op, layout, parallel)
     if op.type == "sum":
         return _summed(op, layout)
+    if op.type == "product":
+        return _multiplied(op, layout)
+    if op.type == "softmax":
+        return _over_last_axis(op, layout)
     return _stored(op.name, op.out_shape, (_in_torch_order(op.inputs[0], layout),))
 
 
@@ -252,6 +257,37 @@ def _summed(op: Operation, layout: Layout) -> Placed:
     return replace(_stored(op.name, op.out_shape, (ahead,)), steps=(1, size))
 
 
+def _multiplied(op: Operation, layout: Layout) -> Placed:
+    """Both tensors with what is summed up last, and in front what both keep (``nnet_einsum.h``)."""
+    first, second, result = op.letters
+    kept, *own, summed = Product.order(op.letters)
+    sizes = dict(zip(first + second, (*op.in_shapes[0], *op.in_shapes[1]), strict=True))
+
+    def size(letters: str) -> int:
+        return prod(sizes[x] for x in letters)
+
+    reads = []
+    for name, letters, alone in zip(op.inputs, (first, second), own, strict=True):
+        axes = [letters.index(x) for x in kept + alone + summed]
+        order = layout.placed[name].places.transpose(*axes)
+        reads.append(layout.ordered(name, order, (size(kept), size(alone), size(summed))))
+    shape = (size(kept), *map(size, own))
+    made = "".join((kept, *own))
+    places = np.arange(prod(shape)).reshape([sizes[x] for x in made])
+    places = places.transpose(*(made.index(x) for x in result))
+    return Placed(op.name, shape, places, tuple(reads))
+
+
+def _over_last_axis(op: Operation, layout: Layout) -> Placed:
+    """A tensor with one of its axes last."""
+    (axis,) = op.axes
+    name = op.inputs[0]
+    order = np.moveaxis(layout.placed[name].places, axis, -1)
+    shape = (order.size // order.shape[-1], order.shape[-1])
+    places = np.moveaxis(np.arange(order.size).reshape(order.shape), -1, axis)
+    return Placed(op.name, shape, places, (layout.ordered(name, order, shape),))
+
+
 def _outputs(network: Network, layout: Layout) -> list[Read]:
     """Return what the outputs read: an array of their own, which nothing else reads."""
     read = {read.source for placed in layout.placed.values() for read in placed.reads}
@@ -278,7 +314,9 @@ def _check_stream(network: Network, layout: Layout) -> None:
                     f"{operation.path or operation.name}: reads features in another order than "
                     "they are streamed in, and io_stream has no random access. Use io_parallel."
                 )
-            if operation.type == "sum" or (operation.type in _MERGES and _spreads(operation)):
+            if operation.type in ("sum", "product", "softmax") or (
+                operation.type in _MERGES and _spreads(operation)
+            ):
                 raise NetworkError(
                     f"{operation.name}: rfprune does not take '{operation.type}' in io_stream "
                     "here. Use io_parallel."

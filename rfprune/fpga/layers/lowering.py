@@ -72,6 +72,10 @@ class _Lowering:
                 self.graph.output(self._outputs(node.args[0]))
             elif node in live and not node.meta["constant"] and not _is_record(node):
                 self._lower(node)
+        for lowered in reversed(self.graph.nodes):
+            # What a rule has taken into the operation behind it.
+            if lowered.op == "call_module" and not lowered.users:
+                self.graph.erase_node(lowered)
 
     def _outputs(self, value: Any) -> Any:
         if _is_record(value):
@@ -103,6 +107,8 @@ class _Lowering:
         last = [self._new[source] for source in lowered.inputs]
         for number, made in enumerate(lowered.modules):
             name = node.name if number == 0 else f"{node.name}_then_{number}"
+            beside = lowered.more[number - 1 : number] if number else ()
+            last += [self._new[source] for sources in beside for source in sources]
             last = [self._add(call, made, name, last)]
         if lowered.modules:
             self._check(call, last[0])

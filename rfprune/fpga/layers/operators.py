@@ -11,7 +11,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GRU", "LSTM", "Affine", "Concatenate", "Gather", "Lookup", "Merge", "Sum"]
+__all__ = [
+    *("GRU", "LSTM", "Affine", "Concatenate", "Gather", "Lookup", "Merge", "Product"),
+    *("Softmax", "Sum"),
+]
 
 _MERGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
@@ -20,6 +23,8 @@ _MERGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "maximum": torch.maximum,
     "minimum": torch.minimum,
 }
+
+_ROWS: Final = "Z"
 
 
 class Merge(nn.Module):
@@ -121,6 +126,48 @@ class Lookup(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (*x, features)."""
         return nn.functional.embedding(x.long(), self.table.weight)
+
+
+class Product(nn.Module):
+    """Products of two tensors, summed up over axes that both have: ``@`` and ``einsum``."""
+
+    def __init__(self, first: str, second: str, result: str) -> None:
+        """Take a letter for each axis of the two samples and of the result.
+
+        What both tensors have and the result has not is summed up; every other letter of a tensor
+        is one of the result.
+        """
+        super().__init__()
+        self.letters: Final = (first, second, result)
+
+    @staticmethod
+    def order(letters: tuple[str, ...]) -> tuple[str, str, str, str]:
+        """Return the letters of both tensors that stay, of each alone, and that are summed up."""
+        first, second, result = letters
+        kept = "".join(x for x in first if x in second and x in result)
+        summed = "".join(x for x in first if x in second and x not in result)
+        own, other = ("".join(x for x in part if x not in kept + summed) for part in letters[:2])
+        return kept, own, other, summed
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return (N, *result)."""
+        first, second, result = self.letters
+        # The axis of the rows is in front of all three, under a letter that no axis has.
+        return torch.einsum(f"{_ROWS}{first},{_ROWS}{second}->{_ROWS}{result}", a, b)
+
+
+class Softmax(nn.Module):
+    """``softmax(scale * x)`` over an axis; hardware has the scale in a table."""
+
+    def __init__(self, axis: int, scale: float) -> None:
+        """Take the axis, and a scale above 0."""
+        super().__init__()
+        self.axis: Final = axis
+        self.scale: Final = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return numbers from 0 to 1, in the shape of `x`."""
+        return torch.softmax(x * self.scale, dim=self.axis + 1)
 
 
 class Sum(nn.Module):

@@ -10,21 +10,25 @@ stay exact, unless the file gives the layer an ``output_precision``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import ceil, log2, prod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import ceil, log2
 
 from rfprune.fpga.layers.trace import Network, Operation
 from rfprune.hardware.precision import FixedType
 from rfprune.spec.hardware import HardwareSpec
 
-__all__ = ["data_types", "is_exact", "output_types", "result_types", "type_keys"]
+__all__ = ["data_types", "exact_type", "is_exact", "output_types", "result_types", "type_keys"]
 
 #: Operations that hand on what they get.
 _TRANSPARENT = ("flatten", "gather", "dropout", "identity", "resize", "padding")
 #: Operations whose output is as wide as it needs to be.
 _EXACT = ("multiply", "sum")
 #: Operations that read nothing as wide as an accumulator.
-_READS_ROUNDED = ("batchnorm", "affine", "concatenate", "embedding", *_EXACT)
+_READS_ROUNDED = (
+    *("batchnorm", "affine", "concatenate", "embedding", "product", "softmax"),
+    *_EXACT,
+)
 #: The widest type that a file can name; what would be wider is rounded like everything else.
 _WIDEST = 64
 
@@ -82,7 +86,9 @@ def is_exact(operation: Operation, types: Mapping[str, FixedType | None]) -> boo
     parts = [types[name] for name in operation.inputs]
     if operation.type not in _EXACT or None in parts:
         return False
-    return types[operation.name] == _exact(operation, [part for part in parts if part is not None])
+    return types[operation.name] == exact_type(
+        operation, [part for part in parts if part is not None]
+    )
 
 
 def _input_type(name: str, network: Network, default: FixedType) -> FixedType:
@@ -142,7 +148,11 @@ def output_types(network: Network, hardware: HardwareSpec) -> dict[str, FixedTyp
             found[name] = _union([found[part] or types[part] for part in operation.inputs])
         elif operation.type in _EXACT and not read_by(name, ("affine", "batchnorm")):
             parts = [found[part] or types[part] for part in operation.inputs]
-            found[name] = _exact(operation, parts) or types[name]
+            found[name] = exact_type(operation, parts) or types[name]
+        elif operation.type == "product" and all(x.type == "softmax" for x in readers[name]):
+            # What is too large must not come around as something small.
+            parts = [found[part] or types[part] for part in operation.inputs]
+            found[name] = _without_overflow(types[name], exact_type(operation, parts))
         else:
             found[name] = types[name]
     return found
@@ -158,13 +168,22 @@ def _union(kinds: list[FixedType]) -> FixedType:
     return FixedType(integer + max(kind.fractional for kind in kinds), integer, signed)
 
 
-def _exact(operation: Operation, parts: list[FixedType]) -> FixedType | None:
-    """Return the type of a product or a sum that loses nothing; None if it is too wide."""
-    if operation.type == "sum":
-        more = ceil(log2(max(1, prod(operation.in_shape[axis] for axis in operation.axes))))
-        kind = FixedType(parts[0].width + more, parts[0].integer + more, parts[0].signed)
-    else:
-        # Only the product of two least numbers needs the last of these bits, as hls4ml has it.
-        width, integer = sum(p.width for p in parts), sum(p.integer for p in parts)
-        kind = FixedType(width, integer, any(part.signed for part in parts))
+def _without_overflow(kind: FixedType, exact: FixedType | None) -> FixedType:
+    """Return a type with the bits behind the point of `kind`, and those before it of `exact`."""
+    if exact is None or exact.integer <= kind.integer:
+        return kind
+    return replace(kind, width=exact.integer + kind.fractional, integer=exact.integer)
+
+
+def exact_type(operation: Operation, parts: Sequence[FixedType]) -> FixedType | None:
+    """Return the type of products or sums that loses nothing; None if it is too wide to name.
+
+    Args:
+        operation: that multiplies or adds.
+        parts: types of what it reads.
+    """
+    more = 0 if operation.type == "multiply" else ceil(log2(max(1, operation.n_terms)))
+    # Of two: only the product of two least numbers needs the last bit, as hls4ml has it.
+    width, integer = (sum(p.width for p in parts), sum(p.integer for p in parts))
+    kind = FixedType(width + more, integer + more, any(part.signed for part in parts))
     return kind if kind.width <= _WIDEST else None

@@ -30,7 +30,7 @@ from rfprune.core.arrays import IntArray
 from rfprune.core.registry import nearest
 from rfprune.errors import NetworkError, SpecError
 from rfprune.fpga.layers.layout import Layout, arrange
-from rfprune.fpga.layers.output_types import data_types, output_types
+from rfprune.fpga.layers.output_types import data_types, exact_type, output_types
 from rfprune.fpga.layers.trace import Network, WeightLayer
 from rfprune.hardware.parts import Part, find_part
 from rfprune.hardware.precision import FixedType
@@ -172,6 +172,24 @@ class Plan:
         integer = max(integer, _ONE)
         return FixedType(integer + fraction, integer)
 
+    def products(self, operation: str) -> FixedType:
+        """Return the type of the sums of an `operation` that multiplies two tensors, exactly.
+
+        Raises:
+            NetworkError: it is wider than rfprune can prove.
+        """
+        (found,) = (each for each in self.network.operations if each.name == operation)
+        parts = [self.types[name] or self.exact_type(name) for name in found.inputs]
+        exact = exact_type(found, parts)
+        if exact is None or exact.width > EXACT_BITS:
+            shown = " and ".join(map(str, parts))
+            raise NetworkError(
+                f"{operation}: products of {shown} need more than the {EXACT_BITS} bits that "
+                "rfprune proves. Take narrower data: hardware.precision, or "
+                "hardware.layers.LAYER.precision of what it reads."
+            )
+        return exact
+
     def exact_type(self, name: str) -> FixedType:
         """Return the type of what the weight layer `name` puts out, exactly.
 
@@ -246,6 +264,9 @@ def plan(network: Network, hardware: HardwareSpec) -> Plan:
     planned = Plan(network, layers, part, hardware, output_types(network, hardware), layout)
     for operation in dict.fromkeys(x.operation for x in network.layers if x.kind.gates):
         _check_recurrent(planned, operation)
+    for found in network.operations:
+        if found.type == "product":
+            planned.products(found.name)  # or it raises
     return planned
 
 

@@ -17,8 +17,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rfprune.fpga.layers import rules
-from rfprune.fpga.layers.operators import Affine, Concatenate, Gather, Lookup, Merge, Sum
+from rfprune.fpga.layers import products, rules
+from rfprune.fpga.layers.operators import (
+    Affine,
+    Concatenate,
+    Gather,
+    Lookup,
+    Merge,
+    Product,
+    Softmax,
+    Sum,
+)
 from rfprune.fpga.layers.rules import Rule
 from rfprune.fpga.layers.weight_kinds import WEIGHT_KINDS
 
@@ -137,6 +146,25 @@ _ROWS: tuple[Row, ...] = (
     ),
     Row((torch.maximum, "maximum"), rules.merge("maximum")),
     Row((torch.minimum, "minimum"), rules.merge("minimum")),
+    Row(
+        (operator.matmul, torch.matmul, torch.bmm, "matmul", "bmm"),
+        products.matmul,
+        "",
+        "of two tensors, in io_parallel",
+    ),
+    Row((torch.einsum,), products.einsum, "", "of two tensors, in io_parallel"),
+    Row(
+        (nn.Softmax, torch.softmax, F.softmax, "softmax"),
+        products.softmax,
+        "",
+        "within the network, in io_parallel",
+    ),
+    Row(
+        (F.scaled_dot_product_attention,),
+        products.attention,
+        "two products and a softmax",
+        "without a mask, in io_parallel",
+    ),
     Row((torch.cat, torch.concat, torch.concatenate), rules.concatenate),
     Row((torch.stack,), rules.stack, "torch.cat, and wires"),
     Row((nn.Upsample, nn.UpsamplingNearest2d, F.interpolate), rules.resize, "", "nearest, whole"),
@@ -195,10 +223,11 @@ _CELLS = (
     "a loop over cells calls a layer more than once, and hls4ml cannot share weights; take GRU or "
     "LSTM over the steps"
 )
-_PRODUCTS = (
-    "hls4ml 1.3 reads a product of two tensors as einsum in io_parallel alone, and rfprune builds "
-    "none; of a weight take nn.Linear, of two tensors sums, means or a * b"
+_ATTENTION = (
+    "its weights are one parameter; take nn.Linear for query, key and value, and "
+    "F.scaled_dot_product_attention"
 )
+_MATRICES = "it knows no rows of a minibatch; take torch.bmm, torch.matmul or torch.einsum"
 _POOL_INSTEAD = "; take average pooling, or a strided convolution"
 #: Name of a class or function -> why it is refused, and what may be written instead.
 REFUSED: dict[str, str] = {
@@ -206,10 +235,6 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(("SELU", "selu", "CELU", "celu", "Hardswish", "hardswish"), _TABLES),
     **dict.fromkeys(("Hardsigmoid", "hardsigmoid", "Softplus", "softplus"), _TABLES),
     **dict.fromkeys(("Softsign", "softsign", "LogSigmoid", "logsigmoid"), _TABLES),
-    **dict.fromkeys(
-        ("Softmax", "softmax"),
-        f"hls4ml's tables for it are off by 0.1 to 0.3; {_INSTEAD_LOGITS}",
-    ),
     **dict.fromkeys(("LogSoftmax", "log_softmax"), f"{_HLS4ML}; {_INSTEAD_LOGITS}"),
     **dict.fromkeys(
         ("PReLU", "prelu"),
@@ -225,14 +250,14 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(("RNN", "RNNCell", "rnn_tanh", "rnn_relu"), _RECURRENT),
     **dict.fromkeys(("GRUCell", "LSTMCell"), _CELLS),
     **dict.fromkeys(("gru", "lstm"), "of weights that are no module's; take the module"),
+    **dict.fromkeys(("MultiheadAttention", "multi_head_attention_forward"), _ATTENTION),
     **dict.fromkeys(
-        (
-            *("MultiheadAttention", "TransformerEncoderLayer", "TransformerEncoder"),
-            *("scaled_dot_product_attention", "multi_head_attention_forward"),
-            *("matmul", "bmm", "einsum", "mm", "baddbmm", "dot"),
-        ),
-        _PRODUCTS,
+        ("TransformerEncoderLayer", "TransformerEncoder"),
+        "it holds attention and LayerNorm; take Linear layers, F.scaled_dot_product_attention "
+        "and BatchNorm1d",
     ),
+    **dict.fromkeys(("mm", "addmm", "mv", "dot"), _MATRICES),
+    "baddbmm": "take torch.bmm, and add behind it",
     **dict.fromkeys(
         ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),
         f"{_HLS4ML}; take Upsample and a convolution",
@@ -287,6 +312,8 @@ _TYPES: dict[type[nn.Module], str] = {
     nn.ConstantPad1d: "padding",
     Concatenate: "concatenate",
     Gather: "gather",
+    Product: "product",
+    Softmax: "softmax",
     Sum: "sum",
 }
 

@@ -20,7 +20,15 @@ from rfprune.core.named import InputShape
 from rfprune.core.registry import a_type
 from rfprune.errors import NetworkError
 from rfprune.fpga.layers.lowering import lower
-from rfprune.fpga.layers.operators import Affine, Concatenate, Gather, Lookup, Sum
+from rfprune.fpga.layers.operators import (
+    Affine,
+    Concatenate,
+    Gather,
+    Lookup,
+    Product,
+    Softmax,
+    Sum,
+)
 from rfprune.fpga.layers.taken import type_of
 from rfprune.fpga.layers.tracing import Shape, shape_of_node
 from rfprune.fpga.layers.weight_kinds import (
@@ -103,7 +111,8 @@ class Operation:
         out_shape: of its output, without the batch.
         path: torch's dotted path, or an empty string for a function call.
         stream_fault: what hls4ml's io_stream cannot take about it, or None.
-        axes: that it sums over, or joins along.
+        axes: that it sums over, or joins along, or that a softmax is of.
+        letters: of a product, a letter for each axis of both samples and of the result.
         index: (*out_shape,) which number of its flat input each of its output is, of a gather.
         rows: of the table, of an embedding.
         scales: axes of which each element has one scale and shift all over, if it is such.
@@ -120,11 +129,20 @@ class Operation:
     index: IntArray | None = None
     rows: int | None = None
     scales: tuple[int, ...] = ()
+    letters: tuple[str, ...] = ()
 
     @property
     def in_shape(self) -> Shape:
         """Shape of its first input, without the batch."""
         return self.in_shapes[0] if self.in_shapes else ()
+
+    @property
+    def n_terms(self) -> int:
+        """How many terms each of its sums has, of a sum or a product."""
+        if self.type == "sum":
+            return prod(self.in_shape[axis] for axis in self.axes)
+        *_, summed = Product.order(self.letters)
+        return prod(self.in_shape[self.letters[0].index(letter)] for letter in summed)
 
 
 @dataclass(frozen=True)
@@ -321,6 +339,7 @@ def _operation(node: fx.Node, module: nn.Module) -> Operation:
         index=np.asarray(module.index) if isinstance(module, Gather) else None,
         rows=module.table.num_embeddings if isinstance(module, Lookup) else None,
         scales=_scales(module),
+        letters=module.letters if isinstance(module, Product) else (),
     )
 
 
@@ -333,7 +352,7 @@ def _scales(module: nn.Module) -> tuple[int, ...]:
 
 
 def _axes(module: nn.Module) -> tuple[int, ...]:
-    if isinstance(module, Concatenate):
+    if isinstance(module, Concatenate | Softmax):
         return (module.axis,)
     return module.axes if isinstance(module, Sum) else ()
 

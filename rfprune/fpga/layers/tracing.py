@@ -133,6 +133,10 @@ class _Proxy(fx.Proxy):
         device: torch.device = self._value.device
         return device
 
+    @property
+    def mT(self) -> Any:
+        return self.transpose(-2, -1)
+
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 

@@ -20,9 +20,18 @@ from rfprune.core.arrays import FloatArray, IntArray
 from rfprune.errors import NetworkError
 from rfprune.fpga.layers import LayerPlan
 from rfprune.fpga.layers.fold import norm_affine
-from rfprune.fpga.layers.operators import Affine, Concatenate, Gather, Merge, Sum
+from rfprune.fpga.layers.operators import (
+    Affine,
+    Concatenate,
+    Gather,
+    Merge,
+    Product,
+    Softmax,
+    Sum,
+)
 from rfprune.fpga.layers.weight_kinds import weights_of
 from rfprune.fpga.own_arithmetic import TABLE_SIZE, TABLE_TYPE, TABLES, eight_bits, table_entries
+from rfprune.fpga.softmax_tables import SoftmaxTypes, tables_of
 from rfprune.hardware.precision import FixedType
 
 __all__ = [
@@ -245,8 +254,47 @@ def _sum(x: Values, module: Sum) -> Values:
     shape = tuple(1 if axis in module.axes else size for axis, size in enumerate(x.shape))
     rest = [axis for axis in range(x.ndim) if axis not in module.axes]
     rows = x.transpose(*rest, *module.axes).reshape(math.prod(shape), -1)
-    # As a tree: one after the other would take as many levels as there are terms.
-    return _array(np.asarray(np.sum(rows, axis=1)), x).reshape(shape)
+    return _row_sums(rows).reshape(shape)
+
+
+def _row_sums(x: Values) -> Values:
+    """Return (n,) of (n, terms), as trees: one by one would take as many levels as terms."""
+    return _array(np.asarray(np.sum(x, axis=1)), x)
+
+
+def _products(x: Values, module: Product, y: Values) -> Values:
+    first, second, result = module.letters
+    kept, *own, summed = Product.order(module.letters)
+    sizes = dict(zip(first + second, (*x.shape, *y.shape), strict=True))
+    made = "".join((kept, *own))
+    each = tuple(sizes[letter] for letter in made + summed)
+    # Both with all letters, of which each has some alone.
+    parts = []
+    for values, letters in ((x, first), (y, second)):
+        found = [letter for letter in made + summed if letter in letters]
+        turned = values.transpose(*(letters.index(letter) for letter in found))
+        shape = tuple(sizes[letter] if letter in letters else 1 for letter in made + summed)
+        parts.append(_spread(turned.reshape(shape), each))
+    terms = math.prod(sizes[letter] for letter in summed)
+    sums = _row_sums((parts[0] * parts[1]).reshape(-1, terms)).reshape(each[: len(made)])
+    return sums.transpose(*(made.index(letter) for letter in result))
+
+
+def _softmax(x: Values, module: Softmax) -> Values:
+    """Return what `rfprune.fpga.softmax_tables` computes, before it is rounded."""
+    n = x.shape[module.axis]
+    types = SoftmaxTypes.of(n, module.scale)
+    exponentials, inverses = (table.numpy() for table in tables_of(types, module.scale))
+    axes = [*(axis for axis in range(x.ndim) if axis != module.axis), module.axis]
+    turned = x.transpose(*axes)
+    rows = turned.reshape(-1, n)
+    most = _spread(_array(np.asarray(np.amax(rows, axis=1)), x).reshape(-1, 1), rows.shape)
+    below = cast(independent(most - rows), types.inp_norm) * (1 / types.inp_norm.step)
+    read = _looked_up(below, exponentials, types.exp_table)
+    total = cast(_row_sums(read), types.inv_inp) * (1 / types.inv_inp.step)
+    inverse = _looked_up(total, inverses, types.inv_table)
+    found = read * _spread(inverse.reshape(-1, 1), rows.shape)
+    return found.reshape(turned.shape).transpose(*np.argsort(axes))
 
 
 def _clip(x: Values, module: Any) -> Values:
@@ -319,7 +367,7 @@ def _table(name: str) -> Callable[[Values, Any], Values]:
         held = np.minimum(np.maximum(index, 0.0), float(TABLE_SIZE - 1))
         # Whole numbers from 0 to the last entry, of ten bits.
         held = held.quantize(0, int(math.log2(TABLE_SIZE)), 0)
-        return _looked_up(held, entries)
+        return _looked_up(held, entries, TABLE_TYPE)
 
     def function(x: Values, module: Any) -> Values:
         if not row.negative:
@@ -330,10 +378,10 @@ def _table(name: str) -> Callable[[Values, Any], Values]:
     return function
 
 
-def _looked_up(index: Values, entries: FloatArray) -> Values:
+def _looked_up(index: Values, entries: FloatArray, kind: FixedType) -> Values:
     """Return entries of a table; cast at once, as alkaid has no type for a table's output."""
     chosen = index.apply(lambda place: entries[np.clip(place, 0, len(entries) - 1).astype(int)])
-    return cast(chosen, TABLE_TYPE)
+    return cast(chosen, kind)
 
 
 #: Class of a module -> what it computes; weight layers, constants and thresholds need more.
@@ -355,6 +403,8 @@ MODULES: dict[type[nn.Module], Callable[..., Values]] = {
     nn.ConstantPad2d: _places,
     nn.ConstantPad1d: _places,
     Gather: lambda x, module: _array(np.asarray(x).reshape(-1)[module.index.numpy()], x),
+    Product: _products,
+    Softmax: _softmax,
     Sum: _sum,
     Merge: _merge,
     Concatenate: lambda x, module, *more: np.concatenate([x, *more], axis=module.axis),

@@ -22,6 +22,7 @@ __all__ = ["Site", "Typed", "typed_sites", "with_types"]
 _WITHOUT_CONSTANTS = (
     *("input", "relu", "flatten", "dropout", "identity", "gather", "concatenate", "add"),
     *("maxpool", "avgpool", "maximum", "minimum", "subtract", "sum", "sigmoid", "tanh"),
+    *("product", "softmax"),
 )
 _USUAL = "hardware.precision"
 

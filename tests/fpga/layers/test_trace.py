@@ -133,7 +133,7 @@ class Viewing(nn.Module):
         (
             nn.Sequential(nn.Linear(4, 2), nn.Softmax(1)),
             (4,),
-            "1: Softmax .* tables .* leave it",
+            "1: .* Softmax as an output. Leave it out",
         ),
         (Adding(lambda a, b: torch.add(a, b, alpha=2)), (4,), "add: .* alpha=2"),
         (Adding(lambda a, _: a - a), (4,), "sub: .* of a tensor and itself"),

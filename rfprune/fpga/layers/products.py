@@ -151,7 +151,10 @@ def attention(call: Call) -> Lowered:
     if not all(map(_is_data, (query, key, value))):
         raise call.refused(_WEIGHT)
     heads = ascii_lowercase[: len(shape_of_node(query)) - 2]
-    scale = call.argument(6, "scale") or 1 / math.sqrt(shape_of_node(query)[-1])
+    scale = call.argument(6, "scale")
+    scale = 1 / math.sqrt(shape_of_node(query)[-1]) if scale is None else float(scale)
+    if scale <= 0:
+        raise call.refused(f"with scale={scale:g}. Give one above 0")
     scores = _product(call, query, key, f"{heads}qc", f"{heads}kc", f"{heads}qk")
     weighted = Product(f"{heads}qk", f"{heads}kv", f"{heads}qv")
     return Lowered((scores, Softmax(len(heads) + 1, scale), weighted), (query, key), ((), (value,)))

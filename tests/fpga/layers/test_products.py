@@ -133,6 +133,10 @@ REFUSED: dict[str, tuple[Way, str]] = {
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v, dropout_p=0.5),
         "with dropout_p=0.5",
     ),
+    "a scale below 0": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, scale=-0.5),
+        "with scale=-0.5. Give one above 0",
+    ),
     "diagonal": (
         lambda q, k, v: torch.einsum("nii->ni", q @ k.mT).unsqueeze(2) * v,
         "of 1 tensors",

@@ -67,6 +67,19 @@ class Recurrent(torch.nn.Module):
 recurrent = Recurrent()
 
 
+class Attention(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.query, self.key = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3)
+        self.output = torch.nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.output(torch.bmm(self.query(x), self.key(x).mT).sum(1))
+
+
+attention = Attention()
+
+
 def interrupted(address):
     raise KeyboardInterrupt  # as Ctrl-C, once the server answers
 

@@ -136,6 +136,8 @@ class Plan:
         found.exact_type("fc1"), found.notes()
         sequences = rfprune.trace(recurrent, (5, 4))  # a network with a GRU named gru
         rfprune.plan(sequences, HardwareSpec(strategy="latency")).gates("gru")
+        scores = rfprune.trace(attention, (5, 4))  # a network that calls torch.bmm
+        rfprune.plan(scores, HardwareSpec(strategy="latency")).products("bmm")
 
     Attributes:
         network: the traced network.

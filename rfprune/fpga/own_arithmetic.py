@@ -20,7 +20,7 @@ from rfprune.core.arrays import FloatArray
 from rfprune.fpga.layers.operators import Softmax
 from rfprune.fpga.layers.plan import TABLE_SIZE, TABLE_TYPE, Plan
 from rfprune.fpga.layers.tracing import shape_of_node
-from rfprune.fpga.softmax_tables import SoftmaxTables
+from rfprune.fpga.softmax_tables import SoftmaxTypes, tables_of
 from rfprune.hardware.precision import FixedType
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "TABLE_SIZE",
     "TABLE_TYPE",
     "ActivationTable",
+    "SoftmaxTables",
     "TableRow",
     "eight_bits",
     "fraction_of",
@@ -132,6 +133,33 @@ class ActivationTable(nn.Module):
         if row.negative:
             smooth = torch.where(x >= 0, x, self._factor * smooth)
         return straight(smooth, value)
+
+
+class SoftmaxTables(nn.Module):
+    """A softmax that is read from tables; its gradient is that of the function."""
+
+    exponentials: Tensor
+    inverses: Tensor
+
+    def __init__(self, softmax: Softmax, n: int) -> None:
+        """Take the softmax, and how many numbers it is of."""
+        super().__init__()
+        self._softmax, self._types = softmax, SoftmaxTypes.of(n, softmax.scale)
+        for name, table in zip(
+            ("exponentials", "inverses"), tables_of(self._types, softmax.scale), strict=True
+        ):
+            self.register_buffer(name, table, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return numbers from 0 to 1, before they are rounded, in the shape of `x`."""
+        types, axis, held = self._types, self._softmax.axis + 1, x.detach().double()
+        below = types.inp_norm.quantize(held.amax(axis, keepdim=True) - held)
+        read = self.exponentials[(below / types.inp_norm.step).long()]
+        total = types.inv_inp.quantize(read.sum(axis, keepdim=True))
+        value = (read * self.inverses[(total / types.inv_inp.step).long()]).to(x.dtype)
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            return value
+        return straight(self._softmax(x), value)
 
 
 class _Mean(nn.Module):

@@ -12,12 +12,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rfprune.fpga.layers.operators import Softmax
 from rfprune.hardware.precision import FixedType
 
-__all__ = ["SoftmaxTables", "SoftmaxTypes", "tables_of"]
+__all__ = ["SoftmaxTypes", "tables_of"]
 
 #: Bits that a table of exponentials is read by, and what the least of them has to reach.
 _PLACES, _REACH = 10, 16.0
@@ -79,31 +78,3 @@ def tables_of(types: SoftmaxTypes, scale: float) -> tuple[Tensor, Tensor]:
         types.exp_table.quantize(torch.from_numpy(exponentials).double()),
         types.inv_table.quantize(torch.from_numpy(inverses).double()),
     )
-
-
-class SoftmaxTables(nn.Module):
-    """A softmax that is read from tables; its gradient is that of the function."""
-
-    exponentials: Tensor
-    inverses: Tensor
-
-    def __init__(self, softmax: Softmax, n: int) -> None:
-        """Take the softmax, and how many numbers it is of."""
-        super().__init__()
-        self._softmax, self._types = softmax, SoftmaxTypes.of(n, softmax.scale)
-        for name, table in zip(
-            ("exponentials", "inverses"), tables_of(self._types, softmax.scale), strict=True
-        ):
-            self.register_buffer(name, table, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return numbers from 0 to 1, before they are rounded, in the shape of `x`."""
-        types, axis, held = self._types, self._softmax.axis + 1, x.detach().double()
-        below = types.inp_norm.quantize(held.amax(axis, keepdim=True) - held)
-        read = self.exponentials[(below / types.inp_norm.step).long()]
-        total = types.inv_inp.quantize(read.sum(axis, keepdim=True))
-        value = (read * self.inverses[(total / types.inv_inp.step).long()]).to(x.dtype)
-        if not (torch.is_grad_enabled() and x.requires_grad):
-            return value
-        smooth: Tensor = self._softmax(x)
-        return smooth + (value - smooth).detach()

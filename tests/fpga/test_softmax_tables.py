@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rfprune.fpga.layers.operators import Softmax
-from rfprune.fpga.softmax_tables import SoftmaxTables, SoftmaxTypes, tables_of
+from rfprune.fpga.own_arithmetic import SoftmaxTables
+from rfprune.fpga.softmax_tables import SoftmaxTypes, tables_of
 from rfprune.hardware.precision import FixedType
 
 

@@ -80,6 +80,18 @@ class Chain:
         """Return the numbers of the layers that read a layer, or the input (-1)."""
         return tuple(i for i, layer in enumerate(self.layers) if layer.source == index)
 
+    def live(self, index: int, nonzero: Sequence[Tensor]) -> Tensor:
+        """Return which neurons of a layer somebody reads; of an output, all.
+
+        Args:
+            index: of the layer.
+            nonzero: (n_out, n_in) of each layer, which of its weights are not zero.
+        """
+        readers = self.readers(index)
+        if not readers:
+            return torch.arange(self.layers[index].n_out)
+        return torch.cat([nonzero[reader] for reader in readers]).any(dim=0).nonzero().flatten()
+
     def packed(self, outputs: Sequence[Tensor]) -> Any:
         """Return outputs as the network itself puts them out: a tensor, a tuple or a dict."""
         if self.keys is None:

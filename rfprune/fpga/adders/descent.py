@@ -73,29 +73,19 @@ class Descent:
         """Take the network and its numbers."""
         self._chain, self._model, self._numbers = chain, model, numbers
         self._neighbours = _neighbours(numbers.most, numbers.weight_fraction)
-        live = [self._live(index) for index in range(len(chain.layers))]
         with torch.no_grad():
-            self._layers = [self._taken(index, live) for index in range(len(chain.layers))]
+            values = [
+                numbers.weight(index, layer.of(model)) for index, layer in enumerate(chain.layers)
+            ]
+            nonzero = [(value != 0).cpu() for value in values]
+            live = [chain.live(index, nonzero) for index in range(len(values))]
+            self._layers = [self._taken(index, value, live) for index, value in enumerate(values)]
         self.weights = sum(int((layer.weight != 0).sum()) for layer in self._layers)
 
-    def _live(self, index: int) -> Tensor:
-        """Return which neurons of a layer somebody reads."""
-        readers = self._chain.readers(index)
-        layer = self._chain.layers[index]
-        if index in self._chain.outputs or not readers:
-            return torch.arange(layer.n_out)
-        every = torch.cat([self._value(reader) for reader in readers])
-        return (every != 0).any(dim=0).nonzero().flatten().cpu()
-
-    def _value(self, index: int) -> Tensor:
-        layer = self._chain.layers[index].of(self._model)
-        return self._numbers.weight(index, layer).detach()
-
-    def _taken(self, index: int, live: list[Tensor]) -> _Layer:
+    def _taken(self, index: int, value: Tensor, live: list[Tensor]) -> _Layer:
         layer, numbers = self._chain.layers[index], self._numbers
         rows = live[index]
         columns = torch.arange(layer.n_in) if layer.source < 0 else live[layer.source]
-        value = self._value(index)
         bias = numbers.bias(index, layer.bias_of(self._model)).detach()
         grid = torch.exp2(-numbers.bias_fraction(index).to(bias)).expand(layer.n_out)
         step = torch.exp2(-numbers.fraction[index].to(value))

@@ -79,9 +79,11 @@ class StraightThrough:
         self._flat = table.reshape(-1)
         self._plans: list[_Plan] = []
         offset, pick, row = 0, [], []
+        nonzero = [digits > 0 for digits in numbers.digits]
         for index, layer in enumerate(self._chain.layers):
             digits = numbers.digits[index]
-            rows, columns = self._live(index), self._columns(index)
+            # Neurons that nobody reads are left out of every product.
+            rows, columns = self._chain.live(index, nonzero), self._columns(index)
             pick.append((offset + rows[:, None] * layer.n_in + columns[None]).reshape(-1))
             row.append(digits[rows][:, columns].reshape(-1))
             offset += digits.numel()
@@ -97,14 +99,6 @@ class StraightThrough:
         if layer.source < 0:
             return torch.arange(layer.n_in)
         return (self._numbers.digits[index] > 0).any(dim=0).nonzero().flatten()
-
-    def _live(self, index: int) -> Tensor:
-        """Return which of its neurons somebody reads: others are left out of every product."""
-        readers = self._chain.readers(index)
-        if not readers:
-            return torch.arange(self._chain.layers[index].n_out)
-        every = torch.cat([self._numbers.digits[reader] for reader in readers])
-        return (every > 0).any(dim=0).nonzero().flatten()
 
     def _plan(self, index: int, rows: Tensor, columns: Tensor, like: Tensor) -> _Plan:
         numbers, layer = self._numbers, self._chain.layers[index]

@@ -144,8 +144,7 @@ def _product(plan: Plan, operation: Operation) -> LayerDesign:
         type=operation.type,
         n_in=operation.n_terms,
         n_out=int(np.prod(operation.out_shape)),
-        # As `rfprune.fpga.hls.convert` sets it for what has no weights.
-        reuse_factor=max(layer.reuse_factor for layer in plan.layers),
+        reuse_factor=plan.reuse_factor,
         input_precision=str(first),
         weight_precision=str(second),
         output_precision=str(plan.types[operation.name]),

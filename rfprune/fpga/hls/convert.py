@@ -166,7 +166,7 @@ def _model_graph(folded: fx.GraphModule, plan: Plan, folder: Path) -> Any:
     common = {
         "Precision": {"default": hardware.precision},
         # Of what has no weights; each layer that has some says its own below.
-        "ReuseFactor": max(layer.reuse_factor for layer in plan.layers),
+        "ReuseFactor": plan.reuse_factor,
         "Strategy": "Latency",
         "BramFactor": 1_000_000_000,
         "TraceOutput": False,

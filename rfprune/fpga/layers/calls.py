@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,7 +11,12 @@ from torch import Tensor, fx, nn
 from rfprune.errors import NetworkError
 from rfprune.fpga.layers.tracing import ROWS, Shape
 
-__all__ = ["Call", "Lowered"]
+__all__ = ["Call", "Lowered", "is_data"]
+
+
+def is_data(value: Any) -> TypeGuard[fx.Node]:
+    """Return whether an argument is a recorded value that depends on the network's input."""
+    return isinstance(value, fx.Node) and not value.meta["constant"]
 
 
 @dataclass(frozen=True)

@@ -105,10 +105,10 @@ class _Lowering:
         lowered = self._rule(call)
         # Each of several modules reads the one before it.
         last = [self._new[source] for source in lowered.inputs]
+        beside = dict(enumerate(lowered.more, start=1))
         for number, made in enumerate(lowered.modules):
             name = node.name if number == 0 else f"{node.name}_then_{number}"
-            beside = lowered.more[number - 1 : number] if number else ()
-            last += [self._new[source] for sources in beside for source in sources]
+            last += [self._new[source] for source in beside.get(number, ())]
             last = [self._add(call, made, name, last)]
         if lowered.modules:
             self._check(call, last[0])

@@ -155,6 +155,11 @@ class Plan:
     types: Mapping[str, FixedType | None]
     layout: Layout
 
+    @property
+    def reuse_factor(self) -> int:
+        """Reuse factor of operations without weights: the largest of the layers."""
+        return max(layer.reuse_factor for layer in self.layers)
+
     def of(self, operation: str) -> list[LayerPlan]:
         """Return the plans of the weights of `operation`, in the order of hls4ml.
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from rfprune.fpga.layers.calls import Call, Lowered
+from rfprune.fpga.layers.calls import Call, Lowered, is_data
 from rfprune.fpga.layers.operators import Product, Softmax
 from rfprune.fpga.layers.tracing import Shape, shape_of_node
 
@@ -29,7 +29,7 @@ _VIEWS = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "contiguous", "f
 def matmul(call: Call) -> Lowered:
     """The matrices of each row of a minibatch, multiplied."""
     a, b = call.argument(0, "input"), call.argument(1, "other", call.argument(1, "mat2"))
-    if not (_is_data(a) and _is_data(b)):
+    if not (is_data(a) and is_data(b)):
         raise call.refused(_WEIGHT)
     first, second = shape_of_node(a), shape_of_node(b)
     if len(first) != len(second) or len(first) < 2:
@@ -37,9 +37,8 @@ def matmul(call: Call) -> Lowered:
             f"of samples of shape {first} and {second}. Give both as many axes, two or more"
         )
     heads = ascii_lowercase[: len(first) - 2]
-    return call.lowered(
-        _product(call, a, b, f"{heads}xy", f"{heads}yz", f"{heads}xz"), inputs=(a, b)
-    )
+    made = _product(call, (first, second), f"{heads}xy", f"{heads}yz", f"{heads}xz")
+    return call.lowered(made, inputs=(a, b))
 
 
 def einsum(call: Call) -> Lowered:
@@ -52,17 +51,16 @@ def einsum(call: Call) -> Lowered:
     if len(operands) != 2:
         raise call.refused(f"of {len(operands)} tensors. Take two at a time")
     a, b = operands
-    if not (_is_data(a) and _is_data(b)):
+    if not (is_data(a) and is_data(b)):
         raise call.refused(_WEIGHT)
-    assert isinstance(a, fx.Node)
-    assert isinstance(b, fx.Node)
-    letters = _letters(call, equation, (shape_of_node(a), shape_of_node(b)))
+    shapes = shape_of_node(a), shape_of_node(b)
+    letters = _letters(call, equation, shapes)
     rows = letters[2][:1]
     if any(part[:1] != rows or rows in part[1:] for part in letters):
         raise call.refused(
             f"'{equation}', which mixes the rows of a minibatch. Keep the first axis"
         )
-    return call.lowered(_product(call, a, b, *(part[1:] for part in letters)), inputs=(a, b))
+    return call.lowered(_product(call, shapes, *(part[1:] for part in letters)), inputs=(a, b))
 
 
 def _letters(call: Call, equation: str, shapes: tuple[Shape, Shape]) -> tuple[str, str, str]:
@@ -86,15 +84,16 @@ def _letters(call: Call, equation: str, shapes: tuple[Shape, Shape]) -> tuple[st
     return first, second, result
 
 
-def _product(call: Call, a: fx.Node, b: fx.Node, first: str, second: str, result: str) -> Product:
-    """Return the product, by a letter for each axis of a sample."""
+def _product(
+    call: Call, shapes: tuple[Shape, Shape], first: str, second: str, result: str
+) -> Product:
+    """Return the product of samples of two shapes, by a letter for each axis."""
     if any(len(set(part)) != len(part) for part in (first, second, result)):
         raise call.refused("with an axis twice in one tensor")
-    alone = sorted(set(first) ^ set(second))
-    if set(alone) - set(result):
+    if (set(first) ^ set(second)) - set(result):
         raise call.refused("with a sum over an axis of one tensor alone. Take sum() first")
-    sizes = dict(zip(first, shape_of_node(a), strict=True))
-    for letter, size in zip(second, shape_of_node(b), strict=True):
+    sizes = dict(zip(first, shapes[0], strict=True))
+    for letter, size in zip(second, shapes[1], strict=True):
         if sizes.get(letter, size) != size:
             raise call.refused(
                 f"where an axis of {min(sizes[letter], size)} is repeated. Take expand() first"
@@ -148,17 +147,15 @@ def attention(call: Call) -> Lowered:
         raise call.refused(f"with dropout_p={dropout} in evaluation. Give it in training alone")
     if call.argument(7, "enable_gqa", False):
         raise call.refused("with enable_gqa. Repeat the heads of key and value")
-    if not all(map(_is_data, (query, key, value))):
+    if not all(map(is_data, (query, key, value))):
         raise call.refused(_WEIGHT)
-    heads = ascii_lowercase[: len(shape_of_node(query)) - 2]
+    (*batch, queries, size), keys = shape_of_node(query), shape_of_node(key)
     scale = call.argument(6, "scale")
-    scale = 1 / math.sqrt(shape_of_node(query)[-1]) if scale is None else float(scale)
+    scale = 1 / math.sqrt(size) if scale is None else float(scale)
     if scale <= 0:
         raise call.refused(f"with scale={scale:g}. Give one above 0")
-    scores = _product(call, query, key, f"{heads}qc", f"{heads}kc", f"{heads}qk")
-    weighted = Product(f"{heads}qk", f"{heads}kv", f"{heads}qv")
-    return Lowered((scores, Softmax(len(heads) + 1, scale), weighted), (query, key), ((), (value,)))
-
-
-def _is_data(value: Any) -> bool:
-    return isinstance(value, fx.Node) and not value.meta["constant"]
+    h = ascii_lowercase[: len(batch)]
+    of_scores = (*batch, queries, keys[-2])
+    scores = _product(call, ((*batch, queries, size), keys), f"{h}qy", f"{h}zy", f"{h}qz")
+    found = _product(call, (of_scores, shape_of_node(value)), f"{h}qz", f"{h}zv", f"{h}qv")
+    return Lowered((scores, Softmax(len(batch) + 1, scale), found), (query, key), ((), (value,)))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from rfprune.fpga.layers.calls import Call, Lowered
+from rfprune.fpga.layers.calls import Call, Lowered, is_data
 from rfprune.fpga.layers.operators import Affine, Concatenate, Gather, Lookup, Merge, Sum
 from rfprune.fpga.layers.recurrent import part_of_recurrent
 from rfprune.fpga.layers.tracing import ROWS
@@ -151,7 +151,7 @@ def merge(operation: str) -> Rule:
         alpha = call.argument(2, "alpha", 1)
         if alpha != 1:
             raise call.refused(f"with alpha={alpha}. Multiply first")
-        first, second = _is_data(a), _is_data(b)
+        first, second = is_data(a), is_data(b)
         if not (first and second):
             return _with_constant(call, operation, a, b)
         if a is b and operation == "add":
@@ -165,12 +165,8 @@ def merge(operation: str) -> Rule:
     return rule
 
 
-def _is_data(value: Any) -> bool:
-    return isinstance(value, fx.Node) and not value.meta["constant"]
-
-
 def _with_constant(call: Call, operation: str, a: Any, b: Any) -> Lowered:
-    left = _is_data(b)
+    left = is_data(b)
     constant = call.constant(a if left else b)
     if not torch.isfinite(torch.as_tensor(constant)).all():
         raise call.refused("with a constant that is not a finite number")
@@ -193,7 +189,7 @@ def _with_constant(call: Call, operation: str, a: Any, b: Any) -> Lowered:
 def affine(call: Call) -> Lowered:
     """A division by a constant is a multiplication."""
     a, b = call.argument(0, "input"), call.argument(1, "other")
-    if _is_data(b) or not _is_data(a):
+    if is_data(b) or not is_data(a):
         raise call.refused(
             "by a tensor that depends on the input: hls4ml has no division. Compute it behind the "
             "network"
@@ -219,7 +215,7 @@ def power(call: Call) -> Lowered:
 def concatenate(call: Call) -> Lowered:
     """Tensors one behind the other, along any axis but that of the rows."""
     parts = call.argument(0, "tensors")
-    if not isinstance(parts, tuple | list) or not all(_is_data(part) for part in parts):
+    if not isinstance(parts, tuple | list) or not all(is_data(part) for part in parts):
         raise call.refused("of tensors that do not depend on the input")
     axis = call.argument(1, "dim", call.argument(1, "axis", 0))
     (axis,) = call.axes(axis)
@@ -426,7 +422,7 @@ def resize(call: Call) -> Lowered:
 def stack(call: Call) -> Lowered:
     """Tensors side by side along a new axis: one behind the other, with an axis of their number."""
     parts = call.argument(0, "tensors")
-    if not isinstance(parts, tuple | list) or not all(_is_data(part) for part in parts):
+    if not isinstance(parts, tuple | list) or not all(is_data(part) for part in parts):
         raise call.refused("of tensors that do not depend on the input")
     shape, count = call.in_shape, len(parts)
     _ = call.out_shape  # it must not mix rows

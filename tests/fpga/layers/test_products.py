@@ -133,6 +133,13 @@ REFUSED: dict[str, tuple[Way, str]] = {
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v, dropout_p=0.5),
         "with dropout_p=0.5",
     ),
+    "values for all heads": (
+        lambda q, k, v: F.scaled_dot_product_attention(
+            *(part.unflatten(2, (2, 3)).transpose(1, 2) for part in (q, k)),
+            v[:, None, :, :3],
+        ).flatten(2)[:, :, :6],
+        "an axis of 1 is repeated",
+    ),
     "a scale below 0": (
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v, scale=-0.5),
         "with scale=-0.5. Give one above 0",

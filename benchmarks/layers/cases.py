@@ -424,6 +424,27 @@ _case(
 _case(
     *(
         W,
+        "x[:, 0].transpose(1, 2) of an image with one channel",
+    ),
+    lambda: Net(lambda m, x: m.fc(x[:, 0].transpose(1, 2)), fc=nn.Linear(4, 2)),
+    (1, 4, 3),
+    "rewritten",
+    becomes="wires",
+)
+_case(
+    *(
+        W,
+        "x.transpose(2, 3) of an image with one channel before a convolution",
+    ),
+    lambda: Net(lambda m, x: m.c(x.transpose(2, 3)), c=nn.Conv2d(1, 2, (2, 3))),
+    (1, 4, 3),
+    "rewritten",
+    becomes="wires",
+    stream="refused: io_stream has no random access",
+)
+_case(
+    *(
+        W,
         "x.permute(0, 2, 3, 1) after a convolution",
     ),
     lambda: Net(

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.layers.fuzz [--networks N] [--seed S] [--backend alkaid] [--note]``.
+"""``python -m benchmarks.layers.fuzz [--networks N] [--seed S] [--backend alkaid] [--workers W]``.
 
 Looks for silent errors in random networks; ``--note`` puts what it found into ``docs/layers.md``.
 
@@ -10,6 +10,8 @@ planning.
 from __future__ import annotations
 
 import argparse
+import functools
+import multiprocessing
 import os
 import sys
 import time
@@ -26,17 +28,34 @@ __all__ = ["fuzz"]
 _AT_ONCE = 48
 
 
-def fuzz(networks: int, seed: int, backend: str = "") -> Iterator[tuple[int, Verdict]]:
+def fuzz(
+    networks: int, seed: int, backend: str = "", workers: int = 1
+) -> Iterator[tuple[int, Verdict]]:
     """Yield the seed and the verdict of random networks.
 
     Args:
         networks: how many.
         seed: of the first; the others follow it.
         backend: alkaid, or as each seed has it.
+        workers: processes that share them.
     """
-    for start in range(seed, seed + networks, _AT_ONCE):
-        seeds = range(start, min(start + _AT_ONCE, seed + networks))
-        yield from zip(seeds, prove(random_design(each, backend) for each in seeds), strict=True)
+    end = seed + networks
+    blocks = [range(start, min(start + _AT_ONCE, end)) for start in range(seed, end, _AT_ONCE)]
+    verdicts = functools.partial(_verdicts, backend)
+    if workers == 1:
+        found = map(verdicts, blocks)
+        yield from (pair for block in found for pair in block)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from (pair for block in pool.imap(verdicts, blocks) for pair in block)
+        # Joined, so that their processor time is counted here.
+        pool.close()
+        pool.join()
+
+
+def _verdicts(backend: str, seeds: range) -> list[tuple[int, Verdict]]:
+    proven = prove(random_design(seed, backend) for seed in seeds)
+    return list(zip(seeds, proven, strict=True))
 
 
 def main() -> int:
@@ -45,10 +64,11 @@ def main() -> int:
     parser.add_argument("--networks", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backend", default="", choices=("", "alkaid"))
+    parser.add_argument("--workers", type=int, default=1, help="processes that share them")
     parser.add_argument("--note", action="store_true", help="put the figures into docs/layers.md")
     given = parser.parse_args()
     begun, counts = time.monotonic(), Counter[str]()
-    for seed, verdict in fuzz(given.networks, given.seed, given.backend):
+    for seed, verdict in fuzz(given.networks, given.seed, given.backend, given.workers):
         counts[verdict.kind] += 1
         if verdict.kind in ("silent", "late"):
             print(f"seed {seed}: {verdict.kind}: {verdict.words}", flush=True)

@@ -16,6 +16,7 @@ from rfprune.api.given import Given
 from rfprune.api.progress import Display
 from rfprune.api.tracking import Tracking
 from rfprune.core.files import write_json
+from rfprune.core.progress import saying
 from rfprune.errors import RunsError
 from rfprune.results import StepRecord, SweepFolder, TrialFolder, TrialResult
 from rfprune.results.labels import counted
@@ -136,6 +137,7 @@ def _run(
         )
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(saying(teller.note))
         tracking = stack.enter_context(Tracking(chosen.folder, options.track, teller.note))
         display = None
         if teller.console is not None:

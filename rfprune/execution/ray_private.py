@@ -266,10 +266,13 @@ def is_lost(trial: Any) -> bool:
 
 
 def pending_in_order() -> Any:
-    """Return a scheduler that runs trials in their order.
+    """Return a scheduler that runs trials in their order, and lets starting workers start.
 
-    Tune's `FIFOScheduler` does that too, but looks at all trials at every turn, long ended ones as
-    well: 3 ms a trial after a thousand. This one is told of each new trial and keeps the open ones.
+    A worker that becomes free goes to the trial that the scheduler names. Tune's `FIFOScheduler`
+    names the one that has waited longest, even if a worker of its own is about to start: that one
+    is given up, and a new one started for the next trial. Trials that are shorter than the start of
+    a worker (seconds) so all ran on the first one. It also looks at all trials at every turn, long
+    ended ones as well; this one is told of each new trial and keeps the open ones.
     """
     from ray.tune.schedulers import FIFOScheduler
 
@@ -282,10 +285,18 @@ def pending_in_order() -> Any:
             self._open.append(trial)
 
         def choose_trial_to_run(self, tune_controller: Any) -> Any:
-            self._open = [trial for trial in self._open if not trial.is_finished()]
-            return next((trial for trial in self._open if trial.status == trial.PENDING), None)
+            # Schedulers see a wrapper, which hides who has which worker.
+            controller = tune_controller._tune_controller
+            self._open = [trial for trial in self._open if trial.status == trial.PENDING]
+            return next((t for t in self._open if not _is_starting(t, controller)), None)
 
     return PendingInOrder()
+
+
+def _is_starting(trial: Any, controller: Any) -> bool:
+    """Return whether a pending trial's own worker has its resources, and is being started."""
+    worker = controller._trial_to_actor.get(trial)
+    return worker is not None and bool(controller._actor_manager.is_actor_started(worker))
 
 
 def stateless(trial: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from rfprune.core.progress import say
 from rfprune.errors import ClusterError
 from rfprune.spec import SweepSpec
 
@@ -37,14 +38,17 @@ class Slots:
         self._elastic = elastic
         self._counted_at = float("-inf")
         self._n = 0
-        if not elastic and self._count() == 0:
+        if self._count() == 0:
             wanted = ", ".join(f"{name} {amount:g}" for name, amount in self._needs.items())
             node = max(live_nodes(), key=lambda node: node.get("CPU", 0), default={})
             largest = ", ".join(f"{name} {node.get(name, 0):g}" for name in self._needs)
-            raise ClusterError(
+            told = (
                 f"{spec.name}: resources: a trial needs {wanted}, which no node has. "
                 f"The largest has: {largest}."
             )
+            if not elastic:
+                raise ClusterError(told)
+            say(f"{told} The sweep waits for one that has.")
 
     def __call__(self) -> int:
         """Return how many trials may be live now."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rfprune.core.progress import saying
 from rfprune.errors import ClusterError
 from rfprune.execution import slots
 from rfprune.execution.cluster import cluster, quiet_environment
@@ -94,3 +95,16 @@ def test_a_trial_that_fits_no_node_is_refused(
         ClusterError, match=r"a trial needs CPU 1, GPU 0.5.*The largest has: CPU 2, GPU 0"
     ):
         Slots(make_spec(resources={"gpus": 0.5}), elastic=False)
+
+
+def test_on_a_cluster_that_may_grow_it_waits_and_says_so(
+    make_spec: SpecMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "live_nodes", lambda: [{"CPU": 2.0}])
+    told: list[str] = []
+    with saying(told.append):
+        assert Slots(make_spec(resources={"cpus": 4}), elastic=True)() == 1
+        Slots(make_spec(resources={"cpus": 2}), elastic=True)
+    (note,) = told
+    assert "a trial needs CPU 4, which no node has. The largest has: CPU 2." in note
+    assert note.endswith("The sweep waits for one that has.")

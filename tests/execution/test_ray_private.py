@@ -8,6 +8,7 @@ import importlib
 import inspect
 import logging
 import os
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -165,10 +166,24 @@ def test_what_tune_s_trials_have() -> None:
 
 
 class FakeController:
-    """A controller that a scheduler may ask for nothing at all."""
+    """A controller, and what Tune wraps it in for schedulers.
+
+    Attributes:
+        started: trials whose own workers are being started.
+    """
+
+    def __init__(self) -> None:
+        self.started: list[Any] = []
+        self._tune_controller = self._actor_manager = self._trial_to_actor = self
+
+    def get(self, trial: Any) -> Any:
+        return trial
+
+    def is_actor_started(self, worker: Any) -> bool:
+        return worker in self.started
 
 
-def test_the_scheduler_takes_trials_in_their_order_and_asks_tune_for_nothing() -> None:
+def test_the_scheduler_takes_trials_in_their_order_but_for_those_whose_workers_start() -> None:
     from ray.tune.experiment import Trial
 
     class Waiting:
@@ -177,19 +192,76 @@ def test_the_scheduler_takes_trials_in_their_order_and_asks_tune_for_nothing() -
         def __init__(self) -> None:
             self.status = Trial.PENDING
 
-        def is_finished(self) -> bool:
-            return self.status in (Trial.TERMINATED, Trial.ERROR)
-
-    scheduler, trials = pending_in_order(), [Waiting(), Waiting(), Waiting()]
+    controller, scheduler = FakeController(), pending_in_order()
+    trials = [Waiting() for _ in range(4)]
     for trial in trials:
-        scheduler.on_trial_add(FakeController(), trial)
-    trials[0].status = Trial.TERMINATED
-    trials[1].status = Trial.RUNNING
-    assert scheduler.choose_trial_to_run(FakeController()) is trials[2]
+        scheduler.on_trial_add(controller, trial)
+    trials[0].status = Trial.RUNNING
+    assert scheduler.choose_trial_to_run(controller) is trials[1]
+    # Named again as long as it waits, unless a worker of its own is on its way.
+    assert scheduler.choose_trial_to_run(controller) is trials[1]
+    controller.started.append(trials[1])
+    assert scheduler.choose_trial_to_run(controller) is trials[2]
     trials[2].status = Trial.ERROR
-    assert scheduler.choose_trial_to_run(FakeController()) is None
+    assert scheduler.choose_trial_to_run(controller) is trials[3]
+    trials[1].status = trials[3].status = Trial.RUNNING
+    assert scheduler.choose_trial_to_run(controller) is None
     assert is_lost(trials[2])
     assert not is_lost(trials[1])
+
+
+def test_trials_shorter_than_the_start_of_a_worker_still_use_all_slots(
+    ray_session: None, tmp_path: Path
+) -> None:
+    from ray import tune
+    from ray.tune.search import Searcher
+
+    seen, patience = tmp_path / "seen.txt", time.monotonic() + 120
+
+    def workers() -> set[str]:
+        return set(seen.read_text().split()) if seen.exists() else set()
+
+    class TwoAtATime(Searcher):  # type: ignore[misc]
+        live = 0
+
+        def suggest(self, trial_id: str) -> dict[str, Any] | None:
+            if self.live == 2:
+                return None
+            self.live += 1
+            return {"seen": str(seen)}
+
+        def on_trial_complete(self, *known: Any, **info: Any) -> None:
+            self.live -= 1
+
+    class BothWork(tune.Stopper):  # type: ignore[misc]
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return True
+
+        def stop_all(self) -> bool:
+            return len(workers()) == 2 or time.monotonic() > patience
+
+    tune.run(
+        _brief,
+        search_alg=TwoAtATime(),
+        num_samples=-1,
+        storage_path=str(tmp_path / "tune"),
+        resources_per_trial={"cpu": ray.cluster_resources()["CPU"] / 2},
+        scheduler=pending_in_order(),
+        stop=BothWork(),
+        reuse_actors=True,
+        verbose=0,
+    )
+    assert len(workers()) == 2
+
+
+def _brief(config: dict[str, Any]) -> None:
+    """Note which process it is, and be over."""
+    from rfprune.execution.ray_private import leave_trial_thread, report_to_tune
+
+    with Path(config["seen"]).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    report_to_tune({"step": "0"})
+    leave_trial_thread()
 
 
 def _function(config: dict[str, Any]) -> None:

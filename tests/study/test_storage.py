@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import random
-import time
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import combinations
@@ -151,18 +151,23 @@ def test_what_ends_a_step_is_on_the_disk_when_it_has_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
+    goes_on = threading.Event()
+    goes_on.set()
 
     def slow(file: IO[bytes]) -> None:
-        time.sleep(0.05)
+        assert goes_on.wait(60)
         synced.append(os.fstat(file.fileno()).st_size)
 
     monkeypatch.setattr(journal, "sync", slow)
     path = tmp_path / "study.journal"
     study = owned(path)
     trial = study.ask()
+    study.settle()
     begun = len(synced)
+    goes_on.clear()
     trial.set_user_attr("folder", 0)
     assert len(synced) == begun  # beside
+    goes_on.set()
     study.settle()
     assert synced[begun:] == [path.stat().st_size]
     study.tell(trial, 0.5)

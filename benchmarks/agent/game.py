@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from benchmarks.report import read_cases
 from rfprune.core.arrays import BoolArray, FloatArray, IntArray
+from rfprune.edge.budgets import BudgetedTask
 from rfprune.edge.kernels import Masks, shrink
 from rfprune.edge.task import KernelTask
 from rfprune.methods import Problem
@@ -32,7 +35,6 @@ _EDGE = {
     "agent_measure": "probability",
     "settling_rows": 256,
     "levels": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
-    "shared_epochs": 12,
 }
 #: Torch-Pruning's ranking of kernels, which is asked where that package is installed.
 GROUP_NORM = "Torch-Pruning's group norm"
@@ -91,10 +93,18 @@ class Game:
     @cached_property
     def shared(self) -> tuple[KernelTask, float]:
         """The game on the shared network, and the CPU seconds that its training took."""
-        session = self.session(agent_network="shared")
+        return self.shared_for([])
+
+    def shared_for(self, budgets: Sequence[float]) -> tuple[KernelTask, float]:
+        """Return the same on a network that is shared by further budgets."""
+        edge = {"agent_network": "shared", "agent_measure": "accuracy"}
+        session = self.session(**edge, agent_budgets=list(budgets))
         problem, seconds = cpu(session.problem, 1, 1.0)
-        assert isinstance(problem.task, KernelTask)
-        return problem.task, seconds
+        task = problem.task
+        if isinstance(task, BudgetedTask):
+            task = task.own
+        assert isinstance(task, KernelTask)
+        return task, seconds
 
     @property
     def dense_task(self) -> KernelTask:
@@ -158,33 +168,12 @@ class Game:
                 value = self._scored(method.kernel_score)
             asked = Problem(**{**vars(problem), "value": value, "rng": np.random.default_rng(0)})
             found[name] = select_coupled(method, asked, problem.costs_at).keep
-        value = self._group_norms()
+        x = self.own.data.x_train[:1]
+        value = group_norms(self.own.dense, self.dense_task.layers, x)
         if value is not None:
             asked = Problem(**{**vars(problem), "value": value, "rng": np.random.default_rng(0)})
             found[GROUP_NORM] = select_coupled(MAGNITUDE, asked, problem.costs_at).keep
         return found
-
-    def _group_norms(self) -> FloatArray | None:
-        """Return (G,) Torch-Pruning's group L2 norms; None where it is not installed.
-
-        They take in the readers' weights and the norms' scales, each layer divided by its mean, as
-        its own pruners rank all layers together (Fang et al., CVPR 2023, arXiv 2301.12900).
-        """
-        try:
-            import torch_pruning as library
-        except ImportError:
-            return None
-        task, x = self.dense_task, self.own.data.x_train[:1]
-        model = copy.deepcopy(self.own.dense)
-        graph = library.DependencyGraph().build_dependency(model, example_inputs=x)
-        importance = library.importance.GroupMagnitudeImportance(p=2)
-        values = []
-        for layer in task.layers:
-            conv = model.get_submodule(layer)
-            every = list(range(conv.out_channels))
-            group = graph.get_pruning_group(conv, library.prune_conv_out_channels, every)
-            values.append(importance(group).detach().numpy())
-        return np.concatenate(values).astype(float)
 
     def _scored(self, score: str) -> FloatArray:
         # One threshold on plain norms would take the first layer, whose kernels are small.
@@ -193,6 +182,33 @@ class Game:
         return score_groups(
             session.dense, session.prunable, score, "layer_mean", batches, rng, task=session.task
         )
+
+
+def group_norms(network: nn.Module, layers: Sequence[str], x: Tensor) -> FloatArray | None:
+    """Return (G,) Torch-Pruning's group L2 norms; None where it is not installed.
+
+    They take in the readers' weights and the norms' scales, each layer divided by its mean, as its
+    own pruners rank all layers together (Fang et al., CVPR 2023, arXiv 2301.12900).
+
+    Args:
+        network: that is left alone.
+        layers: whose output channels are ranked, layer after layer.
+        x: (1, ...) a row.
+    """
+    try:
+        import torch_pruning as library
+    except ImportError:
+        return None
+    model = copy.deepcopy(network)
+    graph = library.DependencyGraph().build_dependency(model, example_inputs=x)
+    importance = library.importance.GroupMagnitudeImportance(p=2)
+    values = []
+    for layer in layers:
+        conv: Any = model.get_submodule(layer)
+        every = list(range(conv.out_channels))
+        group = graph.get_pruning_group(conv, library.prune_conv_out_channels, every)
+        values.append(importance(group).detach().numpy())
+    return np.concatenate(values).astype(float)
 
 
 def levels_of(task: KernelTask) -> list[IntArray]:

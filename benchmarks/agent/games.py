@@ -67,7 +67,7 @@ def _tuned(game: Game, answers: dict[str, list[bytes]]) -> dict[str, list[float]
 
 def answered(game: Game, most: int) -> dict[str, Any]:
     """Return what one policy answers for ten budgets beside a search for each."""
-    task, references = game.shared[0], game.references()
+    task, references = game.shared_for(LEARNED)[0], game.references()
     shown = [task.nearest(references[name]) for name in ("uniform", "knapsack")]
     spec = AgentSpec(
         episodes=EPISODES, measure_every=len(task.layers), evaluate_every=EPISODES // 4

@@ -25,7 +25,7 @@ def correlations(game: Game, masks: int) -> dict[str, Any]:
     told: dict[str, tuple[list[float], float]] = {}
     dense = game.dense_task
     shared, training = game.shared
-    tasks = {REWARDS[1]: dense, REWARDS[3]: shared}
+    tasks = {REWARDS[1]: dense, REWARDS[2]: shared}
     for name, by, task in (
         (REWARDS[0], "accuracy", dense),
         (REWARDS[1], "probability", dense),

@@ -90,7 +90,7 @@ def regularized_evolution(
             others = np.flatnonzero(
                 task.allowed[layer] & (np.arange(len(task.levels)) != child[layer])
             )
-            child[layer] = rng.choice(np.flatnonzero(others))
+            child[layer] = rng.choice(others)
         living.append((ask(child), child))
         if len(living) > population:
             living.pop(0)

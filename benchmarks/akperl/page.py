@@ -1,14 +1,23 @@
 """Writes the page of the AKPERL study from its results: ``python -m benchmarks.akperl.page``."""
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.akperl.cases import BASELINES, BETA, CASES, COMPARED, FIRST, METHODS
+from benchmarks.akperl.cases import (
+    BASELINES,
+    BETA,
+    CASES,
+    COMPARED,
+    FIRST,
+    METHODS,
+    RIVALS,
+    SMALL,
+)
 from benchmarks.akperl.study import Results, Run
 from benchmarks.drawing import GREY, PALETTE, picture
 from benchmarks.report import RESULTS, render, sentence, table
@@ -16,7 +25,7 @@ from benchmarks.statistics import analysis_of_variance, compare, holm, line, spr
 
 RESULTS_FILE = RESULTS / "akperl" / "results.json"
 #: The baselines that the method has to beat; the others are compared beside them.
-NAMED = ("magnitude", "l1")
+NAMED = ("magnitude", "l1", "random search")
 _ALL = "mean of all cases"
 Row = dict[str, Any]
 
@@ -27,9 +36,9 @@ def p_text(p: float) -> str:
     return f"**{text}**" if p < 0.05 else text
 
 
-def networks(results: Results) -> Iterator[Row]:
+def networks(results: Results, cases: Sequence[str] = COMPARED) -> Iterator[Row]:
     """Yield one row per case and method: the networks in the end."""
-    for case, method in product(COMPARED, METHODS):
+    for case, method in product(cases, (*METHODS, *RIVALS)):
         if runs := results.of(case, method).values():
             last = [run.last for run in runs]
             yield {
@@ -45,7 +54,7 @@ def networks(results: Results) -> Iterator[Row]:
             }
 
 
-def comparisons(results: Results) -> list[Row]:
+def comparisons(results: Results, of: Sequence[str] = COMPARED) -> list[Row]:
     """Return AKPERL against every baseline at equal budgets, by test accuracy in points.
 
     First by the mean of a seed over all cases, then case by case. P-values are corrected by Holm's
@@ -59,8 +68,9 @@ def comparisons(results: Results) -> list[Row]:
         return {s: 100 * float(np.mean([runs[s].last.accuracy for runs in found])) for s in seeds}
 
     rows: list[Row] = []
-    cases = [case for case in COMPARED if results.of(case, "akperl")]
-    for (name, members), other in product([(_ALL, cases), *((c, [c]) for c in cases)], BASELINES):
+    cases = [case for case in of if results.of(case, "akperl")]
+    others = (*BASELINES, *RIVALS)
+    for (name, members), other in product([(_ALL, cases), *((c, [c]) for c in cases)], others):
         ours, theirs = by_seed(members, "akperl"), by_seed(members, other)
         seeds = sorted(ours.keys() & theirs.keys())
         if len(seeds) >= 2:
@@ -102,6 +112,9 @@ _TESTS = {
 def verdicts(rows: list[Row]) -> Iterator[str]:
     """Yield one sentence per comparison: what both tests say, corrected."""
     for row in rows:
+        if abs(row["mean"]) < 0.05:
+            yield f"- {row['case']}: AKPERL is as good as {row['against']}."
+            continue
         tests = _TESTS[row["holm_welch"] < 0.05, row["holm_paired"] < 0.05]
         yield (
             f"- {row['case']}: AKPERL is {'better' if row['mean'] > 0 else 'worse'} than "
@@ -210,11 +223,21 @@ def static(results: Results) -> str:
 
 def page(results: Results) -> str:
     """Return the results as Markdown."""
-    seeds = sorted({run.seed for run in results.runs})
-    compared = comparisons(results)
+    seeds, small_seeds = (
+        sorted({run.seed for run in results.runs if (run.case in SMALL) == is_small})
+        for is_small in (False, True)
+    )
+    compared, small = comparisons(results), comparisons(results, SMALL)
     return render(
         "akperl",
         facts=sentence({**results.facts, "seed": f"{seeds[0]} to {seeds[-1]}"}),
+        small_facts=sentence(
+            {**results.small_facts, "seed": f"{small_seeds[0]} to {small_seeds[-1]}"}
+        ),
+        small_cases=table({"case": case, "what it is": CASES[case].about} for case in SMALL),
+        small_networks=table(networks(results, SMALL)),
+        small_verdicts="\n".join(verdicts(small)),
+        small_tests=table(map(shown, small)),
         networks=table(networks(results)),
         verdicts="\n".join(verdicts(compared)),
         tests=table(map(shown, compared)),

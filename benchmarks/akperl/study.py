@@ -22,7 +22,7 @@ from rfprune.edge.monitor import measure_time
 from rfprune.methods.akperl import read_episodes
 from rfprune.results import StepRecord, TrialFolder
 from rfprune.spec import TrialSpec
-from rfprune.trial import prepare, restore, run_trial
+from rfprune.trial import prepare, run_trial
 from rfprune.trial.dense import new_model
 
 
@@ -81,6 +81,7 @@ class Results(Kept):
     """What has been measured so far."""
 
     facts: dict[str, Any] = Field({})
+    small_facts: dict[str, Any] = Field({})
     runs: list[Run] = Field([])
     streams: list[dict[str, Any]] = Field([])
 
@@ -115,7 +116,7 @@ def run(job: Job, home: Path) -> Run:
     assert result.state == "complete", result.error
     records = folder.steps()
     episodes = read_episodes(folder.path / "agent" / f"{records[-1].step:03d}")
-    found = points(folder, records)
+    found = points(spec, records)
     return Run(
         **job._asdict(),
         key=spec.key,
@@ -126,9 +127,9 @@ def run(job: Job, home: Path) -> Run:
     )
 
 
-def points(folder: TrialFolder, records: list[StepRecord]) -> list[Point]:
+def points(spec: TrialSpec, records: list[StepRecord]) -> list[Point]:
     """Return what the steps of a trial have left."""
-    prunable: Any = restore(folder, 0).prepared.deployment.prunable
+    prunable: Any = prepare(spec, SWEEP.parent).deployment.prunable
     costs = prunable.costs
     dense_seconds = costs.readings(costs.kernels.n_kernels).time.value
     steady = costs.spec.model_copy(update={"images_per_second": 1 / dense_seconds})

@@ -159,25 +159,30 @@ class KernelPrunable(Prunable):
         if self._scene is None:
             self._scene = _scene(session, self.costs)
             self._dense_values = self._values_of_the_dense(session)
-            self._measured = self._network_of_the_game(session, self._dense_values)
-        assert self._dense_values is not None
+            self._measured = self._network_of_the_game(session)
         assert self._measured is not None
+        own = self._game_on(self._measured, budget)
+        shares = self.costs.spec.agent_budgets
+        if not own.budgeted or not shares:
+            return own
+        return BudgetedTask(own, self._reachable(shares, budget))
+
+    def _game_on(self, network: nn.Module, budget: FloatArray) -> KernelTask:
+        """Return the game with the smaller networks of one that is measured."""
+        assert self._scene is not None
+        assert self._dense_values is not None
         # Without a budget the reward alone decides how much goes.
         limit = budget if np.isfinite(budget).any() else None
-        edge = self.costs.spec
-        own = KernelTask(
-            self._measured,
+        return KernelTask(
+            network,
             self.costs,
             self._dense_values,
-            edge.levels,
+            self.costs.spec.levels,
             self._scene,
             limit,
             self._known,
             self._policy,
         )
-        if limit is None or not edge.agent_budgets:
-            return own
-        return BudgetedTask(own, self._reachable(edge.agent_budgets, limit))
 
     def _reachable(self, shares: Sequence[float], budget: FloatArray) -> list[float]:
         """Return the budgets that the highest levels of all layers keep."""
@@ -185,7 +190,7 @@ class KernelPrunable(Prunable):
         least = self.costs.resources(self.fewest)[limited] / self.costs.dense[limited]
         return [share for share in shares if share >= least.max()]
 
-    def _network_of_the_game(self, session: Session, values: dict[str, Tensor]) -> nn.Module:
+    def _network_of_the_game(self, session: Session) -> nn.Module:
         """Return the network of which the agent measures smaller ones."""
         edge, prune, train = self.costs.spec, session.spec.prune, session.spec.train
         if edge.agent_network == "dense":
@@ -198,11 +203,25 @@ class KernelPrunable(Prunable):
             task=session.task,
             weight=session.data.w_train,
         )
-        data = session.data
-        levels = edge.levels
-        return share_weights(
-            session.dense, self.kernels, values, levels, data.x_train, data.y_train, how
-        )
+        games, data = self._games_to_come(session), session.data
+
+        def draw(rng: np.random.Generator) -> KernelMasks:
+            return games[rng.integers(len(games))].drawn(rng)
+
+        return share_weights(session.dense, draw, data.x_train, data.y_train, how)
+
+    def _games_to_come(self, session: Session) -> list[KernelTask]:
+        """Return the games of all steps and budgets, wherever a trial goes on."""
+        steps = session.spec.prune.steps
+        games = [
+            self._game_on(session.dense, session.budget(step / steps))
+            for step in range(1, steps + 1)
+        ]
+        last, shares = games[-1], self.costs.spec.agent_budgets
+        if not last.budgeted:
+            return games[:1]
+        reachable = self._reachable(shares, session.budget(1.0))
+        return games + [last.within(share) for share in reachable]
 
     def _values_of_the_dense(self, session: Session) -> dict[str, Tensor]:
         value = score_groups(

@@ -2,16 +2,14 @@
 
 The dense network knows nothing of networks from which kernels are gone, so that its accuracy under
 masks says little of what fine-tuning would make of them. A copy of it that is trained for a few
-epochs while masks come and go does (one-shot search: Guo et al., ECCV 2020, arXiv 1904.00420), by
-the sandwich rule with inplace distillation (Yu, Huang, arXiv 1903.05134).
+epochs while masks come and go does (one-shot search: Guo et al., ECCV 2020, arXiv 1904.00420).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,26 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from rfprune.core.arrays import BoolArray, FloatArray
 from rfprune.data import Rows
-from rfprune.edge.kernels import KernelMap, Masks, parameter_masks
-from rfprune.edge.task import allowed_levels
-from rfprune.tasks import Task, TaskSpec, make_task
+from rfprune.edge.kernels import Masks, parameter_masks
+from rfprune.tasks import TaskSpec, make_task
 from rfprune.training import Fit, fit
 
-__all__ = ["drawn_fractions", "share_weights"]
+__all__ = ["share_weights"]
 
-#: Networks that each update sees beside the whole one and the smallest, as published.
-_BETWEEN = 2
-#: How far the levels of the layers of one drawn network lie around a common one.
-_SPREAD = 0.25
+#: Networks that each update sees.
+_TOGETHER = 4
 
 
 def share_weights(
     model: nn.Module,
-    kernels: KernelMap,
-    importance: Mapping[str, Tensor],
-    levels: Sequence[float],
+    draw: Callable[[np.random.Generator], Masks],
     x: Rows,
     y: Any,
     how: Fit,
@@ -50,70 +42,24 @@ def share_weights(
 
     Args:
         model: the trained dense network; it is left alone.
-        kernels: of it.
-        importance: of every kernel, by layer; the least important go first.
-        levels: (A,) fractions of a layer that may go.
+        draw: returns the masks of a network of the kind that is to be measured.
         x: (N, ...) training rows.
         y: their targets.
-        how: epochs, optimizer, seed; its `loss` is the sandwich rule's whatever it was.
+        how: epochs, optimizer, seed; its `loss` is that of the drawn networks whatever it was.
     """
     shared = copy.deepcopy(model)
     task = how.task or make_task(TaskSpec())
-    allowed = allowed_levels(kernels, levels)
-    loss = partial(
-        _sandwich_loss,
-        kernels=kernels,
-        importance=importance,
-        levels=np.asarray(levels, dtype=float),
-        allowed=allowed,
-        task=task,
-    )
+    rng = np.random.default_rng(how.seed)
+
+    def loss(network: nn.Module, x: Tensor, y: Any, weight: Any) -> Tensor:
+        # Neither the whole network nor the smallest is among them, as the sandwich rule would have
+        # it: what serves those two does not serve the ones that are compared.
+        outputs = (_under(network, draw(rng), x) for _ in range(_TOGETHER))
+        losses = [task.loss(task.judged(output, x), y, weight) for output in outputs]
+        return torch.stack(losses).mean()
+
     fit(shared, x, y, replace(how, loss=loss))
     return shared.eval()
-
-
-def drawn_fractions(levels: FloatArray, allowed: BoolArray, drawn: FloatArray) -> FloatArray:
-    """Return (L,) the levels of a network, of any size with equal odds.
-
-    Levels drawn one by one would nearly always come to networks of about half of the size.
-
-    Args:
-        levels: (A,) fractions.
-        allowed: (L, A).
-        drawn: (1 + L,) numbers from 0 to 1: of the network, and of each of its layers.
-    """
-    wanted = drawn[0] + _SPREAD * (2 * drawn[1:] - 1)
-    distance = np.where(allowed, np.abs(levels[None] - wanted[:, None]), np.inf)
-    return np.asarray(levels[distance.argmin(axis=1)])
-
-
-def _sandwich_loss(
-    network: nn.Module,
-    x: Tensor,
-    y: Any,
-    weight: Any = None,
-    *,
-    kernels: KernelMap,
-    importance: Mapping[str, Tensor],
-    levels: FloatArray,
-    allowed: BoolArray,
-    task: Task,
-) -> Tensor:
-    """Return the summed loss of the whole network, of the smallest and of some in between.
-
-    They are drawn from torch's global generator, which `fit` seeds.
-    """
-    output = task.judged(network(x), x)
-    loss = task.loss(output, y, weight)
-    # Detached: the whole network must not be drawn toward smaller ones.
-    taught = task.taught(y, task.teaching(output.detach()), 1.0)
-    drawn = torch.rand(_BETWEEN, 1 + len(allowed), dtype=torch.float64).numpy()
-    networks = [drawn_fractions(levels, allowed, row) for row in drawn]
-    networks.append(np.where(allowed, levels, 0.0).max(axis=1))
-    for fractions in networks:
-        masks = kernels.masks(importance, fractions)
-        loss = loss + task.loss(task.judged(_under(network, masks, x), x), taught, weight)
-    return loss
 
 
 def _under(network: nn.Module, masks: Masks, x: Tensor) -> Tensor:

@@ -20,12 +20,14 @@ from rfprune.methods.akperl import Policy
 from rfprune.tasks import Task, TaskSpec, make_task
 from rfprune.training import evaluate, outputs_of, settle_norms
 
-__all__ = ["KernelTask", "Scene", "allowed_levels", "fewest_kernels"]
+__all__ = ["KernelTask", "Scene", "allowed_levels", "drawn_fractions", "fewest_kernels"]
 
 #: Rows per pass when norms are settled.
 _SETTLING_BATCH = 256
 #: Sequences that a policy proposes, many of which come to one network, and networks of them.
 _PROPOSED, _ANSWERS = 64, 8
+#: How far the levels of the layers of a network of any size lie around a common one.
+_SPREAD = 0.25
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,21 @@ def allowed_levels(kernels: KernelMap, levels: Sequence[float]) -> BoolArray:
 
 def _highest(allowed: BoolArray, levels: Sequence[float]) -> FloatArray:
     return np.asarray(np.where(allowed, np.array(levels), 0.0).max(axis=1))
+
+
+def drawn_fractions(levels: FloatArray, allowed: BoolArray, drawn: FloatArray) -> FloatArray:
+    """Return (L,) the levels of a network, of any size with equal odds.
+
+    Levels drawn one by one would nearly always come to networks of about half of the size.
+
+    Args:
+        levels: (A,) fractions.
+        allowed: (L, A).
+        drawn: (1 + L,) numbers from 0 to 1: of the network, and of each of its layers.
+    """
+    wanted = drawn[0] + _SPREAD * (2 * drawn[1:] - 1)
+    distance = np.where(allowed, np.abs(levels[None] - wanted[:, None]), np.inf)
+    return np.asarray(levels[distance.argmin(axis=1)])
 
 
 class KernelTask:
@@ -186,6 +203,15 @@ class KernelTask:
         if key not in self._finals:
             self._finals[key] = self._filled(kept, self._budget)
         return self._finals[key]
+
+    def drawn(self, rng: np.random.Generator) -> Masks:
+        """Return a network of the game: random levels within the budget, else one of any size."""
+        if self._budget is None:
+            levels, numbers = np.array(self.levels), rng.random(1 + len(self.layers))
+            fractions = drawn_fractions(levels, self.allowed, numbers)
+            return self.kernels.masks(self._importance, fractions)
+        choice = np.array([rng.choice(np.flatnonzero(row)) for row in self.allowed])
+        return self._masks_of(self._final(choice))
 
     def _masks_of(self, kept: IntArray) -> Masks:
         return self.kernels.masks(self._importance, 1 - kept / self.kernels.n_kernels)

@@ -8,6 +8,7 @@ remembered, by its weights and settings.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -150,9 +151,10 @@ def rehearse(model: nn.Module, plan: Plan, x: Any) -> str:
     begun = time.monotonic()
     _converted(model, plan, x)
     seconds = round(time.monotonic() - begun, 1)
-    passed.parent.mkdir(parents=True, exist_ok=True)
-    # Only what has passed is remembered; a failure is looked at again.
-    write_json(passed, {"seconds": seconds})
+    # Only what has passed is remembered; a failure is looked at again. A cache that cannot be
+    # written costs time, and nothing else.
+    with contextlib.suppress(OSError):
+        write_json(passed, {"seconds": seconds})
     return (
         f"hls4ml converts the untrained network, and its C++ is torch's on {len(x)} rows "
         f"({seconds:g} s, once for this network and these settings)."

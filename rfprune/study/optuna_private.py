@@ -41,6 +41,7 @@ class OwnedStudy(Study):
         super().__init__(study_name=study_name, storage=storage)
         self._owned = storage
         self.together = storage.together
+        self.settle = storage.settle
         self._hidden: set[int] = set()
 
     def hide(self, numbers: Iterable[int]) -> None:

@@ -529,6 +529,8 @@ class Record:
             if job.rung:
                 self.folder.trial(job.folder).reopen()
             self.folder.trial(job.folder).write_spec(job.spec)
+            # Its worker may begin as soon as this returns.
+            self.study.settle()
         return job
 
     def _resolve(self, trial: Trial) -> TrialJob | None:

@@ -26,6 +26,10 @@ __all__ = ["OwnedStorage"]
 T = TypeVar("T")
 
 
+def _nothing() -> None:
+    pass
+
+
 class OwnedStorage(BaseStorage):
     """Passes everything on to another storage and keeps the trials at hand, sorted by state.
 
@@ -47,6 +51,10 @@ class OwnedStorage(BaseStorage):
         #: A context in which what is written goes to the disk in one piece, where that is possible.
         self.together: Callable[[], AbstractContextManager[None]] = (
             backend.journal.together if isinstance(backend, StudyJournal) else nullcontext
+        )
+        #: Waits until what was written is on the disk, where a storage does not do so by itself.
+        self.settle: Callable[[], None] = (
+            backend.journal.settle if isinstance(backend, StudyJournal) else _nothing
         )
         self._studies: dict[int, _Trials] = {}
         self._study_of: dict[int, _Trials] = {}
@@ -79,7 +87,8 @@ class OwnedStorage(BaseStorage):
         return self._studies[study_id]
 
     def close(self) -> None:
-        """Let go of the lease; call it when the driver ends."""
+        """Settle, and let go of the lease; call it when the driver ends."""
+        self.settle()
         if self._lease is not None:
             self._lease.release()
 

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.akperl.cases import BASELINES, CASES, COMPARED, FIRST, METHODS, SWEEP, trial
+from benchmarks.akperl.cases import (
+    BASELINES,
+    CASES,
+    COMPARED,
+    FIRST,
+    METHODS,
+    RIVALS,
+    SMALL,
+    SWEEP,
+    trial,
+)
 from benchmarks.akperl.page import (
     RESULTS_FILE,
     ablations,
@@ -102,10 +112,11 @@ def test_every_case_is_a_trial_of_its_own() -> None:
     dense = [job for job in every if job.method == "none"]
     # The dense network of a case with another budget is listed, and has another key, too.
     assert len(keys) == len(every)
-    assert len(dense) == 2 * sum(case.compared for case in CASES.values())
-    assert {trial(j.case, j.method, j.seed).dense_key for j in every if j.seed == 0} == {
-        trial(FIRST, "none", 0).dense_key
-    }
+    assert len(dense) == 2 * len([*COMPARED, *SMALL])
+    of_photos = [job for job in every if job.seed == 0 and job.case not in SMALL]
+    assert {trial(*job).dense_key for job in of_photos} == {trial(FIRST, "none", 0).dense_key}
+    for case in SMALL:
+        assert len({trial(case, method, 0).dense_key for method in CASES[case].methods}) == 1
 
 
 def point(step: int, accuracy: float, energy_mj: float, pruned: float, kept: list[int]) -> Point:
@@ -130,7 +141,8 @@ def made(case: str, method: str, seed: int, accuracy: float) -> Run:
 
 
 def study() -> Results:
-    results = Results(facts=facts(["torch"], seed=0))
+    known = facts(["torch"], seed=0)
+    results = Results(facts=known, small_facts=known)
     level = {"none": 0.6, "akperl": 0.55, "knapsack": 0.5, "magnitude": 0.4, "l1": 0.4}
     for case in CASES:
         for method in CASES[case].methods:
@@ -167,6 +179,15 @@ def test_comparisons_correct_within_their_families() -> None:
         assert [row["against"] for row in named] == ["magnitude", "l1"] * (1 if means else 3)
         assert [r["holm_welch"] for r in named] == holm([r["p_welch"] for r in named])
         assert [r["holm_paired"] for r in named] == holm([r["p_paired"] for r in named])
+
+
+def test_the_small_cases_are_compared_with_every_rival() -> None:
+    rows = comparisons(study(), SMALL)
+    assert [row["against"] for row in rows] == [*BASELINES, *RIVALS] * 3
+    named = [row for row in rows if row["family"] == (False, True)]
+    assert [row["against"] for row in named] == ["magnitude", "l1", "random search"] * 2
+    assert [r["holm_paired"] for r in named] == holm([r["p_paired"] for r in named])
+    assert len(list(networks(study(), SMALL))) == 2 * len([*METHODS, *RIVALS])
 
 
 def test_the_mean_of_all_cases_takes_a_seed_once() -> None:
@@ -236,6 +257,7 @@ def test_the_page_holds_every_part() -> None:
         f"| {FIRST} | akperl | 4 |",
         "kernels pruned %",
         "AKPERL is better than magnitude",
+        f"| {SMALL[0]} | random search | 4 |",
         "| no monitor | 4 |",
         "Adaptive less static: +6.00 points",
         "## Learning",

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from benchmarks.agent.rewards import interval, linear, rank_correlation
-from benchmarks.agent.searches import Counted, agent, random_search, regularized_evolution, run
+from benchmarks.agent.searches import (
+    Counted,
+    Enough,
+    agent,
+    random_search,
+    regularized_evolution,
+    run,
+)
 from benchmarks.drift import Seen, mixture, oracle
 from tests.edge.test_task import task_of
 
@@ -47,6 +54,24 @@ def test_searches_measure_as_many_networks_as_they_may(search: Search) -> None:
     again = Counted(task, 12, known)
     run(search, again, 3)
     assert list(again.measured) == list(counted.measured)
+
+
+@pytest.mark.parametrize("highest", [False, True])
+def test_evolution_reaches_every_level_of_every_layer(highest: bool) -> None:
+    task = task_of(0.4)
+    levels = [np.flatnonzero(row)[-1 if highest else 0] for row in task.allowed]
+    asked: list[np.ndarray] = []
+
+    def ask(choice: np.ndarray) -> float:
+        if len(asked) == 600:
+            raise Enough
+        asked.append(choice)
+        return float((choice == levels).sum())
+
+    with pytest.raises(Enough):
+        regularized_evolution(ask, task, 0)
+    assert any((choice == levels).all() for choice in asked)
+    assert all(task.allowed[np.arange(5), choice].all() for choice in asked)
 
 
 def seen(condition: str, *right: float) -> Seen:

@@ -18,8 +18,8 @@ from rfprune.edge.conditions import under_conditions
 from rfprune.edge.costs import EdgeCosts
 from rfprune.edge.kernels import Masks, shrink, trace_kernels
 from rfprune.edge.monitor import DEVICES
-from rfprune.edge.shared import drawn_fractions, share_weights
-from rfprune.edge.task import KernelTask, Scene
+from rfprune.edge.shared import share_weights
+from rfprune.edge.task import KernelTask, Scene, drawn_fractions
 from rfprune.errors import SpecError
 from rfprune.methods.akperl import check_task, learn
 from rfprune.models import build
@@ -210,14 +210,14 @@ def test_a_policy_answers_budgets_between_those_it_was_learned_for() -> None:
 
 def test_a_shared_network_learns_under_masks_and_leaves_the_dense_one_alone() -> None:
     task = task_of(scene={"settling": DATA.x_train[:100], "by": "probability"})
-    dense, kernels = task._model, task.kernels
+    dense = task._model
     before = {name: value.clone() for name, value in dense.state_dict().items()}
     train = TrainSpec(batch_size=32, learning_rate=1e-2, device="cpu")
     how = Fit(2, 1e-2, train, seed=0)
     rows = (DATA.x_train, DATA.y_train)
-    shared = share_weights(dense, kernels, task._importance, LEVELS, *rows, how)
+    shared = share_weights(dense, task.drawn, *rows, how)
     assert all(torch.equal(before[name], value) for name, value in dense.state_dict().items())
-    again = share_weights(dense, kernels, task._importance, LEVELS, *rows, how)
+    again = share_weights(dense, task.drawn, *rows, how)
     for (name, one), other in zip(
         shared.state_dict().items(), again.state_dict().values(), strict=True
     ):
@@ -228,6 +228,18 @@ def test_a_shared_network_learns_under_masks_and_leaves_the_dense_one_alone() ->
         small = np.array(choice)
         # Trained: better than a tenth, which the untrained network gives the right class.
         assert learned.measure(small, 5, 0).accuracy > task.measure(small, 5, 0).accuracy
+
+
+def test_networks_of_the_game_are_drawn_within_its_budget() -> None:
+    task, rng = task_of(0.4), np.random.default_rng(0)
+    kept = {tuple(task.drawn(rng).kept.tolist()) for _ in range(40)}
+    assert len(kept) > 10
+    for one in kept:
+        assert task._costs.resources(np.array(one))[2] <= 0.4 * task._costs.dense[2] * (1 + 1e-9)
+    free = task_of()
+    sizes = [free.drawn(rng).kept.sum() / free.kernels.n_kernels.sum() for _ in range(200)]
+    assert min(sizes) < 0.3
+    assert max(sizes) > 0.9
 
 
 def test_networks_of_all_sizes_are_drawn() -> None:

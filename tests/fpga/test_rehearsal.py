@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rfprune.errors import NetworkError
+from rfprune.fpga import rehearsal
 from rfprune.fpga.layers import plan, trace
 from rfprune.fpga.rehearsal import check_called, rehearse
 from rfprune.spec import HardwareSpec
@@ -99,6 +100,21 @@ def test_once_for_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "is torch's on 8 rows (" in rehearse(model, planned, x)
     assert "compared before" in rehearse(model, planned, x)
     assert len(list((tmp_path / "rfprune" / "rehearsals").iterdir())) == 1
+
+
+def test_a_cache_that_cannot_be_written_costs_time_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    # The comparison itself is `test_once_for_a_network`.
+    monkeypatch.setattr(rehearsal, "_converted", lambda *given: None)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/g++")
+    model, x = mlp(), torch.randn(8, 6)
+    for _ in range(2):
+        assert "is torch's on 8 rows (" in rehearse(
+            model, plan(trace(model, (6,)), HardwareSpec()), x
+        )
 
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import combinations
 from pathlib import Path
+from typing import IO
 
 import optuna
 import pytest
@@ -18,6 +22,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from rfprune.study import journal
 from rfprune.study.journal import Journal, StudyJournal
 from rfprune.study.optuna_private import OwnedStudy, journal_lock
 from rfprune.study.storage import OwnedStorage
@@ -119,10 +124,15 @@ def test_what_is_written_together_reads_at_once_and_lies_there_as_if_written_sin
     assert lines[0] == lines[1]
 
 
+def owned(path: Path) -> OwnedStudy:
+    """Return a new study in a journal."""
+    backend = StudyJournal(str(path))
+    backend.create_new_study([StudyDirection.MINIMIZE], "s")
+    return OwnedStudy("s", OwnedStorage(backend))
+
+
 def test_what_was_written_before_an_error_is_kept_and_the_file_is_free(tmp_path: Path) -> None:
-    backend = StudyJournal(str(tmp_path / "study.journal"))
-    study_id = backend.create_new_study([StudyDirection.MINIMIZE], "s")
-    study = OwnedStudy("s", OwnedStorage(backend))
+    study = owned(tmp_path / "study.journal")
     trial = study.ask()
 
     def write() -> None:
@@ -132,9 +142,60 @@ def test_what_was_written_before_an_error_is_kept_and_the_file_is_free(tmp_path:
 
     with pytest.raises(ZeroDivisionError):
         write()
-    found = StudyJournal(str(tmp_path / "study.journal")).get_all_trials(study_id)
+    found = StudyJournal(str(tmp_path / "study.journal")).get_all_trials(0)
     assert [trial.user_attrs for trial in found] == [{"folder": 7}]
     assert not journal_lock(tmp_path / "study.journal").is_symlink()
+
+
+def test_what_ends_a_step_is_on_the_disk_when_it_has_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    goes_on = threading.Event()
+    goes_on.set()
+
+    def slow(file: IO[bytes]) -> None:
+        assert goes_on.wait(60)
+        synced.append(os.fstat(file.fileno()).st_size)
+
+    monkeypatch.setattr(journal, "sync", slow)
+    path = tmp_path / "study.journal"
+    study = owned(path)
+    trial = study.ask()
+    study.settle()
+    begun = len(synced)
+    goes_on.clear()
+    trial.set_user_attr("folder", 0)
+    assert len(synced) == begun  # beside
+    goes_on.set()
+    study.settle()
+    assert synced[begun:] == [path.stat().st_size]
+    study.tell(trial, 0.5)
+    # The next write waits for it.
+    study.ask()
+    assert len(synced) == begun + 2
+    study.settle()
+    assert len(synced) == begun + 2  # nothing is due
+
+
+def test_a_sync_that_fails_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "study.journal"
+    study = owned(path)
+    trial = study.ask()
+    study.settle()
+
+    def full(file: IO[bytes]) -> None:
+        # As a disk may: some of it is there.
+        os.truncate(path, path.stat().st_size - 5)
+        monkeypatch.undo()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(journal, "sync", full)
+    trial.set_user_attr("folder", 7)
+    study.tell(trial, 0.25)
+    study.close()
+    (found,) = StudyJournal(str(path)).get_all_trials(0)
+    assert (found.user_attrs, found.values) == ({"folder": 7}, [0.25])
 
 
 def test_a_number_that_is_not_there_is_a_key_error() -> None:

@@ -18,9 +18,11 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+
+import platformdirs
 
 from rfprune.core.digests import canonical_json, sha256_of
 from rfprune.core.files import read_json, write_json
@@ -75,10 +77,37 @@ def find_program(program: Program) -> str:
 @lru_cache(maxsize=8)
 def version_of(path: str) -> str:
     """Return the version that an executable states of itself; empty if it states none."""
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [path, "--version"], capture_output=True, text=True, check=False, env=_environment()
+    )
     # nextpnr says it on stderr, after its name in quotes.
     found = re.search(r"Yosys (\S+)|Version ([^\s)]+)", done.stdout + done.stderr)
     return next(filter(None, found.groups()), "") if found else ""
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables that tools are run with.
+
+    Those of PyPI compile themselves at their first run, which takes minutes, and fail where they
+    cannot keep the result (``yowasp_runtime``).
+    """
+    variables = dict(os.environ)
+    usual = platformdirs.user_cache_dir("YoWASP", appauthor=False)
+    place = Path(variables.get("YOWASP_CACHE_DIR", usual))
+    try:
+        # What is there already is enough, also where nothing can be added.
+        if not any(place.glob("*")):
+            place.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=place).close()
+    except OSError:
+        variables["YOWASP_CACHE_DIR"] = _scratch_cache().name
+    return variables
+
+
+@cache
+def _scratch_cache() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that lasts as long as this process."""
+    return tempfile.TemporaryDirectory(prefix="rfprune-tools-")
 
 
 def kept_or_measured(
@@ -126,7 +155,12 @@ def run_program(
     began = time.monotonic()
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            command, cwd=folder, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=folder,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=_environment(),
         )
     try:
         while process.poll() is None:

@@ -9,6 +9,7 @@ layer the groups of the highest value stay.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,9 +19,9 @@ from rfprune.methods.akperl import learn
 from rfprune.methods.baselines import uniform
 from rfprune.methods.coupled import select_coupled
 from rfprune.methods.knapsack import knapsack
-from rfprune.methods.problem import Choice, Method, Problem
+from rfprune.methods.problem import Choice, GroupTask, Method, Problem
 
-__all__ = ["AKPERL", "HardwareTask", "akperl"]
+__all__ = ["AKPERL", "HardwareTask", "akperl", "best_of", "references_of"]
 
 #: Finer than the five levels of whole kernels: with those, a budget is missed by up to a quarter of
 #: a layer.
@@ -34,7 +35,7 @@ def akperl(problem: Problem) -> Choice:
     and what the agent learns from first, so that learning cannot end below them.
     """
     task = problem.task or HardwareTask(problem)
-    references = _references(problem) if task.budgeted else []
+    references = references_of(problem) if task.budgeted else []
     answers = task.answers()
     if not answers:
         seed = int(problem.rng.integers(2**31))
@@ -48,6 +49,11 @@ def akperl(problem: Problem) -> Choice:
     # A reward of the user's own may prefer another network than the most accurate one.
     if problem.agent.reward is None:
         candidates += references
+    return best_of(problem, task, candidates)
+
+
+def best_of(problem: Problem, task: GroupTask, candidates: Sequence[BoolArray]) -> Choice:
+    """Return the candidate (G,) that is best after a short fine-tuning, or as the task measures."""
     # What the agent has found itself is not tuned a second time.
     candidates = list({keep.tobytes(): keep for keep in candidates}.values())
     if len(candidates) == 1:
@@ -57,7 +63,7 @@ def akperl(problem: Problem) -> Choice:
     return Choice(max(candidates, key=tuned or task.worth))
 
 
-def _references(problem: Problem) -> list[BoolArray]:
+def references_of(problem: Problem) -> list[BoolArray]:
     """Return what `uniform` and the knapsack keep."""
     found = [uniform(problem).keep]
     if problem.costs_at is None:

@@ -19,7 +19,7 @@ from rfprune.core.progress import saying
 from rfprune.errors import MissingExtraError, ReportError, RunsError, WorkError
 from rfprune.fpga.estimating import estimate_folder, estimate_network
 from rfprune.fpga.estimators import nextpnr, yosys
-from rfprune.fpga.estimators.open_tools import find_program, run_program
+from rfprune.fpga.estimators.open_tools import Program, find_program, run_program
 from rfprune.fpga.estimators.ports import measure_graph
 from rfprune.fpga.estimators.rtl import find_hls_output, needed_files
 from rfprune.fpga.layers import plan, trace
@@ -46,6 +46,27 @@ echo '{{"design": {{"num_cells_by_type": {{"LUT6": 136, "FDRE": 107, "DSP48E1": 
 def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The tools' own cache, which takes them a minute to fill, stays where it is.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_tools_that_compile_themselves_have_a_place_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the tools of PyPI do at their first run, with a cache that cannot be written."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.delenv("YOWASP_CACHE_DIR", raising=False)
+    program = tmp_path / "keeps"
+    program.write_text(
+        '#!/bin/sh\nplace="${YOWASP_CACHE_DIR:-$XDG_CACHE_HOME/YoWASP}"\n'
+        'test -f "$place/made" && exit 0\nmkdir -p "$place" && touch "$place/made" && echo first\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    told = []
+    for _ in range(2):
+        run_program(Program("Keeps", ("keeps",), "yosys", "(x)"), [], tmp_path, tmp_path)
+        told.append((tmp_path / "keeps.log").read_text())
+    assert told == ["first\n", ""]
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from rfprune.edge.budgets import BudgetedTask
 from rfprune.edge.kernels import Masks, shrink
 from rfprune.edge.task import KernelTask
 from rfprune.methods import Problem
+from rfprune.methods.agent_task import random_levels
 from rfprune.methods.coupled import select_coupled
 from rfprune.methods.named_methods import KNAPSACK, L1, MAGNITUDE, UNIFORM
 from rfprune.pruning import Session
@@ -122,8 +123,7 @@ class Game:
         task, rng = self.dense_task, np.random.default_rng([self.seed, 7])
         found: dict[tuple[int, ...], BoolArray] = {}
         while len(found) < n:
-            choice = np.array([rng.choice(np.flatnonzero(row)) for row in task.allowed])
-            keep = task.keep(choice)
+            keep = task.keep(random_levels(task.allowed, rng))
             found.setdefault(self.count(keep), keep)
         return list(found.values())
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from rfprune.core.arrays import BoolArray, IntArray
 from rfprune.edge.task import KernelTask
-from rfprune.methods.agent_task import AgentMeasurement
+from rfprune.methods.agent_task import AgentMeasurement, random_levels
 from rfprune.methods.akperl import learn
 from rfprune.spec import AgentSpec
 
@@ -62,16 +62,11 @@ class Counted:
         return self.measured[key], key
 
 
-def drawn(task: KernelTask, rng: np.random.Generator) -> IntArray:
-    """Return random levels that the game allows."""
-    return np.array([rng.choice(np.flatnonzero(row)) for row in task.allowed])
-
-
 def random_search(ask: Ask, task: KernelTask, seed: int) -> None:
     """Ask for one random network after the other."""
     rng = np.random.default_rng(seed)
     for _ in range(5_000):
-        ask(drawn(task, rng))
+        ask(random_levels(task.allowed, rng))
 
 
 def regularized_evolution(
@@ -82,7 +77,7 @@ def regularized_evolution(
     living: list[tuple[float, IntArray]] = []
     for turn in range(5_000):
         if turn < population:
-            child = drawn(task, rng)
+            child = random_levels(task.allowed, rng)
         else:
             picked = [living[i] for i in rng.choice(len(living), sample, replace=False)]
             child = max(picked, key=lambda pair: pair[0])[1].copy()

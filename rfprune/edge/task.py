@@ -15,7 +15,7 @@ from rfprune.edge.costs import EdgeCosts
 from rfprune.edge.kernels import KernelMap, Masks, shrink
 from rfprune.edge.monitor import input_statistics
 from rfprune.errors import SpecError
-from rfprune.methods.agent_task import AgentMeasurement
+from rfprune.methods.agent_task import AgentMeasurement, random_levels
 from rfprune.methods.akperl import Policy
 from rfprune.tasks import Task, TaskSpec, make_task
 from rfprune.training import evaluate, outputs_of, settle_norms
@@ -210,8 +210,7 @@ class KernelTask:
             levels, numbers = np.array(self.levels), rng.random(1 + len(self.layers))
             fractions = drawn_fractions(levels, self.allowed, numbers)
             return self.kernels.masks(self._importance, fractions)
-        choice = np.array([rng.choice(np.flatnonzero(row)) for row in self.allowed])
-        return self._masks_of(self._final(choice))
+        return self._masks_of(self._final(random_levels(self.allowed, rng)))
 
     def _masks_of(self, kept: IntArray) -> Masks:
         return self.kernels.masks(self._importance, 1 - kept / self.kernels.n_kernels)

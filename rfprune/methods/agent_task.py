@@ -15,7 +15,7 @@ import numpy as np
 from rfprune.core.arrays import BoolArray, FloatArray, IntArray
 from rfprune.errors import DataError, NetworkError
 
-__all__ = ["AgentMeasurement", "AgentTask", "check_task"]
+__all__ = ["AgentMeasurement", "AgentTask", "check_task", "random_levels"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,11 @@ class AgentTask(Protocol):
 
         Decisions with one name come to one network; asking measures nothing.
         """
+
+
+def random_levels(allowed: BoolArray, rng: np.random.Generator) -> IntArray:
+    """Return (L,) a level by index for every layer, each of those in `allowed` (L, A) as likely."""
+    return np.array([rng.choice(np.flatnonzero(row)) for row in allowed])
 
 
 def check_task(task: AgentTask) -> None:

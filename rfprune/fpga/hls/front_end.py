@@ -74,7 +74,6 @@ class _FrontEnd:
         self.layers: Layers = []
         self.inputs: list[str] = []
         self._graph, self._plan = graph, plan
-        self._parallel = plan.hardware.io_type == "io_parallel"
         self._planned: dict[str, LayerPlan] = {x.layer.operation: x for x in plan.layers}
         #: What is read in another shape or order, under the name of the layer that does it.
         self._turned: dict[tuple[str, Shape, bytes | None], str] = {}
@@ -130,7 +129,8 @@ class _FrontEnd:
         axes = _permutation(read.order, stored)
         # Whatever it does, hls4ml drops a Transpose of an input with one channel (1.3,
         # `RemoveSingleChannelTranspose`), which it takes for one to channels last.
-        dropped = self._parallel and read.source in self.inputs and stored[0] == 1
+        parallel = self._plan.hardware.io_type == "io_parallel"
+        dropped = parallel and read.source in self.inputs and stored[0] == 1
         if axes is None or dropped:
             return self._gather(f"gather_for_{reader}", read.source, read)
         name = self._unused(f"transpose_for_{reader}")

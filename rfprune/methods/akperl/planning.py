@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rfprune.core.arrays import FloatArray, IntArray
-from rfprune.methods.agent_task import AgentMeasurement
+from rfprune.methods.agent_task import AgentMeasurement, random_levels
 from rfprune.methods.akperl.episode import Environment, Episode, Measure
 
 __all__ = ["BEST", "only_known", "planned"]
@@ -50,9 +50,7 @@ def planned(
     """
     allowed = environment.state.allowed
     choices = [_changed(choice, allowed, rng) for choice in best[:BEST] for _ in range(_CHANGES)]
-    choices += [
-        np.array([rng.choice(np.flatnonzero(row)) for row in allowed]) for _ in range(_DRAWN)
-    ]
+    choices += [random_levels(allowed, rng) for _ in range(_DRAWN)]
     choices += _beam(values, spread, begun)
     choices = list({choice.tobytes(): choice for choice in choices}.values())
     task = environment.measured.task
